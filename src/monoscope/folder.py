@@ -1,0 +1,109 @@
+"""Folders that are whole or not there: the manifest is written last, and names every file with its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from monoscope.errors import MonoscopeError
+
+MANIFEST = "manifest.json"
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 22):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of it."""
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write bytes so that a reader, or a restart, sees the old file or the new one, never half of it."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        MonoscopeError: the file is missing, unreadable or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MonoscopeError(f"there is no {path.name}", where=str(path.parent), fix="check the folder's name") from error
+    except (OSError, ValueError) as error:
+        raise MonoscopeError(
+            f"{path.name} is damaged: {error}", where=str(path), fix="remove the folder and make it again"
+        ) from error
+
+
+def unwritable(path: Path, error: OSError) -> MonoscopeError:
+    """The error for a file that cannot be written: a full disk, missing rights, a file where a folder should be."""
+    return MonoscopeError(
+        f"cannot write {path.name}: {error.strerror or error}",
+        where=str(path.parent),
+        fix="free some space or choose another folder; finished work is kept, and the same command goes on from it",
+    )
+
+
+def seal(folder: Path, kind: str, facts: Mapping[str, Any], files: Iterable[str]) -> None:
+    """Write the manifest that declares ``folder`` complete: its kind, facts, and each file's size and SHA-256."""
+    listed = {name: {"bytes": (folder / name).stat().st_size, "sha256": content_hash(folder / name)} for name in files}
+    write_json(folder / MANIFEST, {"kind": kind, **facts, "files": listed})
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether the folder was completed."""
+    return (folder / MANIFEST).is_file()
+
+
+def unseal(folder: Path, kind: str) -> dict[str, Any]:
+    """Read a complete folder's manifest and check that its files are there, whole in size.
+
+    Raises:
+        MonoscopeError: the folder is missing, half-written, of another kind, or a file's size differs.
+    """
+    if not is_sealed(folder):
+        what = "is not complete" if folder.is_dir() else "does not exist"
+        raise MonoscopeError(f"{folder} {what}", fix=f"run the command that writes this {kind} folder again")
+    manifest: dict[str, Any] = read_json(folder / MANIFEST)
+    if manifest.get("kind") != kind:
+        raise MonoscopeError(f"{folder} holds {manifest.get('kind')!r}, not {kind!r}", fix=f"name a {kind} folder")
+    for name, facts in manifest["files"].items():
+        path = folder / name
+        size = path.stat().st_size if path.is_file() else None
+        if size != facts["bytes"]:
+            found = "missing" if size is None else f"{size} bytes long, not {facts['bytes']}"
+            raise MonoscopeError(f"{name} is {found}", where=str(folder), fix="remove the folder and make it again")
+    return manifest
+
+
+def verify(folder: Path) -> list[str]:
+    """Compare every file with the hash in the manifest; returns the names of those that differ or are missing."""
+    manifest = read_json(folder / MANIFEST)
+    return [
+        name
+        for name, facts in manifest["files"].items()
+        if not (folder / name).is_file() or content_hash(folder / name) != facts["sha256"]
+    ]

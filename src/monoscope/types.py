@@ -1,0 +1,200 @@
+"""The words everything else is spoken in: sites, documents, token blocks, activations, codes.
+
+Imports nothing of Monoscope but its error type, so that every room of the house may use it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NewType
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from monoscope.errors import MonoscopeError, unknown_name
+
+FeatureId = NewType("FeatureId", int)
+
+SEPARATOR = -1  # TokenBlock.documents: a token that belongs to no document (BOS, CLS, SEP, end of text)
+PADDING = -2  # TokenBlock.documents: no token at all
+
+LAYERED_KINDS = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_in", "mlp_act", "mlp_out")
+WHOLE_KINDS = ("embed", "logits")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in a model whose activations are read or written.
+
+    ``kind`` is one of ``LAYERED_KINDS`` (with ``layer``), one of ``WHOLE_KINDS``, or ``"module"`` with ``path`` and
+    ``side``, for any module path of the model. Its text form, and ``Site.parse`` of it, are one-to-one:
+    ``resid_post.3``, ``embed``, ``transformer.h.0.mlp:out``.
+    """
+
+    kind: str
+    layer: int | None = None
+    path: str | None = None
+    side: str | None = None
+
+    @classmethod
+    def parse(cls, text: str | Site) -> Site:
+        """Read a site's text form; a ``Site`` passes through.
+
+        Raises:
+            MonoscopeError: the text is no site; the message lists the kinds.
+        """
+        if isinstance(text, Site):
+            return text
+        path, colon, side = text.rpartition(":")
+        if colon and side in ("in", "out") and path:
+            return cls("module", path=path, side=side)
+        if text in WHOLE_KINDS:
+            return cls(text)
+        kind, _, layer = text.rpartition(".")
+        if kind in LAYERED_KINDS and layer.isdigit():
+            return cls(kind, layer=int(layer))
+        wanted = kind if layer.isdigit() else text
+        raise unknown_name(
+            "site", wanted, [*WHOLE_KINDS, *(f"{k}.LAYER" for k in LAYERED_KINDS), "MODULE.PATH:in", "MODULE.PATH:out"]
+        )
+
+    def __str__(self) -> str:
+        if self.kind == "module":
+            return f"{self.path}:{self.side}"
+        return self.kind if self.layer is None else f"{self.kind}.{self.layer}"
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text of a corpus. ``name`` is unique within its corpus and the same on every run over the same files."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class TokenisedDocument:
+    """A document and its tokens: what a concept looks at.
+
+    ``tokens[i]`` covers the bytes ``starts[i]:ends[i]`` of ``text.encode()``; byte-level tokens may cut a code point.
+    Special tokens (BOS, SEP) are not among them.
+    """
+
+    name: str
+    text: str
+    tokens: Int[np.ndarray, " n_tokens"]
+    starts: Int[np.ndarray, " n_tokens"]
+    ends: Int[np.ndarray, " n_tokens"]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def token_bytes(self) -> list[bytes]:
+        """The bytes that each token covers."""
+        data = self.text.encode()
+        return [data[s:e] for s, e in zip(self.starts.tolist(), self.ends.tolist(), strict=True)]
+
+
+@dataclass(frozen=True)
+class TokenBlock:
+    """A batch of equally long token windows, and where every token came from.
+
+    ``documents[i, j]`` is the index of the token's document in its ``TokenStore``, or ``SEPARATOR`` or ``PADDING``;
+    ``positions[i, j]`` is the token's position in that document.
+    """
+
+    tokens: Int[Tensor, "n_blocks context"]
+    documents: Int[Tensor, "n_blocks context"]
+    positions: Int[Tensor, "n_blocks context"]
+
+    @property
+    def attention_mask(self) -> Int[Tensor, "n_blocks context"]:
+        """1 where there is a token (separators included), 0 on padding."""
+        return (self.documents != PADDING).long()
+
+    @property
+    def is_text(self) -> Tensor:
+        """True on tokens of a document: the only ones that may become rows or examples; ``(n_blocks, context)``."""
+        return self.documents >= 0
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Rows of one or several sites, aligned, with the document and position of every row.
+
+    ``values[site]`` is ``(n_rows, d_site)``; ``documents`` and ``positions`` are ``(n_rows,)``.
+    """
+
+    values: dict[str, Float[Tensor, "n_rows d_site"]]
+    documents: Int[Tensor, " n_rows"]
+    positions: Int[Tensor, " n_rows"]
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+
+@dataclass(frozen=True)
+class Code:
+    """The sparse feature activations of ``n_rows`` tokens, row after row (compressed sparse rows).
+
+    Row ``i`` holds ``indices[offsets[i]:offsets[i + 1]]`` with the values beside them. Rows of ``k`` are simply rows
+    of equal length. Values are never 0, and a row names a feature once.
+    """
+
+    indices: Int[Tensor, " n_active"]
+    values: Float[Tensor, " n_active"]
+    offsets: Int[Tensor, " n_rows_plus_1"]
+    n_features: int
+
+    def __post_init__(self) -> None:
+        if self.indices.shape != self.values.shape or self.indices.ndim != 1:
+            raise MonoscopeError(
+                f"a code needs one value per index: {tuple(self.indices.shape)} indices, {tuple(self.values.shape)} values"
+            )
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @classmethod
+    def from_rows(cls, indices: Int[Tensor, "n k"], values: Float[Tensor, "n k"], n_features: int) -> Code:
+        """A code from rows of ``k``; entries whose value is not above 0 are dropped."""
+        keep = values > 0
+        counts = keep.sum(1)
+        offsets = torch.zeros(len(values) + 1, dtype=torch.long, device=values.device)
+        torch.cumsum(counts, 0, out=offsets[1:])
+        return cls(indices[keep], values[keep], offsets, n_features)
+
+    @classmethod
+    def from_dense(cls, dense: Float[Tensor, "n n_features"]) -> Code:
+        """A code from dense feature activations; entries equal to 0 are dropped."""
+        rows, indices = dense.nonzero(as_tuple=True)
+        offsets = torch.zeros(len(dense) + 1, dtype=torch.long, device=dense.device)
+        torch.cumsum(torch.bincount(rows, minlength=len(dense)), 0, out=offsets[1:])
+        return cls(indices, dense[rows, indices], offsets, dense.shape[1])
+
+    def counts(self) -> Int[Tensor, " n_rows"]:
+        """How many features are active in each row."""
+        return self.offsets.diff()
+
+    def rows(self) -> Int[Tensor, " n_active"]:
+        """The row of each entry."""
+        return torch.repeat_interleave(torch.arange(len(self), device=self.offsets.device), self.counts())
+
+    def to_dense(self) -> Float[Tensor, "n_rows n_features"]:
+        """The dense matrix, for the few who need it: ``n_rows × n_features`` numbers."""
+        dense = self.values.new_zeros(len(self), self.n_features)
+        dense[self.rows(), self.indices.long()] = self.values
+        return dense
+
+    def __getitem__(self, rows: slice) -> Code:
+        """The code of a contiguous slice of rows."""
+        start, stop, step = rows.indices(len(self))
+        if step != 1:
+            raise MonoscopeError("a code is sliced by contiguous rows only", fix="use step 1")
+        stop = max(start, stop)
+        first, last = int(self.offsets[start]), int(self.offsets[stop])
+        return Code(
+            self.indices[first:last], self.values[first:last], self.offsets[start : stop + 1] - first, self.n_features
+        )
