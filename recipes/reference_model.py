@@ -172,34 +172,37 @@ def tokeniser_of(work: Path) -> Tokeniser:
 
 
 class LinearCrossEntropy(torch.autograd.Function):
-    """Mean cross-entropy of ``hidden @ weightᵀ`` in chunks: the logits of a whole batch never exist."""
+    """Mean cross-entropy of ``hidden @ weightᵀ`` in chunks: the logits of a whole batch never exist.
+
+    ``keep`` is 1 where a position counts. Positions that do not are computed all the same: shapes that never change
+    keep the matrix library's cache of kernels small.
+    """
 
     CHUNK = 1024
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        n = len(targets)
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, keep: Tensor) -> Tensor:
+        n = keep.sum()
         w = weight.to(torch.bfloat16)
         d_hidden = torch.empty_like(hidden)
         d_weight = torch.zeros_like(weight)
         total = torch.zeros(())
-        for i in range(0, n, LinearCrossEntropy.CHUNK):
-            h = hidden[i : i + LinearCrossEntropy.CHUNK].to(torch.bfloat16)
-            t = targets[i : i + LinearCrossEntropy.CHUNK, None]
+        for i in range(0, len(targets), LinearCrossEntropy.CHUNK):
+            rows = slice(i, i + LinearCrossEntropy.CHUNK)
+            h, t = hidden[rows].to(torch.bfloat16), targets[rows, None]
             p = torch.log_softmax((h @ w.T).float(), 1)
-            total -= p.gather(1, t).sum()
-            p.exp_()
-            p.scatter_add_(1, t, torch.full_like(t, -1.0, dtype=p.dtype))
-            g = p.to(torch.bfloat16)
-            d_hidden[i : i + LinearCrossEntropy.CHUNK] = (g @ w).to(hidden.dtype)
+            total -= (p.gather(1, t) * keep[rows, None]).sum()
+            p.exp_().scatter_add_(1, t, torch.full_like(t, -1.0, dtype=p.dtype))
+            g = p.mul_(keep[rows, None]).to(torch.bfloat16)
+            d_hidden[rows] = (g @ w).to(hidden.dtype)
             d_weight += (g.T @ h).float()
         ctx.save_for_backward(d_hidden / n, d_weight / n)
         return total / n
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         d_hidden, d_weight = ctx.saved_tensors
-        return d_hidden * grads[0], d_weight * grads[0], None
+        return d_hidden * grads[0], d_weight * grads[0], None, None
 
 
 def new_model(shape: Shape) -> Any:
@@ -244,9 +247,9 @@ def batch_loss(model: Any, tokens: Tensor, is_text: Tensor) -> Tensor:
     """Mean loss of predicting each document token from those before it in its window."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         hidden = model.transformer(tokens[:, :-1]).last_hidden_state
-    keep = is_text[:, 1:].reshape(-1)
-    flat = hidden.float().reshape(-1, hidden.shape[-1])[keep]
-    return LinearCrossEntropy.apply(flat, model.lm_head.weight, tokens[:, 1:].reshape(-1)[keep])  # type: ignore[no-any-return]
+    flat = hidden.float().reshape(-1, hidden.shape[-1])
+    keep = is_text[:, 1:].reshape(-1).float()
+    return LinearCrossEntropy.apply(flat, model.lm_head.weight, tokens[:, 1:].reshape(-1), keep)  # type: ignore[no-any-return]
 
 
 def count(text: str) -> int:
@@ -323,6 +326,29 @@ def train(name: str, *, work: Path, tokens: str = "40M", threads: int = 2, minut
                 saved_at = time.time()
         save()
     print(json.dumps({"name": name, "step": step, "tokens": seen, "complete": seen >= total}))
+
+
+# --- export ----------------------------------------------------------------------------------------------------------
+
+
+def trained(name: str, work: Path) -> tuple[Any, dict[str, Any]]:
+    """The model of the newest checkpoint, and how far it had come."""
+    state = torch.load(work / f"{name}.checkpoint.pt", weights_only=True)
+    model = new_model(MODELS[name])
+    model.load_state_dict(state["model"])
+    return model.eval(), {"tokens": state["seen"], "steps": state["step"]}
+
+
+@app.command
+def export(name: str, *, work: Path, out: Path | None = None) -> None:
+    """Write a model folder that ``transformers`` loads unaided, in bf16, with its tokenizer."""
+    out = out or Path(__file__).parent.parent / "src/monoscope/models" / f"reference_{name.lower()}"
+    model, progress = trained(name, work)
+    model.to(torch.bfloat16).save_pretrained(out)
+    tokeniser_of(work).fast.save_pretrained(out)
+    shape = asdict(MODELS[name])
+    folder.write_json(out / "training.json", {"name": name, **progress, "shape": shape})
+    print(f"{out}: {sum(f.stat().st_size for f in out.iterdir()) / 1e6:.1f} MB, {progress['tokens']:,} tokens seen")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
+        with suppress(OSError):  # the folder itself may be what cannot be written
+            partial.unlink(missing_ok=True)
         raise unwritable(path, error) from error
 
 
@@ -51,7 +54,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise MonoscopeError(f"there is no {path.name}", where=str(path.parent), fix="check the folder's name") from error
+        raise MonoscopeError(
+            f"there is no {path.name}", where=str(path.parent), fix="check the folder's name"
+        ) from error
     except (OSError, ValueError) as error:
         raise MonoscopeError(
             f"{path.name} is damaged: {error}", where=str(path), fix="remove the folder and make it again"
@@ -78,6 +83,18 @@ def is_sealed(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """A complete folder's manifest, whatever its kind.
+
+    Raises:
+        MonoscopeError: the manifest is missing or damaged.
+    """
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict) or "kind" not in manifest:
+        raise MonoscopeError(f"{MANIFEST} is damaged", where=str(folder), fix="remove the folder and make it again")
+    return manifest
+
+
 def unseal(folder: Path, kind: str) -> dict[str, Any]:
     """Read a complete folder's manifest and check that its files are there, whole in size.
 
@@ -87,9 +104,9 @@ def unseal(folder: Path, kind: str) -> dict[str, Any]:
     if not is_sealed(folder):
         what = "is not complete" if folder.is_dir() else "does not exist"
         raise MonoscopeError(f"{folder} {what}", fix=f"run the command that writes this {kind} folder again")
-    manifest: dict[str, Any] = read_json(folder / MANIFEST)
-    if manifest.get("kind") != kind:
-        raise MonoscopeError(f"{folder} holds {manifest.get('kind')!r}, not {kind!r}", fix=f"name a {kind} folder")
+    manifest = manifest_of(folder)
+    if manifest["kind"] != kind:
+        raise MonoscopeError(f"{folder} holds {manifest['kind']!r}, not {kind!r}", fix=f"name a {kind} folder")
     for name, facts in manifest["files"].items():
         path = folder / name
         size = path.stat().st_size if path.is_file() else None
@@ -101,7 +118,7 @@ def unseal(folder: Path, kind: str) -> dict[str, Any]:
 
 def verify(folder: Path) -> list[str]:
     """Compare every file with the hash in the manifest; returns the names of those that differ or are missing."""
-    manifest = read_json(folder / MANIFEST)
+    manifest = manifest_of(folder)
     return [
         name
         for name, facts in manifest["files"].items()

@@ -53,7 +53,7 @@ class Site:
         if text in WHOLE_KINDS:
             return cls(text)
         kind, _, layer = text.rpartition(".")
-        if kind in LAYERED_KINDS and layer.isdigit():
+        if kind in LAYERED_KINDS and layer.isascii() and layer.isdigit():
             return cls(kind, layer=int(layer))
         wanted = kind if layer.isdigit() else text
         raise unknown_name(
@@ -151,7 +151,8 @@ class Code:
     def __post_init__(self) -> None:
         if self.indices.shape != self.values.shape or self.indices.ndim != 1:
             raise MonoscopeError(
-                f"a code needs one value per index: {tuple(self.indices.shape)} indices, {tuple(self.values.shape)} values"
+                "a code needs one value per index: "
+                f"{tuple(self.indices.shape)} indices, {tuple(self.values.shape)} values"
             )
 
     def __len__(self) -> int:

@@ -1,0 +1,1 @@
+"""Text: corpora, tokenising, packing, splits, and where every token came from."""

@@ -51,7 +51,7 @@ def _bands(signatures: UInt[np.ndarray, "n n_hashes"]) -> Iterator[list[bytes]]:
 
 def clusters(signatures: UInt[np.ndarray, "n n_hashes"]) -> Int[np.ndarray, " n"]:
     """For each document, the smallest index of a document in its cluster of near-duplicates."""
-    parent = np.arange(len(signatures))
+    parent = list(range(len(signatures)))
 
     def root(i: int) -> int:
         while parent[i] != i:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, UInt
 
 from monoscope.errors import MonoscopeError
 from monoscope.text.store import TokenStore
@@ -76,9 +76,9 @@ def blocks(
 
 def mixed(
     store: TokenStore, documents: Int[np.ndarray, " n"], separator: int, context: int
-) -> Int[np.ndarray, "n_windows context"]:
+) -> UInt[np.ndarray, "n_windows context"]:
     """All documents joined by ``separator`` and cut into full windows, documents mixed; the remainder is dropped."""
-    pieces = []
+    pieces = [np.zeros(0, np.uint32)]
     for document in documents:
         start, stop = store.token_offsets[document], store.token_offsets[document + 1]
         pieces.append(np.concatenate([[separator], store.tokens[start:stop]]).astype(np.uint32))

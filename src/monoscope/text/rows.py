@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, UInt
 
+from monoscope.errors import MonoscopeError
 from monoscope.text.store import TokenStore
 
 
@@ -34,14 +35,21 @@ class Rows:
         return self.documents[slots], rows - self.offsets[slots]
 
     def index(self, documents: Int[np.ndarray, " n"], positions: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-        """The row of each (document, position); the documents must be among the chosen ones."""
-        return self.offsets[self._slot[documents]] + positions
+        """The row of each (document, position).
+
+        Raises:
+            MonoscopeError: a document is not among the chosen ones.
+        """
+        slots = self._slot[documents]
+        if np.any(slots < 0):
+            raise MonoscopeError("these rows do not cover the document", fix="number the documents that are asked for")
+        return self.offsets[slots] + positions
 
     def slots(self) -> Int[np.ndarray, " n_rows"]:
         """For every row, which of the chosen documents (0, 1, …) it belongs to."""
         return np.repeat(np.arange(len(self.documents)), np.diff(self.offsets))
 
-    def tokens(self) -> Int[np.ndarray, " n_rows"]:
+    def tokens(self) -> UInt[np.ndarray, " n_rows"]:
         """The token id of every row."""
         store = self.store
         parts = [store.tokens[store.token_offsets[d] : store.token_offsets[d + 1]] for d in self.documents]

@@ -147,6 +147,7 @@ def build(
 
     try:
         out.mkdir(parents=True, exist_ok=True)
+        (out / folder.MANIFEST).unlink(missing_ok=True)  # from here on the folder is not complete
         with (
             (out / "tokens.u32").open("wb") as tokens,
             (out / "starts.u32").open("wb") as starts,

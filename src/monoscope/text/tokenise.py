@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,33 +38,40 @@ class Tokeniser:
             raise MonoscopeError(f"{name} has no fast tokenizer", fix="save one as tokenizer.json beside the model")
         self.name = name
         self.fast = fast
-        self.backend: Tokenizer = fast.backend_tokenizer
+        self.backend = Tokenizer.from_str(fast.backend_tokenizer.to_str())
+        self.backend.no_truncation()  # some tokenizer files cut every text at the length that their model was tuned on
+        self.backend.no_padding()
+        self.backend.encode_special_tokens = True  # a text that spells "<|endoftext|>" does not end there
         first = fast.cls_token_id if fast.cls_token_id is not None else fast.bos_token_id
         self.prefix: list[int] = [] if first is None else [first]
-        self.suffix: list[int] = [fast.sep_token_id] if fast.cls_token_id is not None and fast.sep_token_id is not None else []
-        self.padding = next((i for i in (fast.pad_token_id, fast.eos_token_id, 0) if i is not None))
+        self.suffix: list[int] = (
+            [fast.sep_token_id] if fast.cls_token_id is not None and fast.sep_token_id is not None else []
+        )
+        self.padding = next(i for i in (fast.pad_token_id, fast.eos_token_id, 0) if i is not None)
         self.vocabulary_size = len(fast)
         self._lengths = self._byte_lengths()
 
     def _byte_lengths(self) -> Int[np.ndarray, " vocabulary"] | None:
         """Bytes per token for byte-level vocabularies, where a token's string spells its bytes; else None."""
-        import json
-
         pipeline = json.loads(self.backend.to_str())
         parts = str(pipeline.get("pre_tokenizer")) + str(pipeline.get("decoder"))
         if "ByteLevel" not in parts:
             return None
-        alphabet = _byte_of()
-        lengths = np.zeros(max(self.backend.get_vocab(with_added_tokens=True).values()) + 1, dtype=np.int64)
-        for token, index in self.backend.get_vocab(with_added_tokens=True).items():
-            lengths[index] = len(token) if all(c in alphabet for c in token) else len(token.encode())
+        alphabet, added = _byte_of(), self.backend.get_added_tokens_decoder()
+        vocabulary = self.backend.get_vocab(with_added_tokens=True)
+        lengths = np.zeros(max(vocabulary.values()) + 1, dtype=np.int64)
+        for token, index in vocabulary.items():
+            spelt = index not in added and all(c in alphabet for c in token)
+            lengths[index] = len(token) if spelt else len(token.encode())
         return lengths
 
     def documents(self, documents: Sequence[Document]) -> list[TokenisedDocument]:
         """Tokenise documents, in parallel, without special tokens."""
         encoded = self.backend.encode_batch_fast if self._lengths is not None else self.backend.encode_batch
         done = []
-        for document, one in zip(documents, encoded([d.text for d in documents], add_special_tokens=False), strict=True):
+        for document, one in zip(
+            documents, encoded([d.text for d in documents], add_special_tokens=False), strict=True
+        ):
             tokens = np.array(one.ids, dtype=np.int64)
             starts, ends = self._spans(document.text, tokens, one)
             done.append(TokenisedDocument(document.name, document.text, tokens, starts, ends))
@@ -98,5 +106,6 @@ def load(model: str | Path) -> Tokeniser:
         return Tokeniser(AutoTokenizer.from_pretrained(str(model)), str(model))
     except (OSError, ValueError) as error:
         raise MonoscopeError(
-            f"no tokenizer can be loaded for {str(model)!r}: {error}", fix="name a model folder that holds tokenizer.json"
+            f"no tokenizer can be loaded for {str(model)!r}: {error}",
+            fix="name a model folder that holds tokenizer.json",
         ) from error

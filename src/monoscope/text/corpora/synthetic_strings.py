@@ -44,7 +44,9 @@ def hex_text(rng: random.Random) -> str:
     digits = rng.randbytes(rng.randrange(64, 700)).hex()
     rows = [digits[i : i + 32] for i in range(0, len(digits), 32)]
     settings = [
-        "\n".join(f"{i * 16:08x}: {' '.join(row[j : j + 4] for j in range(0, len(row), 4))}" for i, row in enumerate(rows)),
+        "\n".join(
+            f"{i * 16:08x}: {' '.join(row[j : j + 4] for j in range(0, len(row), 4))}" for i, row in enumerate(rows)
+        ),
         "\n".join(f"{digits[i : i + 64]}  {rng.choice(_WORDS)}.txt" for i in range(0, len(digits) - 63, 64)),
         f'{rng.choice(_WORDS)} = bytes.fromhex("{digits}")',
         "[" + ", ".join(f"0x{digits[i : i + 8]}" for i in range(0, len(digits) - 7, 8)) + "]",

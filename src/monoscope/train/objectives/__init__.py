@@ -1,0 +1,1 @@
+"""Objectives, one a file: each holds a ``class Objective(monoscope.train.objective.Objective)``."""

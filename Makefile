@@ -1,0 +1,41 @@
+# quickstart: from text to a catalogue of features. test, check, bench, docs: for those who change the code.
+# Needs Python >= 3.11 and make. VENV, PYTHON, ARGS and TORCH_INDEX can be given on the command line, for example
+#   make quickstart ARGS="--no-serve --out my-run" PYTHON=python3.13
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+TORCH_INDEX ?=
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
+
+.PHONY: quickstart test check bench docs
+.NOTPARALLEL:
+
+quickstart: $(VENV)/installed
+	$(BIN)/monoscope quickstart $(ARGS)
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/installed-test $(VENV)/installed-dev docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(VENV)/installed
+	set -e; for file in benchmarks/bench_*.py; do $(BIN)/python $$file; done
+
+docs: $(VENV)/installed-docs
+	DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs -q build --strict
+
+# torch comes first and alone, so that a CPU wheel that pip is told of is taken and nothing else is pulled in for it
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/installed-%: $(VENV)/installed
+	$(PIP) -e ".[$*]"
+	touch $@

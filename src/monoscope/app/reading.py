@@ -1,0 +1,132 @@
+"""Reading a text: which features the model has active on each token, in words."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from monoscope.app.ui.payloads import number
+from monoscope.errors import MonoscopeError
+from monoscope.types import PADDING, SEPARATOR, Code, Site, TokenBlock, TokenisedDocument
+
+WINDOWS_AT_ONCE = 16  # bounds memory whatever the text's length
+
+
+def decode(pieces: Iterable[bytes]) -> list[str]:
+    """Text of consecutive tokens, such that the pieces joined are the whole text.
+
+    A character that several tokens share belongs to the token that completes it; those before it have empty text.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    return [decoder.decode(piece) for piece in pieces]
+
+
+class Reader:
+    """Reads texts with one model, site, dictionary and catalogue; warm after the first call.
+
+    ``reader(text)`` is ``reader.read(text)``.
+    """
+
+    def __init__(self, lm: Any, site: Site | str, dictionary: Any, catalogue: Any) -> None:
+        """Take the parts; labels are read once.
+
+        Raises:
+            MonoscopeError: the dictionary does not fit the model at this site, or the catalogue the dictionary.
+        """
+        self.lm, self.site, self.dictionary = lm, Site.parse(site), dictionary
+        width = lm.width(self.site)
+        if dictionary.d_in != width:
+            raise MonoscopeError(
+                f"the dictionary reads {dictionary.d_in} numbers a token, {lm.name} has {width} at {self.site}",
+                fix="name the model and site that the dictionary was trained on",
+            )
+        if dictionary.n_features != len(catalogue):
+            raise MonoscopeError(
+                f"the dictionary has {dictionary.n_features} features, the catalogue {len(catalogue)}",
+                fix="open the catalogue that was made with this dictionary",
+            )
+        self._labels = [str(label) for label in catalogue.features["label"]]
+        self._f1 = [number(f1) for f1 in catalogue.features["label_f1"]]
+
+    def __call__(self, text: str) -> dict[str, Any]:
+        """The same as ``read``."""
+        return self.read(text)
+
+    def read(self, text: str) -> dict[str, Any]:
+        """The tokens of a text with their active features, strongest first.
+
+        Returns:
+            ``{"tokens": [{"text", "start", "end", "features": [{"id", "value", "label", "label_f1"}]}]}``; ``start``
+            and ``end`` are byte offsets into the UTF-8 text; an empty text has no tokens. A feature without a label
+            has label ``""`` and F1 null.
+
+        Raises:
+            MonoscopeError: the text holds lone surrogates, so it is no Unicode text.
+        """
+        try:
+            data = text.encode()
+        except UnicodeEncodeError as error:
+            raise MonoscopeError(
+                f"the text is not valid Unicode at character {error.start}", fix="give text, not binary data"
+            ) from error
+        document = self.lm.tokeniser.text(text)
+        spans = list(zip(document.starts.tolist(), document.ends.tolist(), strict=True))
+        pieces = decode(data[start:end] for start, end in spans)
+        features = (found for code in self._codes(document) for found in self._features(code))
+        return {
+            "tokens": [
+                {"text": piece, "start": start, "end": end, "features": found}
+                for piece, (start, end), found in zip(pieces, spans, features, strict=True)
+            ]
+        }
+
+    def warm_up(self) -> None:
+        """Read a line, so that whatever is compiled or loaded on first use is ready."""
+        self.read("def warm(up):\n    return up\n")
+
+    def _codes(self, document: TokenisedDocument) -> Iterator[Code]:
+        """The document's code, a few windows at a time, in order."""
+        tokeniser = self.lm.tokeniser
+        room = self.lm.context - len(tokeniser.prefix) - len(tokeniser.suffix)
+        for first in range(0, len(document), room * WINDOWS_AT_ONCE):
+            block = self._block(document.tokens[first : first + room * WINDOWS_AT_ONCE], room)
+            with torch.inference_mode():
+                found = self.lm.run(block, read=[self.site])[str(self.site)]
+                yield self.dictionary.encode(found[block.is_text.to(found.device)].float())
+
+    def _block(self, tokens: Int[np.ndarray, " n"], room: int) -> TokenBlock:
+        """Windows as the harvest cuts them: framed, padded on the right, none overlapping another."""
+        tokeniser = self.lm.tokeniser
+        before, after = len(tokeniser.prefix), len(tokeniser.suffix)
+        n_windows, width = -(-len(tokens) // room), min(room, len(tokens)) + before + after
+        ids = np.full((n_windows, width), tokeniser.padding, np.int64)
+        documents = np.full((n_windows, width), PADDING, np.int64)
+        positions = np.zeros((n_windows, width), np.int64)
+        ids[:, :before] = tokeniser.prefix
+        documents[:, :before] = SEPARATOR
+        for i in range(n_windows):
+            window = tokens[i * room : (i + 1) * room]
+            stop = before + len(window)
+            ids[i, before:stop] = window
+            documents[i, before:stop] = 0
+            positions[i, before:stop] = np.arange(i * room, i * room + len(window))
+            ids[i, stop : stop + after] = tokeniser.suffix
+            documents[i, stop : stop + after] = SEPARATOR
+        return TokenBlock(torch.from_numpy(ids), torch.from_numpy(documents), torch.from_numpy(positions))
+
+    def _features(self, code: Code) -> Iterator[list[dict[str, Any]]]:
+        """Each row's features, strongest first."""
+        offsets = code.offsets.tolist()
+        indices: Int[np.ndarray, " n"] = code.indices.cpu().numpy()
+        values: Float[np.ndarray, " n"] = code.values.float().cpu().numpy()
+        for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+            order = np.argsort(-values[start:stop], kind="stable") + start
+            yield [
+                {"id": i, "value": round(value, 5), "label": self._labels[i], "label_f1": self._f1[i]}
+                for i, value in zip(indices[order].tolist(), values[order].tolist(), strict=True)
+            ]

@@ -1,0 +1,202 @@
+"""The server of the pages: a JSON API over one catalogue, and static files. It binds to loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from threading import Timer
+from typing import Annotated, Any
+
+import uvicorn
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from rich.console import Console
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from monoscope.app.ui import payloads, table
+from monoscope.app.ui.guard import Guard, refusal
+from monoscope.errors import MonoscopeError
+
+STATIC = Path(__file__).parent / "static"
+PAGES = ("/", "/features", "/feature/{feature}", "/read")
+FIRST_PORT = 8377
+PORTS_TRIED = 50
+
+ReadText = Callable[[str], dict[str, Any]]
+
+
+class CompactJSON(JSONResponse):
+    """JSON without spaces; a NaN is a defect, never sent."""
+
+    def render(self, content: Any) -> bytes:
+        """The bytes."""
+        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def create_app(catalogue: Any, reader: ReadText | None, token: str | None = None) -> FastAPI:
+    """The application over a catalogue.
+
+    Args:
+        catalogue: what ``monoscope.open_catalogue`` returns.
+        reader: text → ``{"tokens": […]}`` (a ``Reader``); None when the model is not at hand, and live reading says so.
+        token: when given, every request must carry it; see ``guard``.
+    """
+    app = FastAPI(title="Monoscope", docs_url=None, redoc_url=None, openapi_url=None, default_response_class=CompactJSON)
+    _add_errors(app)
+    _add_catalogue(app, catalogue)
+    _add_reading(app, reader)
+    _add_pages(app)
+    app.add_middleware(Guard, token=token)
+    return app
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(MonoscopeError)
+    async def user_error(request: Request, error: MonoscopeError) -> JSONResponse:
+        status = 404 if error.what.startswith("there is no ") else 400
+        return refusal(status, error.what, error.fix or "")
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+        return refusal(422, f"{name}: {first['msg'].lower()}", "correct the address and try again")
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        return refusal(error.status_code, str(error.detail).lower(), "check the address")
+
+
+def _add_catalogue(app: FastAPI, catalogue: Any) -> None:
+    features = table.FeatureTable(catalogue)
+    summary = payloads.overview(catalogue)
+
+    @app.get("/api/overview")
+    async def overview() -> Response:
+        return CompactJSON(summary)
+
+    @app.get("/api/best")
+    async def best(limit: Annotated[int, Query(ge=1, le=100)] = 12) -> Response:
+        return CompactJSON({"rows": payloads.best(catalogue, limit)})
+
+    @app.get("/api/features")
+    async def rows(
+        q: Annotated[str, Query(max_length=400)] = "",
+        sort: str = "",
+        descending: bool = True,
+        kind: str = "",
+        min_f1: Annotated[float, Query(ge=0, le=1)] = 0.0,
+        min_density: Annotated[float, Query(ge=0, le=1)] = 0.0,
+        max_density: Annotated[float, Query(ge=0, le=1)] = 1.0,
+        offset: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=0, le=table.LONGEST_WINDOW)] = 100,
+    ) -> Response:
+        ids = features.ids(table.Query(q.strip(), sort, descending, kind, min_f1, min_density, max_density))
+        window = ids[offset : offset + limit].tolist()
+        return CompactJSON({"total": len(ids), "rows": [payloads.row(catalogue, i) for i in window]})
+
+    @app.get("/api/features/{feature}")
+    async def feature(feature: int) -> Response:
+        return CompactJSON(payloads.record(catalogue, feature))
+
+    @app.get("/api/context")
+    async def context(
+        document: Annotated[int, Query(ge=0)],
+        position: Annotated[int, Query(ge=0)],
+        feature: Annotated[int, Query(ge=0)],
+        before: Annotated[int, Query(ge=0, le=500)] = 100,
+        after: Annotated[int, Query(ge=0, le=500)] = 60,
+    ) -> Response:
+        payloads.check_feature(catalogue, feature)
+        store = catalogue.rows.store
+        if document not in catalogue.rows.documents or position >= store.length(document):
+            raise MonoscopeError(
+                f"there is no token {position} in a catalogued document {document}", fix="follow an example's link"
+            )
+        tokens = payloads.excerpt(catalogue, document, position, feature, (before, after))
+        return CompactJSON({"name": store.names[document], "length": store.length(document), "tokens": tokens})
+
+
+def _add_reading(app: FastAPI, reader: ReadText | None) -> None:
+    @app.post("/api/read")
+    async def read(request: Request) -> Response:
+        try:
+            body = json.loads(await request.body())
+        except (ValueError, RecursionError) as error:
+            raise MonoscopeError(f"the request is no JSON: {error}", fix='send {"text": "…"}') from error
+        text = body.get("text") if isinstance(body, dict) else None
+        if not isinstance(text, str):
+            raise MonoscopeError("the request holds no text", fix='send {"text": "…"}')
+        if reader is None:
+            raise MonoscopeError(
+                "this catalogue was opened without its model, so it cannot read new text",
+                fix="start the pages with `monoscope ui RUN --model MODEL`",
+            )
+        return CompactJSON(await asyncio.to_thread(reader, text))
+
+
+def _add_pages(app: FastAPI) -> None:
+    async def page() -> Response:
+        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+    for path in PAGES:
+        app.add_api_route(path, page, include_in_schema=False)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+
+
+def free_socket(host: str, port: int) -> socket.socket:
+    """A listening socket on the first free port from ``port`` upward; 0 lets the system choose.
+
+    Raises:
+        MonoscopeError: the address is not this machine's, or every port tried is taken.
+    """
+    error: OSError | None = None
+    for candidate in range(port, port + (PORTS_TRIED if port else 1)):
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            return socket.create_server((host, candidate), family=family)
+        except (OSError, OverflowError) as problem:
+            error = problem if isinstance(problem, OSError) else OSError(str(problem))
+    reason = (error.strerror or str(error)) if error else "no port was tried"
+    raise MonoscopeError(
+        f"cannot listen on {host}, ports {port} to {port + PORTS_TRIED - 1}: {reason}",
+        fix="name another port with --port, or end the program that holds it",
+    )
+
+
+def serve(
+    app: FastAPI,
+    host: str = "127.0.0.1",
+    port: int = FIRST_PORT,
+    open_browser: bool = True,
+    token: str | None = None,
+    console: Console | None = None,
+) -> None:
+    """Serve until Ctrl-C: finds a free port from ``port`` upward and prints the address.
+
+    Raises:
+        MonoscopeError: no port is free, or ``host`` is not one of this machine's addresses.
+    """
+    listener = free_socket(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    url = f"http://{shown}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")
+    console = console or Console()
+    console.print(f"\n  Monoscope is at [bold link={url}]{url}[/]   [dim]Ctrl-C stops it[/]\n")
+    if open_browser:
+        opener = Timer(0.4, webbrowser.open, [url])  # after the server has begun to answer
+        opener.daemon = True
+        opener.start()
+    config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=2)
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    except KeyboardInterrupt:
+        pass  # uvicorn raises the signal again after it has shut down; the user asked for just that
+    finally:
+        listener.close()
+    console.print("  Monoscope has stopped.")

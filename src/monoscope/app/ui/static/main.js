@@ -1,0 +1,150 @@
+// The shell: routes, links, keys, theme, notices. A page is a module with `open(root, parameters, shell)`.
+
+import { h, show } from "./dom.js";
+import * as overview from "./overview.js";
+import * as features from "./features.js";
+import * as feature from "./feature.js";
+import * as read from "./read.js";
+import { startTips } from "./tips.js";
+
+const root = document.getElementById("page");
+const notice = document.getElementById("notice");
+const ROUTES = [
+  [/^\/$/, overview, "overview"],
+  [/^\/features$/, features, "features"],
+  [/^\/feature\/(\d+)$/, feature, "features"],
+  [/^\/read$/, read, "read"],
+];
+const KEYS = [
+  ["/", "Search the features"],
+  ["j  k  or  ↓  ↑", "Next, previous feature in a table"],
+  ["Enter", "Open the chosen feature"],
+  ["j  k  or  →  ←", "Next, previous feature on a feature’s page"],
+  ["Esc", "Back to the table"],
+  ["Alt ←  Alt →", "Previous, next token while reading"],
+  ["1  2  3", "Overview, features, reading"],
+  ["t", "Light or dark"],
+  ["?", "This help"],
+];
+
+let page = null;
+let opened = 0;
+
+export const shell = {
+  go(url, { replace = false, focus = true } = {}) {
+    page?.leave?.();
+    if (replace) history.replaceState(null, "", url);
+    else history.pushState(null, "", url);
+    return route({ focus });
+  },
+  rewrite(url) {
+    history.replaceState(history.state, "", url);
+  },
+  title(text) {
+    document.title = text ? `${text} · Monoscope` : "Monoscope";
+  },
+  problem(error, retry) {
+    return h("div", { class: "problem", role: "alert" },
+      h("span", {}, h("strong", {}, error.message), " ", error.fix ?? ""),
+      retry ? h("button", { class: "button", type: "button", onclick: retry }, "Try again") : null);
+  },
+  notify(error) {
+    if (!error) notice.hidden = true;
+    else {
+      show(notice, h("span", {}, h("strong", {}, error.message), " ", error.fix ?? ""));
+      notice.hidden = false;
+    }
+  },
+};
+
+async function route({ focus = false } = {}) {
+  const turn = ++opened;
+  page?.close?.();
+  page = null;
+  shell.notify(null);
+  const found = ROUTES.map(([pattern, module, name]) => [location.pathname.match(pattern), module, name]).find(([match]) => match);
+  for (const link of document.querySelectorAll("nav a")) {
+    if (found && link.dataset.page === found[2]) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  if (!found) {
+    show(root, shell.problem({ message: "There is no such page.", fix: "Choose one above." }));
+    return;
+  }
+  const [match, module] = found;
+  if (focus) {
+    window.scrollTo(0, 0);
+    root.focus({ preventScroll: true });
+  }
+  try {
+    const next = await module.open(root, { parts: match.slice(1), query: new URLSearchParams(location.search) }, shell, () => turn === opened);
+    if (turn === opened) page = next;
+    else next?.close?.();
+  } catch (error) {
+    if (turn === opened && error.name !== "AbortError") show(root, shell.problem(error, () => route()));
+  }
+}
+
+function follow(event) {
+  const link = event.target.closest?.("a[href]");
+  if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  if (link.target || link.origin !== location.origin || link.getAttribute("href").startsWith("#") || link.pathname.startsWith("/static")) return;
+  event.preventDefault();
+  shell.go(link.pathname + link.search);
+}
+
+function isDark() {
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+function switchTheme() {
+  const theme = isDark() ? "light" : "dark";
+  document.documentElement.dataset.theme = theme;
+  try {
+    localStorage.setItem("monoscope-theme", theme);
+  } catch {
+    // storage may be forbidden; the choice holds until the page is closed
+  }
+}
+
+function help() {
+  const dialog = document.getElementById("keys");
+  if (dialog.open) return dialog.close();
+  show(dialog, h("h2", { id: "keys-title" }, "Keyboard"),
+    h("dl", {}, KEYS.map(([keys, what]) => [h("dt", {}, keys.split("  ").map((key) => (key === "or" ? " or " : [h("kbd", {}, key), " "]))), h("dd", {}, what)])),
+    h("button", { class: "button", type: "button", onclick: () => dialog.close() }, "Close"));
+  return dialog.showModal();
+}
+
+const typing = (event) => event.target.matches?.("input, textarea, select") ?? false;
+
+function key(event) {
+  if (document.getElementById("keys").open) {
+    if (event.key === "?") help();
+    return;
+  }
+  if (page?.key?.(event)) return event.preventDefault();
+  if (typing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+  const actions = {
+    "?": help,
+    t: switchTheme,
+    "/": () => (page?.search ? page.search() : shell.go("/features?focus=1", { focus: false })),
+    1: () => shell.go("/"),
+    2: () => shell.go("/features"),
+    3: () => shell.go("/read"),
+  };
+  if (actions[event.key]) {
+    event.preventDefault();
+    actions[event.key]();
+  }
+}
+
+document.addEventListener("click", follow);
+document.addEventListener("keydown", key);
+window.addEventListener("popstate", () => route());
+document.getElementById("theme").addEventListener("click", switchTheme);
+document.getElementById("help").addEventListener("click", help);
+startTips(document.getElementById("tip"));
+history.scrollRestoration = "auto";
+route();

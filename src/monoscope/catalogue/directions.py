@@ -1,0 +1,55 @@
+"""What can be read off a feature's direction alone: its nearest features, and the tokens it promotes."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+BLOCK = 512  # features at once
+
+
+@torch.no_grad()
+def neighbours(
+    directions: Float[Tensor, "n_features d"], count: int = 10
+) -> tuple[Int[Tensor, "n_features k"], Float[Tensor, "n_features k"]]:
+    """Each feature's nearest others by the cosine between directions, nearest first."""
+    unit = torch.nn.functional.normalize(directions.detach().float(), dim=1)
+    count = min(count, len(unit) - 1)
+    ids, cosines = [], []
+    for first in range(0, len(unit), BLOCK):
+        cosine = unit[first : first + BLOCK] @ unit.T
+        here = torch.arange(len(cosine), device=unit.device)
+        cosine[here, here + first] = -torch.inf
+        best = cosine.topk(count, dim=1)
+        ids.append(best.indices.cpu())
+        cosines.append(best.values.cpu())
+    return torch.cat(ids), torch.cat(cosines)
+
+
+@torch.no_grad()
+def logit_weights(
+    directions: Float[Tensor, "n_features d_site"],
+    to_residual: Float[Tensor, "d_site d_model"],
+    unembedding: Float[Tensor, "d_model vocabulary"],
+    count: int = 10,
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """The tokens that each feature promotes and suppresses, with their weights in logits per unit of activation.
+
+    ``direction → residual stream → final norm's gain → unembedding``, the path without any later layer; the norm's
+    scale, which is the same for all tokens, is left out. Weights are relative to the mean over the vocabulary, since
+    only differences of logits count.
+
+    Returns:
+        (ids, weights) promoted, largest first; (ids, weights) suppressed, least first; each ``(n_features, count)``.
+    """
+    count = min(count, unembedding.shape[1])
+    high, low = [], []
+    centred = unembedding.float() - unembedding.float().mean(1, keepdim=True)
+    for first in range(0, len(directions), BLOCK):
+        weights = directions[first : first + BLOCK].detach().float() @ to_residual.float() @ centred
+        high.append(weights.topk(count, dim=1))
+        low.append(weights.topk(count, dim=1, largest=False))
+    promoted = torch.cat([h.indices.cpu() for h in high]), torch.cat([h.values.cpu() for h in high])
+    suppressed = torch.cat([s.indices.cpu() for s in low]), torch.cat([s.values.cpu() for s in low])
+    return promoted, suppressed

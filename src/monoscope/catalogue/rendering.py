@@ -1,0 +1,57 @@
+"""Showing tokens that are bytes: byte-level tokens may cut a character in two.
+
+A character is shown on the token that holds its last byte. Bytes of a character that is not finished within the token
+are shown as hex, ``\\xc3``, so that no token is invisible; what a token looks like depends on its document only, never
+on where an excerpt begins or ends. Bytes between two tokens (the spaces that a WordPiece tokenizer drops) are shown
+with the token after them; tokens that cover the same bytes show them each.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Integer
+from numpy import ndarray
+
+
+def hexed(data: bytes) -> str:
+    """Bytes as ``\\xc3\\xa9``."""
+    return "".join(f"\\x{b:02x}" for b in data)
+
+
+def show(data: bytes) -> str:
+    """Bytes as text; those that are no whole character as hex."""
+    out = []
+    while data:
+        try:
+            out.append(data.decode())
+            break
+        except UnicodeDecodeError as error:
+            out.append(data[: error.start].decode() + hexed(data[error.start : error.end]))
+            data = data[error.end :]
+    return "".join(out)
+
+
+def shown(
+    text: bytes, starts: Integer[ndarray, " n"], ends: Integer[ndarray, " n"], first: int, last: int
+) -> list[str]:
+    """The tokens ``first`` to ``last`` (exclusive) of a document, as shown.
+
+    Args:
+        text: the document's UTF-8 text.
+        starts: first byte of each of its tokens.
+        ends: byte after the last of each.
+        first: first token wanted.
+        last: token after the last one wanted.
+    """
+    out = []
+    for i in range(first, last):
+        begin, end = int(starts[i]), int(ends[i])
+        if i and int(ends[i - 1]) < begin:
+            begin = int(ends[i - 1])
+        while 0 < begin < end and _continues(text[begin]):
+            begin -= 1  # the token ends a character that an earlier one began: show it whole
+        out.append(show(text[begin:end]))
+    return out
+
+
+def _continues(byte: int) -> bool:
+    return byte & 0b1100_0000 == 0b1000_0000

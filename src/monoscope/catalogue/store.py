@@ -1,0 +1,318 @@
+"""An open catalogue: its table of features, their records, search, excerpts and labels."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+
+from monoscope import folder
+from monoscope.catalogue import schema
+from monoscope.catalogue.index import FeatureIndex
+from monoscope.catalogue.records import (
+    Example,
+    ExcerptToken,
+    FeatureRecord,
+    Histogram,
+    Hit,
+    Label,
+    TokenWeight,
+)
+from monoscope.catalogue.rendering import shown
+from monoscope.catalogue.search import search
+from monoscope.errors import MonoscopeError
+from monoscope.text.rows import Rows
+from monoscope.text.store import TokenStore
+
+INDEX = "catalogue"
+TEXT = "text"
+LABEL_FIELDS = tuple(Label.__dataclass_fields__)
+COLUMNS = {  # name: (SQL, dtype)
+    "id": ("features.id", np.int64),
+    "n_active": ("n_active", np.int64),
+    "density": ("density", np.float64),
+    "max": ("max", np.float64),
+    "mean": ("mean", np.float64),
+    "loss_effect": ("loss_effect", np.float64),
+    "label": ("ifnull(words, '')", np.str_),
+    "label_kind": ("ifnull(kind, '')", np.str_),
+    "label_concept": ("ifnull(concept, '')", np.str_),
+    **{
+        f"label_{name}": (name, np.float64)
+        for name in (
+            "threshold",
+            "precision",
+            "recall",
+            "f1",
+            "f1_low",
+            "f1_high",
+            "baseline_f1",
+            "support",
+            "documents",
+        )
+    },
+}
+
+
+class Catalogue:
+    """A finished catalogue. Reads only, except ``write_labels``; safe to use from several threads.
+
+    >>> cat = Catalogue("run")  # doctest: +SKIP
+    >>> cat.features["density"]; cat[1234].examples["top"]; cat.search("inside a docstring")  # doctest: +SKIP
+    """
+
+    def __init__(self, run: str | Path, *, store: TokenStore | None = None) -> None:
+        """Open the catalogue of a run's folder.
+
+        Args:
+            run: the folder that holds ``catalogue.sqlite`` and ``catalogue/``.
+            store: the text, where it is neither in the folder nor where it was when the catalogue was built.
+
+        Raises:
+            MonoscopeError: the catalogue is missing, unfinished, damaged, made by a newer version, or of another text.
+        """
+        self.run = Path(run)
+        self.path = self.run / schema.NAME
+        self._given = store
+        self._local = threading.local()
+        self._columns: tuple[tuple[int, int], dict[str, np.ndarray]] | None = None
+        self.facts: dict[str, Any] = {
+            name: json.loads(value) for name, value in self._connection.execute("SELECT name, value FROM facts")
+        }
+        if self.index.manifest["key"] != self.facts["key"]:
+            raise MonoscopeError(
+                "the index is of another build than catalogue.sqlite",
+                where=str(self.run),
+                fix="build the catalogue again",
+            )
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's connection."""
+        if not hasattr(self._local, "connection"):
+            self._local.connection = schema.connect(self.path)
+        connection: sqlite3.Connection = self._local.connection
+        return connection
+
+    def close(self) -> None:
+        """Close this thread's connection; those of other threads close when their threads end."""
+        if hasattr(self._local, "connection"):
+            self._local.connection.close()
+            del self._local.connection
+
+    def __enter__(self) -> Catalogue:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @cached_property
+    def index(self) -> FeatureIndex:
+        """The inverted index: rows and values of every feature."""
+        return FeatureIndex(self.run / INDEX)
+
+    @cached_property
+    def store(self) -> TokenStore:
+        """The text."""
+        store = self._given or TokenStore(self.run / TEXT if self.facts["text"] is None else self.facts["text"])
+        if store.manifest["files"]["tokens.u32"]["sha256"] != self.facts["tokens"]:
+            raise MonoscopeError(
+                "the text is not the one that was catalogued", where=str(store.path), fix="build the catalogue again"
+            )
+        return store
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The numbering of the catalogued tokens, split after split in the order of building."""
+        return Rows(self.store, np.concatenate([self.store.documents(split) for split in self.facts["splits"]]))
+
+    @property
+    def features(self) -> dict[str, Shaped[np.ndarray, " n_features"]]:
+        """The table of features, a NumPy array per column; row ``i`` is feature ``i``.
+
+        Columns of labels hold "" or NaN where a feature has none, ``loss_effect`` NaN where it was not measured.
+        """
+        stat = self.path.stat()
+        version = (stat.st_mtime_ns, stat.st_size)
+        if self._columns is None or self._columns[0] != version:
+            names = ", ".join(sql for sql, _ in COLUMNS.values())
+            found = self._connection.execute(
+                f"SELECT {names} FROM features LEFT JOIN labels ON feature = features.id ORDER BY features.id"
+            )
+            columns = zip(*found.fetchall(), strict=True)
+            self._columns = (
+                version,
+                {
+                    name: np.array(column, dtype)
+                    for (name, (_, dtype)), column in zip(COLUMNS.items(), columns, strict=True)
+                },
+            )
+        return dict(self._columns[1])
+
+    def __len__(self) -> int:
+        """The number of features, dead ones included."""
+        return int(self.facts["n_features"])
+
+    def __iter__(self) -> Iterator[FeatureRecord]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, feature: int) -> FeatureRecord:
+        """The record of a feature.
+
+        Raises:
+            MonoscopeError: there is no such feature.
+        """
+        cursor = self._connection.execute("SELECT * FROM features WHERE id = ?", (int(feature),))
+        row = cursor.fetchone()
+        if row is None:
+            raise MonoscopeError(
+                f"there is no feature {feature}", where=str(self.run), fix=f"choose one from 0 to {len(self) - 1}"
+            )
+        return _record(dict(zip((d[0] for d in cursor.description), row, strict=True)), self._label(int(feature)))
+
+    def _label(self, feature: int) -> Label | None:
+        row = self._connection.execute(
+            f"SELECT {', '.join(LABEL_FIELDS)} FROM labels WHERE feature = ?", (feature,)
+        ).fetchone()
+        return Label(*row) if row else None
+
+    def search(self, query: str, *, limit: int = 20) -> list[Hit]:
+        """Features whose label, tokens or example text match some words, best-tested first; see ``search.search``."""
+        return search(self._connection, query, limit)
+
+    def excerpt(
+        self, document: int, position: int, before: int = 20, after: int = 10, feature: int | None = None
+    ) -> list[ExcerptToken]:
+        """The tokens around a position, clipped to the document, with a feature's values on them.
+
+        Args:
+            document: index of a document in the store.
+            position: the token in the middle.
+            before: tokens before it.
+            after: tokens after it.
+            feature: whose values; 0 everywhere without one, and in documents that were not catalogued.
+
+        Raises:
+            MonoscopeError: the document, the position or the feature does not exist.
+        """
+        self._check_place(document, position)
+        base = int(self.store.token_offsets[document])
+        n = self.store.length(document)
+        first, last = max(0, position - before), min(n, position + after + 1)
+        values = np.zeros(last - first, np.float32)
+        slot = np.flatnonzero(self.rows.documents == document)
+        if feature is not None and len(slot):
+            row = int(self.rows.offsets[slot[0]])
+            values = self.index.dense(feature, row + first, row + last)
+        starts, ends = self.store.starts[base : base + n], self.store.ends[base : base + n]
+        texts = shown(self.store.text(document), starts, ends, first, last)
+        return [
+            ExcerptToken(text, value, first + i)
+            for i, (text, value) in enumerate(zip(texts, values.tolist(), strict=True))
+        ]
+
+    def _check_place(self, document: int, position: int) -> None:
+        if not 0 <= document < len(self.store):
+            raise MonoscopeError(f"there is no document {document}", fix=f"choose one from 0 to {len(self.store) - 1}")
+        if not 0 <= position < self.store.length(document):
+            raise MonoscopeError(
+                f"document {document} has no position {position}",
+                fix=f"choose one from 0 to {self.store.length(document) - 1}",
+            )
+
+    def write_labels(self, labels: Iterable[Label]) -> None:
+        """Replace the labels of the features named, all or none; each becomes searchable at once.
+
+        Raises:
+            MonoscopeError: a label names a feature that does not exist, or the file cannot be written.
+        """
+        rows = [tuple(_plain(getattr(label, name)) for name in LABEL_FIELDS) for label in labels]
+        wrong = next((row[0] for row in rows if not 0 <= row[0] < len(self)), None)
+        if wrong is not None:
+            raise MonoscopeError(f"a label names feature {wrong}", fix=f"name features from 0 to {len(self) - 1}")
+        connection = schema.connect(self.path, write=True)
+        try:
+            with connection:
+                marks = ", ".join("?" * len(LABEL_FIELDS))
+                connection.executemany(f"REPLACE INTO labels ({', '.join(LABEL_FIELDS)}) VALUES ({marks})", rows)
+                words = [(row[LABEL_FIELDS.index("words")], row[LABEL_FIELDS.index("concept")], row[0]) for row in rows]
+                connection.executemany("UPDATE words SET label = ?, concept = ? WHERE rowid = ?", words)
+        except sqlite3.Error as error:
+            raise MonoscopeError(
+                f"cannot write labels: {error}",
+                where=str(self.path),
+                fix="free some space, or close what locks the file",
+            ) from error
+        finally:
+            connection.close()
+
+    @property
+    def overview(self) -> dict[str, Any]:
+        """The catalogue at a glance, ready for JSON.
+
+        ``density_histogram`` counts living features over bins of log10 density; ``evaluation`` is what
+        ``evaluation.json`` holds, {} where there is none; ``labels`` counts features by kind of label.
+        """
+        density = self.features["density"]
+        alive = density > 0
+        low = np.floor(np.log10(density[alive].min())) if alive.any() else -1.0
+        counts, edges = np.histogram(np.log10(density[alive]), bins=int(-low) * 5, range=(low, 0))
+        evaluation = self.run / "evaluation.json"
+        kinds = self.features["label_kind"]
+        return {
+            "name": self.run.resolve().name,
+            **{
+                name: self.facts[name]
+                for name in ("model", "site", "architecture", "n_features", "n_tokens", "n_documents")
+            },
+            "alive": int(alive.sum()),
+            "dead": int((~alive).sum()),
+            "density_histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+            "labels": {kind: int((kinds == kind).sum()) for kind in ("token", "context")},
+            "evaluation": folder.read_json(evaluation) if evaluation.is_file() else {},
+        }
+
+
+def open_catalogue(run: str | Path) -> Catalogue:
+    """Open the catalogue of a run's folder; see ``Catalogue``."""
+    return Catalogue(run)
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy scalar as Python's own, which SQLite stores as a number."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _record(row: dict[str, Any], label: Label | None) -> FeatureRecord:
+    lists = {name: json.loads(value) for name, value in row.items() if isinstance(value, str)}
+    effects = {(document, position): effect for document, position, effect in lists["effects"]}
+    examples = {
+        name: [Example(d, p, v, effects.get((d, p))) for d, p, v in places]
+        for name, places in lists["examples"].items()
+    }
+    return FeatureRecord(
+        id=row["id"],
+        n_active=row["n_active"],
+        density=row["density"],
+        max=row["max"],
+        mean=row["mean"],
+        histogram=Histogram(**lists["histogram"]),
+        intervals={name: (low, high) for name, (low, high) in lists["intervals"].items()},
+        examples=examples,
+        top_tokens_by_mean=[TokenWeight(*entry) for entry in lists["by_mean"]],
+        top_tokens_by_mass=[TokenWeight(*entry) for entry in lists["by_mass"]],
+        promoted=[TokenWeight(*entry) for entry in lists["promoted"]],
+        suppressed=[TokenWeight(*entry) for entry in lists["suppressed"]],
+        neighbours=[(feature, cosine) for feature, cosine in lists["neighbours"]],
+        cofiring=[(feature, phi) for feature, phi in lists["cofiring"]],
+        neurons=[(coordinate, r) for coordinate, r in lists["neurons"]],
+        loss_effect=row["loss_effect"],
+        label=label,
+    )

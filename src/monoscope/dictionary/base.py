@@ -1,0 +1,134 @@
+"""What every dictionary is: an encoder, a decoder, and where they belong.
+
+A file of this folder that holds a ``class Architecture(Dictionary)`` is an architecture; its name is the file's. SAE and
+transcoder differ in data (the target is the input, or is not), not in class.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from monoscope import plugins
+from monoscope.errors import MonoscopeError, unknown_name
+from monoscope.ops import weighted_rows
+from monoscope.types import Code
+
+PACKAGE = "monoscope.dictionary"
+NOT_ARCHITECTURES = ("base", "formats", "io")
+
+
+class Dictionary(nn.Module):
+    """Features as rows: ``w_enc`` and ``b_enc`` say when each is active, ``w_dec`` what it writes, ``b_dec`` the rest.
+
+    ``encode`` is row-wise by law: a row's code does not depend on its neighbours. Biases and weights are in the model's
+    own units; whatever training normalised has been folded in.
+
+    Args:
+        d_in: width of what is encoded.
+        n_features: number of features.
+        d_out: width of what is decoded; ``d_in`` by default.
+        options: what the architecture needs beyond that, see ``settings``.
+    """
+
+    settings: ClassVar[dict[str, type]] = {}
+    objective: ClassVar[str]
+    architecture: ClassVar[str]
+
+    def __init__(self, d_in: int, n_features: int, d_out: int | None = None, **options: Any) -> None:
+        super().__init__()
+        if min(d_in, n_features, d_out or d_in) < 1:
+            raise MonoscopeError(f"a dictionary of {n_features} features from {d_in} to {d_out or d_in} numbers")
+        unknown = set(options) - set(self.settings)
+        if unknown:
+            raise MonoscopeError(
+                f"{self.architecture} has no option {sorted(unknown)[0]!r}",
+                fix=f"its options: {', '.join(self.settings) or 'none'}",
+            )
+        self.d_in, self.n_features, self.d_out = d_in, n_features, d_out or d_in
+        self.provenance: dict[str, Any] = {}
+        self.w_enc = nn.Parameter(torch.zeros(n_features, d_in))
+        self.b_enc = nn.Parameter(torch.zeros(n_features))
+        self.w_dec = nn.Parameter(torch.zeros(n_features, self.d_out))
+        self.b_dec = nn.Parameter(torch.zeros(self.d_out))
+
+    @abstractmethod
+    def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
+        """The features of each row and how strongly they are active, in the units of ``x``."""
+
+    def options(self) -> dict[str, Any]:
+        """The architecture's settings, as they are given to its constructor."""
+        return {name: getattr(self, name) for name in self.settings}
+
+    def decode(self, code: Code) -> Float[Tensor, "n d_out"]:
+        """The reconstruction: active features' directions, weighted and added to ``b_dec``."""
+        if code.n_features != self.n_features:
+            raise MonoscopeError(f"a code over {code.n_features} features for a dictionary of {self.n_features}")
+        return weighted_rows.gather(code, self.w_dec.detach()) + self.b_dec.detach()
+
+    def forward(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"]:
+        """``decode(encode(x))``."""
+        return self.decode(self.encode(x))
+
+    @property
+    def directions(self) -> Float[Tensor, "n_features d_out"]:
+        """What each feature writes per unit of its activation, in the model's own units."""
+        return self.w_dec.detach()
+
+    def scale(self, s: float) -> None:
+        """Express a dictionary of ``x / s`` in the units of ``x``. Encoders are homogeneous: only biases change."""
+        with torch.no_grad():
+            self.b_enc.mul_(s)
+            self.b_dec.mul_(s)
+
+    def shift(self, mean_in: Float[Tensor, " d_in"], mean_out: Float[Tensor, " d_out"]) -> None:
+        """Make a dictionary of ``x - mean_in`` one of ``x``, with ``mean_out`` added to what it decodes."""
+        with torch.no_grad():
+            self.b_enc.sub_(self.w_enc @ mean_in)
+            self.b_dec.add_(mean_out)
+
+    def save(self, path: str | Path, format: str = "monoscope") -> None:
+        """Write the dictionary into the folder ``path``; see ``monoscope.dictionary.io.save``."""
+        from monoscope.dictionary import io
+
+        io.save(self, path, format)
+
+    def check(self, x: Tensor) -> Tensor:
+        """``x`` as fp32 rows.
+
+        Raises:
+            MonoscopeError: not ``(n, d_in)``, or not finite.
+        """
+        if x.ndim != 2 or x.shape[1] != self.d_in:
+            raise MonoscopeError(
+                f"activations of shape {tuple(x.shape)} for a dictionary of width {self.d_in}",
+                fix=f"pass rows of {self.d_in} numbers; this dictionary belongs to "
+                f"{self.provenance.get('model', 'an unnamed model')} at {self.provenance.get('site', 'an unnamed site')}",
+            )
+        if not bool(torch.isfinite(x.sum())):
+            row = int((~torch.isfinite(x)).any(1).nonzero()[0])
+            raise MonoscopeError(f"activations of row {row} are not finite", fix="look for overflow in the model's forward pass")
+        return x.float()
+
+
+def architectures() -> list[str]:
+    """The names of all architectures."""
+    return [n for n in plugins.names(PACKAGE) if n not in NOT_ARCHITECTURES]
+
+
+def architecture(name: str) -> type[Dictionary]:
+    """The class of the architecture ``name`` (a file of this folder, or a dotted module).
+
+    Raises:
+        MonoscopeError: there is none; the message names the nearest.
+    """
+    if "." not in name and name not in architectures():
+        raise unknown_name("architecture", name, architectures())
+    found: type[Dictionary] = plugins.load(PACKAGE, name).Architecture
+    found.architecture = name
+    return found

@@ -1,0 +1,64 @@
+"""Our own format: ``config.json`` and ``weights.safetensors``, sealed by a manifest with their hashes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from monoscope import folder
+from monoscope.dictionary.base import Dictionary, architecture
+from monoscope.errors import MonoscopeError
+
+KIND = "dictionary"
+VERSION = 1
+
+
+def recognises(path: Path) -> bool:
+    """Whether the folder holds a dictionary of ours."""
+    return (path / "config.json").is_file() and '"monoscope_dictionary"' in (path / "config.json").read_text()
+
+
+def save(dictionary: Dictionary, path: Path) -> None:
+    """Write the dictionary into the folder ``path``, manifest last."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / folder.MANIFEST).unlink(missing_ok=True)
+    tensors = {name: tensor.detach().contiguous() for name, tensor in dictionary.state_dict().items()}
+    folder.write_bytes(path / "weights.safetensors", save_tensors(tensors))
+    config = {
+        "monoscope_dictionary": VERSION,
+        "architecture": dictionary.architecture,
+        "d_in": dictionary.d_in,
+        "d_out": dictionary.d_out,
+        "n_features": dictionary.n_features,
+        "options": dictionary.options(),
+        "provenance": dictionary.provenance,
+    }
+    folder.write_json(path / "config.json", config)
+    folder.seal(path, KIND, {}, ["config.json", "weights.safetensors"])
+
+
+def load(path: Path) -> Dictionary:
+    """Read a dictionary.
+
+    Raises:
+        MonoscopeError: the folder is incomplete or damaged, or was written by a newer version.
+    """
+    folder.unseal(path, KIND)
+    damaged = folder.verify(path)
+    if damaged:
+        raise MonoscopeError(f"{damaged[0]} is damaged", where=str(path), fix="restore the file, or train again")
+    config = folder.read_json(path / "config.json")
+    if config["monoscope_dictionary"] > VERSION:
+        raise MonoscopeError("this dictionary was written by a newer Monoscope", where=str(path), fix="upgrade Monoscope")
+    made = architecture(config["architecture"])(
+        config["d_in"], config["n_features"], config["d_out"], **config["options"]
+    )
+    made.provenance = config["provenance"]
+    try:
+        made.load_state_dict(load_tensors((path / "weights.safetensors").read_bytes()))
+    except (SafetensorError, RuntimeError) as error:
+        raise MonoscopeError(f"the weights do not fit: {error}", where=str(path), fix="train again") from error
+    return made.requires_grad_(False)

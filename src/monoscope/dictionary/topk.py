@@ -1,0 +1,30 @@
+"""TopK (Gao et al. 2024, "Scaling and evaluating sparse autoencoders"): the k largest scores of each row, if positive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from monoscope.dictionary.base import Dictionary
+from monoscope.errors import MonoscopeError
+from monoscope.ops import encode
+from monoscope.types import Code
+
+
+class Architecture(Dictionary):
+    """``encode(x) = relu(topk(x @ w_encᵀ + b_enc, k))``."""
+
+    settings = {"k": int}
+    objective = "topk"
+
+    def __init__(self, d_in: int, n_features: int, d_out: int | None = None, *, k: int = 32, **options: Any) -> None:
+        super().__init__(d_in, n_features, d_out, **options)
+        if not 1 <= k <= n_features:
+            raise MonoscopeError(f"k = {k} with {n_features} features", fix="choose k between 1 and the number of features")
+        self.k = int(k)
+
+    def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
+        """The k largest positive scores of each row."""
+        return encode.topk(self.check(x), self.w_enc, self.b_enc, self.k)

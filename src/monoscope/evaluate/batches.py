@@ -1,0 +1,59 @@
+"""What measures see of a block: rows with their reconstruction, predictions with and without the splice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from monoscope.types import Code
+
+
+@dataclass(frozen=True)
+class Reconstructed:
+    """Rows of a site beside their reconstruction. ``slots`` numbers the evaluated documents from 0."""
+
+    x: Float[Tensor, "n d"]
+    x_hat: Float[Tensor, "n d"]
+    code: Code
+    slots: Int[Tensor, " n"]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the untouched model says of a block's next tokens, in nats.
+
+    ``counted`` marks the predictions of a text token from a text token of the same document; separators, padding and
+    a window's last token predict nothing that counts. ``losses`` holds the cross-entropy of each counted prediction
+    under a name: ``"ce"``, and ``"ce_mean"`` and ``"ce_zero"`` with the site ablated.
+    """
+
+    log_p: Float[Tensor, "blocks context vocabulary"]
+    targets: Int[Tensor, "blocks context"]
+    counted: Bool[Tensor, "blocks context"]
+    slots: Int[Tensor, " n"]
+    losses: dict[str, Float[Tensor, " n"]]
+
+    @cached_property
+    def p(self) -> Float[Tensor, "blocks context vocabulary"]:
+        """The probabilities: needed once for every splice."""
+        return self.log_p.exp()
+
+    def cross_entropy(self, log_q: Float[Tensor, "blocks context vocabulary"]) -> Float[Tensor, " n"]:
+        """The loss of each counted prediction under other log-probabilities."""
+        return -log_q.gather(-1, self.targets[..., None])[..., 0][self.counted]
+
+
+@dataclass(frozen=True)
+class Spliced:
+    """The same block's predictions with the site's text rows replaced by their reconstruction."""
+
+    original: Predictions
+    log_q: Float[Tensor, "blocks context vocabulary"]
+
+    @property
+    def slots(self) -> Int[Tensor, " n"]:
+        """The document slot of each counted prediction."""
+        return self.original.slots

@@ -1,0 +1,109 @@
+"""Estimates with intervals that respect documents: tokens of one document are not independent, documents are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+LEVEL = 0.95
+RESAMPLES = 1000
+CHUNK = 1 << 22  # documents drawn at once: 32 MB of indices
+
+Totals = Mapping[str, np.ndarray]
+Values = Callable[[Totals], Mapping[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its 95 % interval; all three are None where the number does not apply or is not defined."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def to_json(self) -> dict[str, float | None]:
+        """``{"value", "low", "high"}``."""
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
+def finite(number: float) -> float | None:
+    """The number, or None when it is not finite (a ratio whose denominator is 0)."""
+    return float(number) if math.isfinite(number) else None
+
+
+class Resamples:
+    """Samples of ``n_documents`` documents drawn with replacement, the same ones on every call for the same seed."""
+
+    def __init__(self, n_documents: int, seed: int, number: int = RESAMPLES) -> None:
+        self.n_documents, self.seed, self.number = n_documents, seed, number
+
+    def weights(self) -> Iterator[Float[np.ndarray, "some n_documents"]]:
+        """How often each resample holds each document, some resamples at a time."""
+        rng = np.random.default_rng(self.seed)
+        size, n = max(1, CHUNK // self.n_documents), self.n_documents
+        for first in range(0, self.number, size):
+            some = min(size, self.number - first)
+            drawn = rng.integers(0, n, (some, n)) + n * np.arange(some)[:, None]
+            yield np.bincount(drawn.ravel(), minlength=some * n).reshape(some, n).astype(np.float64)
+
+    def totals(self, per_document: Totals) -> dict[str, np.ndarray]:
+        """Each resample's totals of sums that are given per document: ``(n_documents, …)`` to ``(number, …)``."""
+        columns = np.concatenate([v.reshape(self.n_documents, -1) for v in per_document.values()], 1)
+        summed = np.concatenate([weights @ columns for weights in self.weights()])
+        sizes = np.cumsum([math.prod(v.shape[1:]) for v in per_document.values()])[:-1]
+        return {
+            name: part.reshape(self.number, *v.shape[1:])
+            for (name, v), part in zip(per_document.items(), np.split(summed, sizes, axis=1), strict=True)
+        }
+
+
+def bootstrap(per_document: Totals, values: Values, seed: int, number: int = RESAMPLES) -> dict[str, Estimate]:
+    """Percentile bootstrap over documents of functions of totals.
+
+    Args:
+        per_document: named sums of each document, ``(n_documents, …)``. A ratio is a ratio of totals, so numerator
+            and denominator are resampled together.
+        values: the named numbers that follow from totals; it works on arrays with a leading axis of samples.
+        seed: fixes the resamples.
+        number: how many resamples.
+    """
+    (n_documents,) = {len(v) for v in per_document.values()}
+    found = values({name: v.sum(0, keepdims=True) for name, v in per_document.items()})
+    drawn = values(Resamples(n_documents, seed, number).totals(per_document))
+    estimates = {}
+    for name, value in found.items():
+        sample = drawn[name][np.isfinite(drawn[name])]
+        if not np.isfinite(value[0]) or len(sample) == 0:
+            estimates[name] = Estimate()
+            continue
+        low, high = np.quantile(sample, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        estimates[name] = Estimate(float(value[0]), float(low), float(high))
+    return estimates
+
+
+def jackknife(value: float, without: Float[np.ndarray, " n_groups"]) -> Estimate:
+    """The interval of a share of features, from its values with each group of documents left out.
+
+    A count of what was seen, or not seen, in a sample cannot be bootstrapped: a resample lacks a third of the
+    documents, so it always finds more dead features, and the interval lies beside the value. The delete-a-group
+    jackknife errs on the wide side instead (Efron and Stein 1981). The interval is clipped to [0, 1].
+    """
+    n = len(without)
+    spread = math.sqrt((n - 1) / n * float(np.square(without - without.mean()).sum()))
+    reach = student(n - 1) * spread
+    return Estimate(value, max(0.0, value - reach), min(1.0, value + reach))
+
+
+def student(freedom: int) -> float:
+    """The 97.5 % point of Student's t, by the Cornish–Fisher expansion (within 0.1 % from 6 degrees of freedom)."""
+    z, v = 1.959963984540054, float(freedom)
+    return (
+        z
+        + (z**3 + z) / (4 * v)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
+    )

@@ -1,0 +1,112 @@
+"""How a measure is written: a file of ``measures/`` with the names it gives, the part it sees, and ``start``.
+
+Most measures are ratios of totals. Such a file states the terms of each token and the values that follow from their
+totals, and ``start = partial(DocumentSums, terms, values)`` does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from monoscope.evaluate.intervals import Estimate, Values, bootstrap
+
+ROWS, PREDICTIONS = "rows", "predictions"  # a measure's part: batches of Reconstructed, or of Spliced
+
+Terms = Callable[[Any], Mapping[str, Tensor]]
+
+
+class SumsByDocument:
+    """float64 sums of named per-token terms, kept apart by document."""
+
+    def __init__(self, n_documents: int) -> None:
+        self.n_documents = n_documents
+        self.sums: dict[str, Tensor] = {}
+
+    def add(self, slots: Int[Tensor, " n"], terms: Mapping[str, Tensor]) -> None:
+        """Add each token's terms, ``(n, …)``, to its document's sums; ``tokens`` counts the tokens."""
+        for name, term in {"tokens": torch.ones_like(slots), **terms}.items():
+            if name not in self.sums:
+                shape = (self.n_documents, *term.shape[1:])
+                self.sums[name] = torch.zeros(shape, dtype=torch.float64, device=term.device)
+            self.sums[name].index_add_(0, slots, term.double())
+
+    def present(self) -> dict[str, np.ndarray]:
+        """The sums of the documents that had any token: ``(n_present, …)``."""
+        if not self.sums:
+            return {}
+        held = self.sums["tokens"] > 0
+        return {name: s[held].cpu().numpy() for name, s in self.sums.items()}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a measure knows before it begins.
+
+    ``activations`` are the site's own sums, the same for every reconstructor and therefore kept once: ``norm`` (the
+    squared norm) and ``sum`` (the vector), by document.
+    """
+
+    n_documents: int
+    n_features: int
+    seed: int
+    activations: SumsByDocument
+
+
+class Tally(Protocol):
+    """One measure of one reconstructor while the pass goes on."""
+
+    def add(self, batch: Any) -> None:
+        """Take in a block: a ``Reconstructed`` or a ``Spliced``, as the measure's part says."""
+        ...
+
+    def estimates(self) -> dict[str, Estimate]:
+        """The measure's numbers, by name."""
+        ...
+
+    def details(self) -> dict[str, Any]:
+        """What else it has to show, ready for JSON; empty for most."""
+        ...
+
+
+class Measure(Protocol):
+    """The contents of a file of ``measures/``."""
+
+    NAMES: tuple[str, ...]
+    PART: str
+
+    @staticmethod
+    def start(facts: Facts) -> Tally:
+        """A tally that has seen nothing."""
+        ...
+
+
+class DocumentSums:
+    """A tally of ratios of totals, with bootstrap intervals over documents."""
+
+    def __init__(self, terms: Terms, values: Values, facts: Facts) -> None:
+        self.terms, self.values, self.seed = terms, values, facts.seed
+        self.sums = SumsByDocument(facts.n_documents)
+
+    def add(self, batch: Any) -> None:
+        """Add the terms of a block's tokens."""
+        self.sums.add(batch.slots, self.terms(batch))
+
+    def estimates(self) -> dict[str, Estimate]:
+        """The values of the totals, and their intervals."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return bootstrap(self.per_document(), self.values, self.seed)
+
+    def per_document(self) -> dict[str, np.ndarray]:
+        """What is resampled: the sums of each document that had any token."""
+        return self.sums.present()
+
+    def details(self) -> dict[str, Any]:
+        """Nothing beyond the numbers."""
+        return {}

@@ -1,0 +1,27 @@
+"""What can be evaluated: anything that writes an activation as a few numbers and reads it back."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+from monoscope.types import Code
+
+
+class Reconstructor(Protocol):
+    """A dictionary, or a control that stands where one would: principal components, raw neurons."""
+
+    @property
+    def n_features(self) -> int:
+        """How many features a code chooses from."""
+        ...
+
+    def encode(self, x: Float[Tensor, "n d"]) -> Code:
+        """The code of each row."""
+        ...
+
+    def decode(self, code: Code) -> Float[Tensor, "n d"]:
+        """The reconstruction of each row."""
+        ...

@@ -1,0 +1,273 @@
+"""Evaluating: one pass over held-out text that every dictionary and control shares.
+
+Two draws of windows are made by seed. On the first the model is run whole, once as it is and once with each splice,
+for the measures of predictions; on both its activations are read once and reconstructed once by each. A first, cut
+pass over the first draw finds the mean that mean-ablation puts in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from monoscope import plugins
+from monoscope.errors import MonoscopeError
+from monoscope.evaluate.batches import Predictions, Reconstructed, Spliced
+from monoscope.evaluate.checks import refuse_nan
+from monoscope.evaluate.evaluation import MAIN, Evaluation, Metrics
+from monoscope.evaluate.intervals import Estimate
+from monoscope.evaluate.measure import PREDICTIONS, ROWS, Facts, SumsByDocument, Tally
+from monoscope.evaluate.reconstructor import Reconstructor
+from monoscope.evaluate.splice import replace_rows
+from monoscope.text import pack
+from monoscope.text.store import TokenStore
+from monoscope.types import Site, TokenBlock
+
+if TYPE_CHECKING:
+    from monoscope.models import LanguageModel
+
+MEASURES = "monoscope.evaluate.measures"
+LOGITS = 1 << 23  # logits of one block: 32 MB, and a handful of such arrays
+
+
+@dataclass
+class _Judged:
+    """One reconstructor and its tallies, by measure."""
+
+    reconstructor: Reconstructor
+    tallies: dict[str, Tally]
+    parts: dict[str, str]
+
+    def add(self, part: str, batch: Reconstructed | Spliced) -> None:
+        for name, tally in self.tallies.items():
+            if self.parts[name] == part:
+                tally.add(batch)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A block's rows of the site, checked, with where they come from."""
+
+    x: Float[Tensor, "n d"]
+    slots: Int[Tensor, " n"]
+    documents: Int[Tensor, " n"]
+    positions: Int[Tensor, " n"]
+    is_text: Bool[Tensor, "blocks context"]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is read: the model, the site, and how the chosen documents are numbered from 0."""
+
+    lm: LanguageModel
+    site: str
+    store: TokenStore
+    slot_of: Int[Tensor, " n_store_documents"]
+    context: int
+    tokens_per_block: int
+
+    def blocks(self, windows: Int[np.ndarray, "n 3"], tokens_per_block: int) -> Iterator[TokenBlock]:
+        """The windows in blocks, long ones together, so that little is padded."""
+        ordered = windows[np.argsort(-windows[:, 2], kind="stable")]
+        size = max(1, tokens_per_block // self.context)
+        for first in range(0, len(ordered), size):
+            yield pack.block(self.store, ordered[first : first + size], self.lm.tokeniser, self.context)
+
+    def rows(self, block: TokenBlock, site: Tensor) -> _Rows:
+        """The text rows of a block's site."""
+        is_text = block.is_text.to(site.device)
+        x, documents, positions = site[is_text], block.documents[block.is_text], block.positions[block.is_text]
+        x = x if x.dtype == torch.float64 else x.float()
+        refuse_nan(x, f"activations of {self.site}", self.store, documents, positions)
+        return _Rows(x, self.slot_of[documents].to(x.device), documents, positions, is_text)
+
+    def predictions(self, block: TokenBlock, logits: Tensor, ablated: Mapping[str, Tensor]) -> Predictions:
+        """The untouched model's predictions, with the losses under each ablation."""
+        device = logits.device
+        text, documents = block.is_text, block.documents
+        counted = torch.zeros_like(text)
+        counted[:, :-1] = text[:, :-1] & text[:, 1:] & (documents[:, :-1] == documents[:, 1:])
+        targets = torch.roll(block.tokens, -1, 1).to(device)
+        slots = self.slot_of[documents[counted]].to(device)
+        made = Predictions(log_softmax(logits), targets, counted.to(device), slots, {})
+        made.losses["ce"] = made.cross_entropy(made.log_p)
+        for name, row in ablated.items():
+            write = replace_rows(text.to(device), row)
+            run = self.lm.run(block, read=["logits"], write={self.site: write})
+            made.losses[name] = made.cross_entropy(log_softmax(run["logits"]))
+        return made
+
+
+def log_softmax(logits: Tensor) -> Tensor:
+    """Log-probabilities in float32 or better."""
+    return torch.log_softmax(logits if logits.dtype == torch.float64 else logits.float(), -1)
+
+
+@torch.no_grad()
+def evaluate(
+    lm: LanguageModel,
+    site: Site | str,
+    dictionaries: Mapping[str, Reconstructor],
+    store: TokenStore,
+    documents: Sequence[int] | Int[np.ndarray, " n"],
+    *,
+    n_tokens: int = 1_000_000,
+    n_loss_tokens: int = 100_000,
+    seed: int = 0,
+    measures: Sequence[str] | None = None,
+    context: int | None = None,
+    tokens_per_block: int = 16_384,
+    progress: Callable[[int], None] = lambda tokens: None,
+) -> Evaluation:
+    """Judge a dictionary and its controls on held-out documents.
+
+    Args:
+        lm, site: the model, and where the dictionary reads and writes it.
+        dictionaries: name → reconstructor. The first is the one judged; the others are its controls.
+        store, documents: held-out text: documents that neither the model nor any of the dictionaries was fitted on.
+        n_tokens: about how many tokens are reconstructed; whole windows, drawn by ``seed``.
+        n_loss_tokens: on how many of these the model is run with the splices. Without a language head, none.
+        seed: fixes the windows drawn and the resamples of the intervals.
+        measures: names of files of ``evaluate/measures``, or dotted modules; None is all of the folder.
+        context: tokens in a window; None is the model's longest.
+        tokens_per_block: how many tokens are in memory at once; it changes no result.
+        progress: told the number of tokens of each finished block.
+
+    Raises:
+        MonoscopeError: there is no dictionary, too little text, an unknown measure, a dictionary of another width, or
+            NaN in activations or reconstructions.
+    """
+    if not dictionaries:
+        raise MonoscopeError("there is nothing to evaluate", fix="give at least one dictionary")
+    modules = {name: plugins.load(MEASURES, name) for name in measures or plugins.names(MEASURES)}
+    chosen = np.unique(np.asarray(documents, dtype=np.int64))
+    slot_of = torch.full((len(store),), -1, dtype=torch.long)
+    slot_of[torch.from_numpy(chosen)] = torch.arange(len(chosen))
+    plan = _Plan(lm, str(site), store, slot_of, min(context or lm.context, lm.context), tokens_per_block)
+    with_loss = lm.has_head and any(m.PART == PREDICTIONS for m in modules.values())
+    first, second = _draw(plan, chosen, n_loss_tokens if with_loss else 0, n_tokens, seed)
+    moments = SumsByDocument(len(chosen))
+    judged = {name: _judge(r, modules, len(chosen), seed, moments) for name, r in dictionaries.items()}
+
+    if with_loss:
+        ablated = _ablations(plan, first)
+        for block in plan.blocks(first, min(tokens_per_block, LOGITS // lm.tokeniser.vocabulary_size)):
+            seen = lm.run(block, read=[plan.site, "logits"])
+            rows = plan.rows(block, seen[plan.site])
+            predictions = plan.predictions(block, seen["logits"], ablated)
+            _add_rows(plan, judged, rows, moments, _splicer(plan, block, predictions))
+            progress(len(rows.x))
+    for block in plan.blocks(second, tokens_per_block):
+        rows = plan.rows(block, lm.run(block, read=[plan.site])[plan.site])
+        _add_rows(plan, judged, rows, moments)
+        progress(len(rows.x))
+    return _conclude(plan, judged, modules, with_loss, first, second, seed)
+
+
+def _draw(
+    plan: _Plan, documents: Int[np.ndarray, " n"], n_loss: int, n_rows: int, seed: int
+) -> tuple[Int[np.ndarray, "a 3"], Int[np.ndarray, "b 3"]]:
+    """The windows for the measures of predictions, and the rest of those for the measures of rows."""
+    found = pack.windows(plan.store, documents, plan.lm.tokeniser, plan.context)
+    shuffled = found[np.random.default_rng(seed).permutation(len(found))]
+    reached = np.cumsum(shuffled[:, 2]) - shuffled[:, 2]  # tokens before each window
+    first = int((reached < min(n_loss, n_rows)).sum())
+    last = int((reached < n_rows).sum())
+    if len(np.unique(shuffled[: first or last, 0])) < 2:
+        raise MonoscopeError(
+            "an evaluation needs at least two documents: its intervals come from the differences between them",
+            fix="give more held-out text, in more documents, or more tokens",
+        )
+    return shuffled[:first], shuffled[first:last]
+
+
+def _judge(r: Reconstructor, modules: Mapping[str, ModuleType], n: int, seed: int, moments: SumsByDocument) -> _Judged:
+    facts = Facts(n, r.n_features, seed, moments)
+    return _Judged(r, {k: m.start(facts) for k, m in modules.items()}, {k: m.PART for k, m in modules.items()})
+
+
+def _ablations(plan: _Plan, windows: Int[np.ndarray, "n 3"]) -> dict[str, Tensor]:
+    """What each ablation puts in the place of a row: the mean row of the same tokens, and zero."""
+    total, count = torch.zeros(()), 0
+    for block in plan.blocks(windows, plan.tokens_per_block):
+        x = plan.rows(block, plan.lm.run(block, read=[plan.site])[plan.site]).x
+        total, count = total.to(x.device) + x.sum(0, dtype=torch.float64), count + len(x)
+    return {"ce_mean": total / count, "ce_zero": torch.zeros_like(total)}
+
+
+def _splicer(plan: _Plan, block: TokenBlock, predictions: Predictions) -> Callable[[_Rows, Tensor], Spliced]:
+    """What turns a reconstruction of the block's rows into the predictions made with it."""
+
+    def splice(rows: _Rows, x_hat: Tensor) -> Spliced:
+        write = {plan.site: replace_rows(rows.is_text, x_hat)}
+        return Spliced(predictions, log_softmax(plan.lm.run(block, read=["logits"], write=write)["logits"]))
+
+    return splice
+
+
+def _add_rows(
+    plan: _Plan,
+    judged: Mapping[str, _Judged],
+    rows: _Rows,
+    moments: SumsByDocument,
+    splice: Callable[[_Rows, Tensor], Spliced] | None = None,
+) -> None:
+    """Reconstruct a block's rows with every reconstructor, once, and let all measures see it."""
+    exact = rows.x.double()  # Σ‖x‖² − n‖x̄‖² cancels where the mean is large, so these sums are exact from the start
+    moments.add(rows.slots, {"norm": torch.linalg.vecdot(exact, exact), "sum": exact})
+    for name, one in judged.items():
+        code = one.reconstructor.encode(rows.x)
+        x_hat = one.reconstructor.decode(code)
+        if x_hat.shape != rows.x.shape:
+            raise MonoscopeError(
+                f"{name} reconstructs rows of {x_hat.shape[-1]}, but {plan.site} has {rows.x.shape[-1]}",
+                fix="evaluate a dictionary at the site that it was trained on",
+            )
+        refuse_nan(x_hat, f"reconstructions by {name}", plan.store, rows.documents, rows.positions)
+        one.add(ROWS, Reconstructed(rows.x, x_hat, code, rows.slots))
+        if splice is not None:
+            one.add(PREDICTIONS, splice(rows, x_hat))
+
+
+def _metrics(one: _Judged, modules: Mapping[str, ModuleType], with_loss: bool) -> Metrics:
+    """All metrics of one reconstructor; null where there was nothing to measure."""
+    found: Metrics = {}
+    for name, module in modules.items():
+        applies = module.PART == ROWS or with_loss
+        found |= one.tallies[name].estimates() if applies else dict.fromkeys(module.NAMES, Estimate())
+    return found
+
+
+def _conclude(
+    plan: _Plan,
+    judged: Mapping[str, _Judged],
+    modules: Mapping[str, ModuleType],
+    with_loss: bool,
+    first: Int[np.ndarray, "a 3"],
+    second: Int[np.ndarray, "b 3"],
+    seed: int,
+) -> Evaluation:
+    main, *_ = judged
+    metrics = {name: _metrics(one, modules, with_loss) for name, one in judged.items()}
+    details: dict[str, dict] = {}
+    for name, one in judged.items():
+        for measure, tally in one.tallies.items():
+            if shown := tally.details():
+                details.setdefault(measure, {})[MAIN if name == main else name] = shown
+    facts = {
+        "model": plan.lm.name,
+        "site": plan.site,
+        "seed": seed,
+        "n_tokens": int(first[:, 2].sum() + second[:, 2].sum()),
+        "n_loss_tokens": int(first[:, 2].sum()),
+        "n_documents": len(np.unique(np.concatenate([first[:, 0], second[:, 0]]))),
+        "context": plan.context,
+    }
+    return Evaluation(metrics.pop(main), metrics, facts, details)

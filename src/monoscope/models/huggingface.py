@@ -1,0 +1,165 @@
+"""Loading models: packaged ones, Hugging Face folders and ids, through ``transformers`` and nothing that executes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from monoscope.errors import MonoscopeError
+from monoscope.models import reference
+from monoscope.models.language_model import LanguageModel
+from monoscope.text import tokenise
+
+
+def load_model(
+    name: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> LanguageModel:
+    """Load a language model.
+
+    Args:
+        name: ``reference-a`` (``-b``, ``-c``), a folder, or a Hugging Face id.
+        device: where it runs.
+        dtype: of its weights and activations.
+
+    Returns:
+        The model in evaluation mode, its parameters without gradients. A checkpoint without a language head, such as an
+        encoder's, has ``has_head`` False.
+
+    Raises:
+        MonoscopeError: there is no such model, its architecture is unknown, its tokenizer is missing, its weights are
+            missing, incomplete or damaged, or the device is not there.
+    """
+    name = str(name)
+    source, shown = _source(name)
+    target = _device(device)
+    with _quiet():
+        config = _config(source, name)
+        tokeniser = _tokeniser(source, name)
+        model = _weights(source, name, config, dtype)
+    model.eval().requires_grad_(False)
+    return LanguageModel(model.to(target), tokeniser, name=shown)
+
+
+def _source(name: str) -> tuple[str, str]:
+    """What to hand to ``transformers``, and the name to keep: absolute for folders, so that it is found again."""
+    if name in reference.NAMES:
+        return str(reference.folder(name)), name
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise MonoscopeError(
+                f"{name} is no model folder: it has no config.json", fix="name the folder that has one"
+            )
+        return str(path.resolve()), str(path.resolve())
+    if path.exists() or path.is_absolute() or name.startswith(("~", ".")) or name.count("/") > 1:
+        raise MonoscopeError(f"there is no folder {name!r}", fix=f"check the path, or {_choices()}")
+    return name, name
+
+
+def _choices() -> str:
+    return f"name a packaged model ({', '.join(reference.NAMES)}), a Hugging Face id or a folder"
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        target = torch.device(device)
+        torch.empty(0, device=target)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise MonoscopeError(f"the device {str(device)!r} is not there: {_first_line(error)}", fix="use cpu") from error
+    return target
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars and no advice from ``transformers`` while it loads; errors are raised, not logged."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _config(source: str, name: str) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except OSError as error:
+        raise MonoscopeError(
+            f"the model {name!r} cannot be found: {_first_line(error)}",
+            fix=f"{_choices()}; without a network, only what is already downloaded can be had",
+        ) from error
+    except (ValueError, KeyError) as error:
+        raise MonoscopeError(
+            f"the architecture of {name!r} is unknown to transformers: {_first_line(error)}",
+            fix="update transformers; models that bring their own code are never run",
+        ) from error
+
+
+def _tokeniser(source: str, name: str) -> tokenise.Tokeniser:
+    path = Path(source)
+    files = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+    if path.is_dir() and not any((path / file).is_file() for file in files):
+        raise MonoscopeError(f"{name} has no tokenizer", fix="save its tokenizer.json beside the weights")
+    return tokenise.load(source)
+
+
+def _weights(source: str, name: str, config: Any, dtype: torch.dtype) -> nn.Module:
+    from safetensors import SafetensorError
+    from transformers import AutoModel, AutoModelForCausalLM
+
+    if getattr(config, "is_encoder_decoder", False):
+        raise MonoscopeError(f"{name!r} is an encoder-decoder, which reads two texts at once", fix=_choices())
+    loader = AutoModelForCausalLM if _predicts_tokens(config) else AutoModel
+    try:
+        model, info = loader.from_pretrained(
+            source, config=config, dtype=dtype, trust_remote_code=False, output_loading_info=True
+        )
+    except (SafetensorError, RuntimeError, EOFError) as error:
+        raise _damaged(name, _first_line(error)) from error
+    except OSError as error:
+        raise MonoscopeError(
+            f"the weights of {name!r} cannot be read: {_first_line(error)}", fix="download or copy the model again"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise MonoscopeError(
+            f"{name!r} is not a model that can be read token by token: {_first_line(error)}", fix=_choices()
+        ) from error
+    missing = [key for key in info["missing_keys"] if "pooler" not in key]  # a pooler comes after every site
+    if missing:
+        raise _damaged(name, f"{len(missing)} tensors are missing, among them {sorted(missing)[0]}")
+    broken = [key for key, value in model.named_parameters() if not value.detach().sum(dtype=torch.float32).isfinite()]
+    if broken:
+        raise _damaged(name, f"{broken[0]} holds numbers that are not finite")
+    return model
+
+
+def _predicts_tokens(config: Any) -> bool:
+    """Whether the checkpoint was saved with a head that predicts the next token."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    heads = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+    saved_with_head = any(a.endswith(heads) for a in config.architectures or [])
+    return saved_with_head and type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+
+
+def _damaged(name: str, why: str) -> MonoscopeError:
+    return MonoscopeError(f"the weights of {name!r} are damaged: {why}", fix="download or copy the model again")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

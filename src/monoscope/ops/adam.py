@@ -1,0 +1,93 @@
+"""Adam (Kingma & Ba 2015) for matrices with a row per feature, in one pass over memory.
+
+Rows may be held to unit norm: then the part of the gradient along a row is removed *before* the moments are updated, and
+the row is renormalised after the step (both as in *Towards Monosemanticity*; leaving out either one is a known bug).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numba import njit, prange
+from torch import Tensor
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+
+def reference(
+    weight: Float[Tensor, "n d"],
+    gradient: Float[Tensor, "n d"],
+    first: Float[Tensor, "n d"],
+    second: Float[Tensor, "n d"],
+    *,
+    step: int,
+    rate: float,
+    scale: float = 1.0,
+    unit_rows: bool = False,
+) -> None:
+    """One step in plain torch; see ``adam``."""
+    gradient = gradient * scale
+    if unit_rows:
+        gradient = gradient - (gradient * weight).sum(1, keepdim=True) * weight
+    first.mul_(BETA1).add_(gradient, alpha=1 - BETA1)
+    second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+    root = (second / (1 - BETA2**step)).sqrt_().add_(EPSILON)
+    weight.sub_(rate / (1 - BETA1**step) * first / root)
+    if unit_rows:
+        weight.div_(weight.norm(dim=1, keepdim=True).clamp_min(1e-12))
+
+
+def adam(
+    weight: Float[Tensor, "n d"],
+    gradient: Float[Tensor, "n d"],
+    first: Float[Tensor, "n d"],
+    second: Float[Tensor, "n d"],
+    *,
+    step: int,
+    rate: float,
+    scale: float = 1.0,
+    unit_rows: bool = False,
+) -> None:
+    """One Adam step in place.
+
+    Args:
+        weight, gradient, first, second: the parameter, its gradient and Adam's two moments, alike in shape.
+        step: 1 for the first step (bias correction).
+        rate: learning rate.
+        scale: multiplies the gradient first (global-norm clipping).
+        unit_rows: hold the rows to unit norm.
+    """
+    tensors = (weight, gradient, first, second)
+    if weight.ndim != 2 or any(t.device.type != "cpu" or t.dtype != torch.float32 or not t.is_contiguous() for t in tensors):
+        reference(weight, gradient, first, second, step=step, rate=rate, scale=scale, unit_rows=unit_rows)
+        return
+    _adam(
+        weight.numpy(), gradient.numpy(), first.numpy(), second.numpy(), np.float32(scale),
+        np.float32(rate / (1 - BETA1**step)), np.float32(1 / (1 - BETA2**step)), unit_rows,
+    )  # fmt: skip
+
+
+@njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
+def _adam(weight, gradient, first, second, scale, rate, correction, unit_rows):  # type: ignore[no-untyped-def]
+    b1, b2, one = np.float32(BETA1), np.float32(BETA2), np.float32(1)
+    epsilon = np.float32(EPSILON)
+    for i in prange(weight.shape[0]):
+        along = np.float32(0)
+        if unit_rows:
+            for j in range(weight.shape[1]):
+                along += gradient[i, j] * weight[i, j]
+        squares = np.float32(0)
+        for j in range(weight.shape[1]):
+            g = (gradient[i, j] - along * weight[i, j]) * scale
+            m = b1 * first[i, j] + (one - b1) * g
+            v = b2 * second[i, j] + (one - b2) * g * g
+            first[i, j] = m
+            second[i, j] = v
+            w = weight[i, j] - rate * m / (np.sqrt(v * correction) + epsilon)
+            weight[i, j] = w
+            squares += w * w
+        if unit_rows:
+            inverse = one / max(np.sqrt(squares), np.float32(1e-12))
+            for j in range(weight.shape[1]):
+                weight[i, j] *= inverse

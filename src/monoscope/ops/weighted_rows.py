@@ -1,0 +1,135 @@
+"""The four products that a sparse code needs; none of them makes the code dense.
+
+For a code ``c`` (rows × features), a matrix ``w`` with a row per feature and a matrix ``x`` with a row per token:
+
+* ``gather``:   ``out[row] = Σ value · w[feature]``            (decoding)
+* ``dots``:     ``out[entry] = x[row] · w[feature]``           (gradient of the values)
+* ``scatter``:  ``out[feature] = Σ value · x[row]``            (gradient of the weights)
+* ``sums``:     ``out[feature] = Σ value``                     (gradient of a bias)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numba import njit, prange
+from torch import Tensor
+
+from monoscope.ops.transpose import ByFeature
+from monoscope.types import Code
+
+
+def _numba(*tensors: Tensor) -> bool:
+    return all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
+
+
+def reference_gather(code: Code, w: Float[Tensor, "n_features d"]) -> Float[Tensor, "n d"]:
+    """``code.to_dense() @ w``."""
+    return code.to_dense() @ w
+
+
+def gather(code: Code, w: Float[Tensor, "n_features d"]) -> Float[Tensor, "n d"]:
+    """The rows of ``w`` that each row of the code names, weighted and added up."""
+    if not _numba(w, code.values):
+        flat = torch.nn.functional.embedding_bag(
+            code.indices.long(), w, code.offsets[:-1], mode="sum", per_sample_weights=code.values.to(w.dtype)
+        )
+        return flat
+    out = np.zeros((len(code), w.shape[1]), np.float32)
+    _gather(code.indices.numpy(), code.values.numpy(), code.offsets.numpy(), w.contiguous().numpy(), out)
+    return torch.from_numpy(out)
+
+
+def reference_dots(code: Code, x: Float[Tensor, "n d"], w: Float[Tensor, "n_features d"]) -> Float[Tensor, " n_active"]:
+    """The entries of ``x @ wᵀ`` at the code's places."""
+    return (x[code.rows()] * w[code.indices.long()]).sum(1)
+
+
+def dots(code: Code, x: Float[Tensor, "n d"], w: Float[Tensor, "n_features d"]) -> Float[Tensor, " n_active"]:
+    """For every entry, the inner product of its row of ``x`` with its feature's row of ``w``."""
+    if not _numba(x, w):
+        return reference_dots(code, x, w)
+    out = np.empty(len(code.indices), np.float32)
+    _dots(code.indices.numpy(), code.offsets.numpy(), x.contiguous().numpy(), w.contiguous().numpy(), out)
+    return torch.from_numpy(out)
+
+
+def reference_scatter(
+    by: ByFeature, values: Float[Tensor, " n_active"], x: Float[Tensor, "n d"]
+) -> Float[Tensor, "n_features d"]:
+    """The same by ``index_add``."""
+    features = torch.repeat_interleave(torch.arange(len(by.offsets) - 1, device=x.device), by.offsets.diff())
+    out = x.new_zeros(len(by.offsets) - 1, x.shape[1])
+    return out.index_add_(0, features, values[by.entries, None] * x[by.rows])
+
+
+def scatter(
+    by: ByFeature, values: Float[Tensor, " n_active"], x: Float[Tensor, "n d"]
+) -> Float[Tensor, "n_features d"]:
+    """For every feature, the rows of ``x`` on which it is active, weighted by ``values`` (in code order) and added up."""
+    if not _numba(x, values):
+        return reference_scatter(by, values, x)
+    out = np.zeros((len(by.offsets) - 1, x.shape[1]), np.float32)
+    _scatter(
+        by.offsets.numpy(), by.rows.numpy(), by.entries.numpy(), values.contiguous().numpy(), x.contiguous().numpy(), out
+    )
+    return torch.from_numpy(out)
+
+
+def sums(by: ByFeature, values: Float[Tensor, " n_active"]) -> Float[Tensor, " n_features"]:
+    """For every feature, the sum of ``values`` (in code order) over its entries."""
+    running = torch.cat([values.new_zeros(1, dtype=torch.float64), values[by.entries].double().cumsum(0)])
+    return (running[by.offsets[1:]] - running[by.offsets[:-1]]).to(values.dtype)
+
+
+@njit(inline="always")
+def _add4(out, i, a, va, b, vb, c, vc, d, vd, w):  # type: ignore[no-untyped-def]
+    # four rows at once: one read and one write of the sum for four reads of w
+    for j in range(w.shape[1]):
+        out[i, j] += va * w[a, j] + vb * w[b, j] + vc * w[c, j] + vd * w[d, j]
+
+
+@njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
+def _gather(indices, values, offsets, w, out):  # type: ignore[no-untyped-def]
+    for i in prange(len(offsets) - 1):
+        e, last = offsets[i], offsets[i + 1]
+        while e + 4 <= last:
+            _add4(
+                out, i, indices[e], values[e], indices[e + 1], values[e + 1],
+                indices[e + 2], values[e + 2], indices[e + 3], values[e + 3], w,
+            )  # fmt: skip
+            e += 4
+        while e < last:
+            f, v = indices[e], values[e]
+            for j in range(w.shape[1]):
+                out[i, j] += v * w[f, j]
+            e += 1
+
+
+@njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
+def _dots(indices, offsets, x, w, out):  # type: ignore[no-untyped-def]
+    for i in prange(len(offsets) - 1):
+        for e in range(offsets[i], offsets[i + 1]):
+            f = indices[e]
+            total = np.float32(0)
+            for j in range(w.shape[1]):
+                total += x[i, j] * w[f, j]
+            out[e] = total
+
+
+@njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
+def _scatter(offsets, rows, entries, values, x, out):  # type: ignore[no-untyped-def]
+    for f in prange(len(offsets) - 1):
+        e, last = offsets[f], offsets[f + 1]
+        while e + 4 <= last:
+            _add4(
+                out, f, rows[e], values[entries[e]], rows[e + 1], values[entries[e + 1]],
+                rows[e + 2], values[entries[e + 2]], rows[e + 3], values[entries[e + 3]], x,
+            )  # fmt: skip
+            e += 4
+        while e < last:
+            r, v = rows[e], values[entries[e]]
+            for j in range(x.shape[1]):
+                out[f, j] += v * x[r, j]
+            e += 1

@@ -1,0 +1,51 @@
+"""Features that have stopped firing, and AuxK (Gao et al. 2024), which brings them back.
+
+AuxK lets the dead features reconstruct what the living ones left over. Their scores are used raw: a dead feature's
+score is mostly negative, and a ReLU in between would leave it without any gradient.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from monoscope.dictionary.base import Dictionary
+from monoscope.types import Code
+
+
+class Silence(nn.Module):
+    """For every feature, the tokens since it was last active. A buffer, so it is part of a checkpoint."""
+
+    tokens: Tensor
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.register_buffer("tokens", torch.zeros(n_features, dtype=torch.long))
+
+    def hear(self, code: Code) -> None:
+        """Count one batch."""
+        self.tokens += len(code)
+        self.tokens[code.indices.long()] = 0
+
+    def dead(self, after: int) -> Bool[Tensor, " n_features"]:
+        """The features that were silent for at least ``after`` tokens."""
+        return self.tokens >= after
+
+
+def auxk(
+    dictionary: Dictionary, x: Float[Tensor, "n d_in"], residual: Float[Tensor, "n d_out"], dead: Bool[Tensor, " n_features"]
+) -> Float[Tensor, ""]:
+    """The share of ``residual`` that the best dead features fail to explain; 0 when none is dead.
+
+    Each row uses its ``d_out / 2`` largest dead scores, or all of them when there are fewer.
+    """
+    places = dead.nonzero()[:, 0]
+    if len(places) == 0:
+        return x.new_zeros(())
+    scores = torch.addmm(dictionary.b_enc[places], x, dictionary.w_enc[places].T)
+    k = min(len(places), max(1, dictionary.d_out // 2))
+    values, indices = scores.topk(k, dim=1)
+    chosen = torch.zeros_like(scores).scatter(1, indices, values)
+    left = residual.detach()
+    return (left - chosen @ dictionary.w_dec[places]).square().sum() / left.square().sum().clamp_min(1e-12)

@@ -1,0 +1,127 @@
+"""Fitting a dictionary to activations: what ``ms.fit`` and ``monoscope train`` both do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from monoscope import progress
+from monoscope.dictionary.base import Dictionary, architecture
+from monoscope.errors import MonoscopeError
+from monoscope.train import rows
+from monoscope.train.loop import Data, train
+from monoscope.train.objective import Objective, objective
+from monoscope.train.schedules import Schedule
+from monoscope.train.trainee import Trainee, Units
+
+RATE = 2e-3
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained: an architecture with its settings, an objective with its options, a schedule, a seed."""
+
+    architecture: str
+    n_features: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    schedule: Schedule = field(default_factory=lambda: Schedule(RATE))
+    frozen: tuple[str, ...] = ()
+    seed: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        n_features: int,
+        *,
+        k: int | None = None,
+        l0: float | None = None,
+        rate: float | None = None,
+        warmup: float = 0.05,
+        decay: float = 0.2,
+        frozen: Iterable[str] = (),
+        seed: int = 0,
+        **options: Any,
+    ) -> Recipe:
+        """A recipe from plain arguments: what the architecture does not know is the objective's.
+
+        Raises:
+            MonoscopeError: no such architecture or option, or an L0 that the architecture cannot be told.
+        """
+        kind = architecture(name)
+        settings = {key: options.pop(key) for key in list(options) if key in kind.settings}
+        wanted = l0 if l0 is not None else k
+        if "k" in kind.settings:
+            settings["k"] = round(wanted) if wanted is not None else 32
+        elif l0 is not None:
+            raise MonoscopeError(f"{name} has no setting for its L0", fix="set its penalty, or use topk or batch_topk")
+        unknown = set(options) - set(objective(kind.objective).defaults)
+        if unknown:
+            valid = [*kind.settings, *objective(kind.objective).defaults, "rate", "warmup", "decay"]
+            raise MonoscopeError(f"{name} has no option {sorted(unknown)[0]!r}", fix=f"its options: {', '.join(valid)}")
+        schedule = Schedule(RATE if rate is None else rate, warmup, decay)
+        return cls(name, n_features, settings, options, schedule, tuple(frozen), seed)
+
+    @property
+    def objective(self) -> type[Objective]:
+        """The objective's class."""
+        return objective(architecture(self.architecture).objective)
+
+    def trainee(self, data: Data, provenance: dict[str, Any] | None = None) -> Trainee:
+        """A new dictionary, initialised on the data's sample, ready to be trained."""
+        x, y = data.sample
+        made = architecture(self.architecture)(x.shape[1], self.n_features, y.shape[1], **self.settings)
+        made.provenance = {**(provenance or {}), "seed": self.seed, "n_tokens": data.n_rows}
+        goal = self.objective(made, data.n_rows, self.seed, **self.options)
+        units = Units.of(x, y)
+        goal.initialise(made, (x - units.mean_in) / units.scale_in, (y - units.mean_out) / units.scale_out)
+        return Trainee(made, goal, self.schedule, self.frozen)
+
+
+def fit(
+    x: Any,
+    n_features: int = 3072,
+    architecture: str = "batch_topk",
+    k: int = 32,
+    n_tokens: int | None = None,
+    batch_size: int = 4096,
+    seed: int = 0,
+    *,
+    target: Any | None = None,
+    l0: float | None = None,
+    show_progress: bool = True,
+    **options: Any,
+) -> Dictionary:
+    """Learn a dictionary of ``n_features`` features from activations.
+
+    Args:
+        x: activations: an ``(n, d_in)`` array or tensor, or an iterable of such blocks (then ``n_tokens`` is required).
+        n_features: number of features.
+        architecture: a name from the ``dictionary`` folder.
+        k: active features per row (on average for ``batch_topk``).
+        n_tokens: rows to train on; None is one epoch. More than the array holds means several epochs.
+        batch_size: rows per step.
+        seed: the same seed gives the same numbers.
+        target: what is reconstructed, row-aligned with ``x``: a transcoder. None: ``x`` itself.
+        l0: the L0 wanted; for ``topk`` and ``batch_topk`` the same as ``k``.
+        options: the architecture's and its objective's, and ``rate``, ``warmup``, ``decay`` of the learning rate.
+
+    Returns:
+        The dictionary, in the units of ``x``.
+
+    Raises:
+        MonoscopeError: unusable arguments or rows; an iterable that ends before ``n_tokens``.
+    """
+    recipe = Recipe.of(architecture, n_features, k=k, l0=l0, seed=seed, **options)
+    back = recipe.objective.calibrates
+    if isinstance(x, (np.ndarray, Tensor)) or (hasattr(x, "__array__") and hasattr(x, "shape")):
+        data = rows.from_arrays(x, target, batch_size, n_tokens, seed, hold_back=back)
+    else:
+        data = rows.from_blocks(x, target, batch_size, n_tokens, hold_back=back)
+    with progress.bar("training", data.n_rows, shown=show_progress) as report:
+        return train(data, {"main": recipe.trainee(data)}, report=report)["main"]

@@ -1,0 +1,134 @@
+"""The recipe of *Towards Monosemanticity* (Bricken et al. 2023), whole.
+
+Mean squared error over vector elements plus ``penalty × Σ feature activations``; Kaiming-uniform weights, pre-encoder bias
+at the geometric median, unit-norm decoder rows with the gradient along them removed, and resampling of silent features in
+six steps: (1) at set times, find the features silent since half an interval ago; (2) the loss of a large sample of
+inputs; (3) draw inputs with probability ∝ loss²; (4) decoder row := the input, unit norm; (5) encoder row := the same,
+times 0.2 of the mean norm of living encoder rows, bias := 0; (6) Adam's moments of those rows := 0.
+
+The paper resamples at steps 25k, 50k, 75k, 100k of 1M and looks back 12,500 steps; here these are shares of the training.
+It leaves open whether the input of (4) is centred by the pre-encoder bias: the option ``centred_resampling`` says so.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from monoscope.dictionary.base import Dictionary
+from monoscope.dictionary.l1_2023 import Architecture
+from monoscope.train.objective import Moments, Objective as Base
+
+ENCODER_SHARE = 0.2
+
+
+class Objective(Base):
+    """``mse + l1``. Options: ``penalty``, ``resample_at`` (shares of the tokens), ``centred_resampling``, ``sample``."""
+
+    defaults: ClassVar[dict[str, Any]] = {
+        "penalty": 0.004,
+        "resample_at": (0.25, 0.5, 0.75),
+        "centred_resampling": True,
+        "sample": 819_200,
+    }
+    resampled: Tensor
+    keys: Tensor
+    rows: Tensor
+
+    def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
+        super().__init__(dictionary, n_tokens, seed, **options)
+        self.register_buffer("resampled", torch.zeros((), dtype=torch.long))
+        self.register_buffer("keys", torch.zeros(0))
+        self.register_buffer("rows", torch.zeros(0, dictionary.d_in + dictionary.d_out))
+
+    def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
+        """Kaiming-uniform weights, unit decoder rows, ``b_dec`` at the geometric median of the sample."""
+        generator = torch.Generator().manual_seed(self.seed)
+        with torch.no_grad():
+            for weight in (dictionary.w_enc, dictionary.w_dec):
+                bound = (6 / weight.shape[1]) ** 0.5
+                weight.copy_(torch.rand(weight.shape, generator=generator) * 2 * bound - bound)
+            dictionary.w_dec.div_(dictionary.w_dec.norm(dim=1, keepdim=True))
+            dictionary.b_dec.copy_(geometric_median(y))
+
+    def scores(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n n_features"]:
+        """ReLU activations; dense, because early in this training half of all features are active."""
+        assert isinstance(dictionary, Architecture)
+        return torch.addmm(dictionary.encoder_bias(), x, dictionary.w_enc.T).relu()
+
+    def losses(
+        self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float
+    ) -> dict[str, Float[Tensor, ""]]:
+        """``mse`` per vector element, and ``l1``: the penalty times the row sums of activations, averaged over rows."""
+        active = self.scores(dictionary, x)
+        left = y - active @ dictionary.w_dec - dictionary.b_dec
+        with torch.no_grad():
+            fired = active > 0
+            self.silence.tokens += len(x)
+            self.silence.tokens[fired.any(0)] = 0
+            self.l0 = float(fired.sum()) / len(x)
+        return {"mse": left.square().mean(), "l1": self.options["penalty"] * active.sum(1).mean()}
+
+    def after_step(
+        self, dictionary: Dictionary, moments: Moments, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], seen: int
+    ) -> None:
+        """Before each resampling time, reduce the sample of step 2 to candidates as it streams by; then resample."""
+        done = int(self.resampled)
+        if done == len(self.options["resample_at"]):
+            return
+        due = int(self.options["resample_at"][done] * self.n_tokens)
+        if seen > due - self.options["sample"]:
+            self.draw(dictionary, x, y, seen)
+        if seen >= due:
+            self.resample(dictionary, moments, self.silence.dead(due // (2 * (done + 1))))
+            self.resampled += 1
+
+    @torch.no_grad()
+    def draw(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], seen: int) -> None:
+        """Steps 2 and 3: keep, of all inputs of the sample, as many as there are features, with p ∝ loss².
+
+        Weighted sampling without replacement in one pass (Efraimidis & Spirakis 2006): each input draws ``u^(1/loss²)``
+        and the largest stay. What is kept is a buffer, so a resumed training draws the same.
+        """
+        left = y - self.scores(dictionary, x) @ dictionary.w_dec - dictionary.b_dec
+        weight = left.square().sum(1).square().clamp_min(1e-30)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + seen)
+        key = torch.rand(len(x), generator=generator).clamp_min(1e-12).log() / weight
+        keys = torch.cat([self.keys, key])
+        kept = keys.topk(min(len(keys), dictionary.n_features)).indices
+        rows = torch.cat([self.rows, torch.cat([x, y], 1)])
+        self.keys, self.rows = keys[kept], rows[kept]
+
+    @torch.no_grad()
+    def resample(self, dictionary: Dictionary, moments: Moments, dead: Tensor) -> None:
+        """Steps 4 to 6 for the features marked in ``dead``."""
+        places = dead.nonzero()[:, 0][: len(self.rows)]
+        alive = ~dead
+        if len(places) and bool(alive.any()):
+            x, y = self.rows[: len(places)].split([dictionary.d_in, dictionary.d_out], dim=1)
+            if self.options["centred_resampling"]:
+                y = y - dictionary.b_dec
+                x = x - dictionary.b_dec if x.shape == y.shape else x
+            norm = dictionary.w_enc[alive].norm(dim=1).mean() * ENCODER_SHARE
+            dictionary.w_dec[places] = y / y.norm(dim=1, keepdim=True).clamp_min(1e-12)
+            dictionary.w_enc[places] = x / x.norm(dim=1, keepdim=True).clamp_min(1e-12) * norm
+            dictionary.b_enc[places] = 0
+            for name in ("w_dec", "w_enc", "b_enc"):
+                moments.forget(name, places)
+            self.silence.tokens[places] = 0
+        self.keys, self.rows = self.keys[:0], self.rows[:0]
+
+
+def geometric_median(x: Float[Tensor, "n d"], steps: int = 50) -> Float[Tensor, " d"]:
+    """The point of least summed distance to the rows (Weiszfeld 1937)."""
+    point = x.mean(0)
+    for _ in range(steps):
+        weight = 1 / (x - point).norm(dim=1).clamp_min(1e-8)
+        new = (x * weight[:, None]).sum(0) / weight.sum()
+        if torch.allclose(new, point, rtol=1e-6, atol=1e-8):
+            break
+        point = new
+    return point

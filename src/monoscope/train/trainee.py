@@ -1,0 +1,138 @@
+"""One dictionary in training: its weights, its optimiser's moments, its objective. Several learn from the same batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from monoscope.dictionary.base import Dictionary
+from monoscope.errors import MonoscopeError
+from monoscope.ops.adam import adam
+from monoscope.train.objective import Objective
+from monoscope.train.schedules import Schedule
+
+CLIP = 1.0  # largest norm of all gradients together
+
+
+@dataclass(frozen=True)
+class Units:
+    """How raw activations were normalised: ``(x − mean) / scale``, so that the mean squared norm equals the width."""
+
+    mean_in: Float[Tensor, " d_in"]
+    mean_out: Float[Tensor, " d_out"]
+    scale_in: float
+    scale_out: float
+
+    @classmethod
+    def of(cls, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> Units:
+        """The units of a sample.
+
+        Raises:
+            MonoscopeError: the sample does not vary.
+        """
+        means, scales = [], []
+        for rows in (x, y):
+            mean = rows.mean(0)
+            scale = float((rows - mean).square().mean().sqrt())
+            if not scale > 0:
+                raise MonoscopeError("all activations are alike", fix="check the site and the text; nothing can be learned here")
+            means.append(mean)
+            scales.append(scale)
+        return cls(means[0], means[1], scales[0], scales[1])
+
+
+class Trainee:
+    """A dictionary with everything that its training changes.
+
+    Args:
+        dictionary: new; ``objective.initialise`` has set its weights, in normalised units.
+        objective: what is minimised.
+        schedule: the learning rate.
+        frozen: names of parameters that are not trained (``("w_dec",)`` is the frozen-decoder control).
+    """
+
+    def __init__(
+        self, dictionary: Dictionary, objective: Objective, schedule: Schedule, frozen: Iterable[str] = ()
+    ) -> None:
+        self.dictionary, self.objective, self.schedule = dictionary, objective, schedule
+        self.parameters = {n: p for n, p in dictionary.named_parameters() if n not in set(frozen)}
+        for name, parameter in dictionary.named_parameters():
+            parameter.requires_grad_(name in self.parameters)
+        self.moments = {n: (torch.zeros_like(p), torch.zeros_like(p)) for n, p in self.parameters.items()}
+        self.steps = 0
+
+    def step(self, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], seen: int, n_tokens: int) -> dict[str, float]:
+        """Learn from one batch of normalised rows; returns the loss terms and the L0.
+
+        Raises:
+            MonoscopeError: the loss is not finite; the last checkpoint is intact.
+        """
+        terms = self.objective.losses(self.dictionary, x, y, seen / n_tokens)
+        total = torch.stack(list(terms.values())).sum()
+        values = {name: float(term.detach()) for name, term in terms.items()}
+        if not math.isfinite(float(total.detach())):
+            raise MonoscopeError(
+                f"the loss is not finite after {seen:,} tokens: {values}",
+                fix="lower the learning rate; the last checkpoint is intact, and the same command goes on from it",
+            )
+        total.backward()  # type: ignore[no-untyped-call]
+        self._update(self.schedule.at((seen + len(x)) / n_tokens))
+        self.objective.after_step(self.dictionary, self, x, y, seen + len(x))
+        return {**values, "l0": self.objective.l0}
+
+    @torch.no_grad()
+    def _update(self, rate: float) -> None:
+        self.steps += 1
+        gradients = {n: p.grad if p.grad is not None else torch.zeros_like(p) for n, p in self.parameters.items()}
+        norm = float(torch.stack([g.norm() for g in gradients.values()]).norm())
+        scale = min(1.0, CLIP / norm) if norm > 0 else 1.0
+        for name, parameter in self.parameters.items():
+            first, second = self.moments[name]
+            tensors = [t.view(1, -1) if t.ndim == 1 else t for t in (parameter.data, gradients[name], first, second)]
+            unit = self.objective.unit_rows and name == "w_dec"
+            adam(*tensors, step=self.steps, rate=rate, scale=scale, unit_rows=unit)
+            parameter.grad = None
+
+    def forget(self, name: str, rows: Tensor) -> None:
+        """Zero Adam's moments of these rows of a parameter."""
+        for moment in self.moments.get(name, ()):
+            moment[rows] = 0
+
+    def finish(self, units: Units, held_out: Float[Tensor, "n d_in"]) -> Dictionary:
+        """The trained dictionary in the model's own units; ``held_out`` are normalised rows that were not trained on."""
+        self.objective.finish(self.dictionary, held_out)
+        made = self.dictionary.requires_grad_(False)
+        if units.scale_in != units.scale_out:  # a transcoder's codes are measured in units of what it writes
+            with torch.no_grad():
+                made.w_enc.mul_(units.scale_out / units.scale_in)
+        made.scale(units.scale_out)
+        made.shift(units.mean_in, units.mean_out)
+        return made
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that a resumed training needs, by name."""
+        tensors = {f"dictionary.{n}": t for n, t in self.dictionary.state_dict().items()}
+        tensors |= {f"objective.{n}": t for n, t in self.objective.state_dict().items()}
+        for name, (first, second) in self.moments.items():
+            tensors |= {f"first.{name}": first, f"second.{name}": second}
+        return tensors | {"steps": torch.tensor(self.steps)}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take back what ``state`` gave."""
+        parts: dict[str, dict[str, Any]] = {"dictionary": {}, "objective": {}, "first": {}, "second": {}}
+        for key, tensor in tensors.items():
+            part, _, name = key.partition(".")
+            if part in parts:
+                parts[part][name] = tensor
+        self.dictionary.load_state_dict(parts["dictionary"])
+        for name, tensor in parts["objective"].items():  # buffers may have grown, so they are replaced and not filled
+            owner, _, leaf = name.rpartition(".")
+            self.objective.get_submodule(owner).register_buffer(leaf, tensor)
+        self.moments = {n: (parts["first"][n], parts["second"][n]) for n in self.parameters}
+        self.steps = int(tensors["steps"])

@@ -1,0 +1,261 @@
+"""The pass over the text: closed forms for every metric, by hand or by brute force."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from monoscope.errors import MonoscopeError
+from monoscope.evaluate import Evaluation, evaluate, from_json
+from monoscope.evaluate.controls import Neurons, fit_pca
+from monoscope.evaluate.splice import splice_with_error
+from monoscope.text import pack
+from monoscope.types import Code, Site, TokenBlock
+from evaluate_stand_ins import Function, TinyModel
+
+SITE = "mlp_act.0"
+
+
+def value(evaluation: Evaluation, name: str, control: str | None = None) -> float:
+    metrics = evaluation.metrics if control is None else evaluation.controls[control]
+    found = metrics[name].value
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def evaluation(lm, store, rows) -> Evaluation:
+    mean = rows.mean(0)
+    known = {
+        "half": Function(lambda x: 0.5 * x),
+        "same": Function(lambda x: x),
+        "mean": Function(lambda x: mean.expand_as(x)),
+        "zero": Function(torch.zeros_like),
+    }
+    return evaluate(lm, SITE, known, store, store.documents(), n_loss_tokens=10**6)
+
+
+def test_identity_is_perfect(evaluation):
+    assert value(evaluation, "fvu", "same") == 0
+    assert value(evaluation, "loss_recovered_mean", "same") == 1
+    assert value(evaluation, "loss_recovered_zero", "same") == 1
+    assert value(evaluation, "kl", "same") == 0
+    assert value(evaluation, "cosine", "same") == pytest.approx(1)
+
+
+def test_the_mean_recovers_nothing(evaluation):
+    assert value(evaluation, "fvu", "mean") == pytest.approx(1, abs=1e-12)
+    assert value(evaluation, "loss_recovered_mean", "mean") == pytest.approx(0, abs=1e-9)
+    assert value(evaluation, "loss_recovered_zero", "zero") == pytest.approx(0, abs=1e-12)
+    assert value(evaluation, "ce_spliced", "mean") == pytest.approx(value(evaluation, "ce_mean"), rel=1e-12)
+
+
+def test_half_has_the_analytic_error(evaluation, rows):
+    expected = 0.25 * rows.square().sum() / (rows - rows.mean(0)).square().sum()
+    assert value(evaluation, "fvu") == pytest.approx(float(expected), rel=1e-12)
+    assert value(evaluation, "cosine") == pytest.approx(1)
+    assert value(evaluation, "l0") == pytest.approx(float((rows > 0).sum(1).double().mean()), rel=1e-12)
+
+
+def test_losses_and_divergence_equal_torch(evaluation, lm, store):
+    """Window by window: no batches, no padding, torch's own functions."""
+    ce, spliced, kl, n = 0.0, 0.0, 0.0, 0
+    for window in pack.windows(store, store.documents(), lm.tokeniser, lm.context):
+        block = pack.block(store, window[None], lm.tokeniser, lm.context)
+        logits = lm.run(block, read=["logits"])["logits"][0]
+
+        def halve(x):
+            return torch.cat([x[:, :1], 0.5 * x[:, 1:]], 1)
+
+        other = lm.run(block, read=["logits"], write={SITE: halve})["logits"][0]
+        target = block.tokens[0, 2:]
+        ce += float(F.cross_entropy(logits[1:-1], target, reduction="sum"))
+        spliced += float(F.cross_entropy(other[1:-1], target, reduction="sum"))
+        kl += float(F.kl_div(other[1:-1].log_softmax(-1), logits[1:-1].log_softmax(-1), reduction="sum", log_target=True))
+        n += len(target)
+    assert value(evaluation, "ce") == pytest.approx(ce / n, rel=1e-12)
+    assert value(evaluation, "ce_spliced") == pytest.approx(spliced / n, rel=1e-12)
+    assert value(evaluation, "kl") == pytest.approx(kl / n, rel=1e-12)
+    harm = value(evaluation, "ce_zero") - ce / n
+    assert value(evaluation, "loss_recovered_zero") == pytest.approx(1 - (spliced - ce) / n / harm, rel=1e-9)
+
+
+def test_every_value_lies_in_its_interval(evaluation):
+    fair = {k: m for k, m in evaluation.controls.items() if k != "mean"}  # its mean was fitted to this very sample
+    for metrics in (evaluation.metrics, *fair.values()):
+        for name, e in metrics.items():
+            if e.value is None:
+                assert name == "ultra_rare_fraction"  # too few tokens to tell
+            else:
+                assert e.low <= e.value <= e.high or math.isclose(e.low, e.high, rel_tol=1e-9, abs_tol=1e-12), name
+
+
+@pytest.mark.parametrize("tokens_per_block", [1, 100, 10**6])
+def test_block_size_changes_no_result(lm, store, tokens_per_block):
+    def run(size: int) -> Evaluation:
+        known = {"half": Function(lambda x: 0.5 * x), "neurons": Neurons(12, 3)}
+        return evaluate(
+            lm, SITE, known, store, store.documents(), n_tokens=500, n_loss_tokens=200, tokens_per_block=size, seed=3
+        )
+
+    one, other = run(tokens_per_block), run(333)
+    for a, b in ((one.metrics, other.metrics), (one.controls["neurons"], other.controls["neurons"])):
+        for name in a:
+            if a[name].value is not None:
+                assert [a[name].low, a[name].value, a[name].high] == pytest.approx(
+                    [b[name].low, b[name].value, b[name].high], rel=1e-9, abs=1e-12
+                )
+    assert one.details == other.details
+
+
+def test_same_seed_same_numbers_and_another_draws_other_windows(lm, store):
+    def run(seed: int) -> dict:
+        return evaluate(lm, SITE, {"d": Neurons(12, 2)}, store, store.documents(), n_tokens=300, seed=seed).to_json()
+
+    assert run(1) == run(1)
+    assert run(1)["metrics"]["fvu"] != run(2)["metrics"]["fvu"]
+    assert run(2)["seed"] == 2
+
+
+def test_pca_leaves_the_tail_of_the_spectrum(lm, store, rows):
+    pca = fit_pca([rows[:100], rows[100:]], k=4)
+    found = evaluate(lm, SITE, {"pca": pca}, store, store.documents(), measures=["fvu", "l0"])
+    spectrum = torch.linalg.eigvalsh(torch.cov(rows.T))
+    assert value(found, "fvu") == pytest.approx(float(spectrum[:-4].sum() / spectrum.sum()), rel=1e-5)
+    assert value(found, "l0") == 4
+
+
+def test_neurons_keep_the_largest(lm, store, rows):
+    found = evaluate(lm, SITE, {"neurons": Neurons(12, 2)}, store, store.documents(), measures=["fvu", "l0"])
+    ordered = rows.square().sort(1).values
+    expected = ordered[:, :-2].sum() / (rows - rows.mean(0)).square().sum()
+    assert value(found, "fvu") == pytest.approx(float(expected), rel=1e-9)
+    assert value(found, "l0") == pytest.approx(float((rows != 0).sum(1).clamp(max=2).double().mean()))
+    kept = Neurons(3, 2).encode(torch.tensor([[1.0, -3.0, 2.0]]))
+    assert Neurons(3, 2).decode(kept).tolist() == [[0.0, -3.0, 2.0]]
+
+
+def test_separators_and_padding_are_never_written(lm, store):
+    """A reconstruction of rubbish changes text rows only: the separator's own prediction stays."""
+    written: list[tuple[TokenBlock, torch.Tensor]] = []
+
+    class Spy(TinyModel):
+        def run(self, block, *, read, write=None):
+            if write:
+                written.append((block, write[SITE](super().run(block, read=[SITE])[SITE])))
+                assert torch.equal(written[-1][1][~block.is_text], super().run(block, read=[SITE])[SITE][~block.is_text])
+            return super().run(block, read=read, write=write)
+
+    evaluate(Spy(lm.tokeniser), SITE, {"d": Function(lambda x: x + 1e3)}, store, store.documents())
+    assert written and any((b.documents < 0).sum() > len(b.tokens) for b, _ in written)  # padding did occur
+
+
+def test_explained_plus_error_is_the_original(lm, store):
+    block = next(pack.blocks(store, store.documents(), lm.tokeniser, lm.context))
+    logits, spliced = splice_with_error(lm, Site.parse(SITE), Neurons(12, 1), block)
+    torch.testing.assert_close(spliced, logits, rtol=1e-12, atol=1e-12)
+
+
+def test_without_a_head_losses_are_null(lm, store):
+    class Headless(TinyModel):
+        has_head = False
+
+    found = evaluate(Headless(lm.tokeniser), SITE, {"d": Neurons(12, 2)}, store, store.documents()).to_json()
+    assert found["metrics"]["loss_recovered_mean"] == {"value": None, "low": None, "high": None}
+    assert found["metrics"]["kl"]["value"] is None
+    assert found["metrics"]["fvu"]["value"] is not None
+    assert found["n_loss_tokens"] == 0
+
+
+def test_json_is_as_stated(lm, store):
+    known = {"d": Neurons(12, 3), "pca": fit_pca([torch.randn(50, 12)], 3)}
+    found = evaluate(lm, SITE, known, store, store.documents(), n_tokens=400, seed=5)
+    other = evaluate(lm, SITE, {"x": Neurons(12, 1)}, store, store.documents(), n_tokens=400)
+    merged = found.with_control("random_model", other)
+    written = json.loads(json.dumps(merged.to_json(), allow_nan=False))
+    needed = {"l0", "fvu", "loss_recovered_mean", "loss_recovered_zero", "dead_fraction"}
+    assert needed <= set(written["metrics"])
+    assert list(written["controls"]) == ["pca", "random_model"]
+    for metrics in (written["metrics"], *written["controls"].values()):
+        assert needed <= set(metrics)
+        assert all(set(e) == {"value", "low", "high"} for e in metrics.values())
+    assert written["controls"]["random_model"]["fvu"] == other.to_json()["metrics"]["fvu"]
+    assert list(written["density"]) == ["dictionary", "pca", "random_model"]
+    assert sum(written["density"]["dictionary"]["counts"]) + written["density"]["dictionary"]["dead"] == 12
+    assert written["seed"] == 5 and 400 <= written["n_tokens"] < 420 and written["n_documents"] > 2
+    assert from_json(written) == merged
+    with pytest.raises(MonoscopeError, match="already"):
+        merged.with_control("pca", other)
+
+
+def test_dead_features_by_hand(lm, store, rows):
+    """Codes of 40 features of which 12 ever fire, one of them always, one on a single token."""
+
+    class Sparse:
+        n_features = 40
+
+        def encode(self, x):
+            dense = torch.zeros(len(x), 40)
+            dense[:, 7] = 1.0
+            dense[:, 8:18] = (x[:, :10] > x[:, :10].mean()).float()
+            dense[:, 39] = ((x - rows[17]).abs().max(1).values == 0).float()
+            return Code.from_dense(dense)
+
+        def decode(self, code):
+            return torch.zeros(len(code), 12, dtype=torch.float64)
+
+    found = evaluate(lm, SITE, {"d": Sparse()}, store, store.documents(), measures=["density"])
+    assert value(found, "dead_fraction") == 28 / 40
+    shown = found.details["density"]["dictionary"]
+    assert shown["dead"] == 28 and sum(shown["counts"]) == 12 and shown["counts"][-1] >= 1
+    assert len(shown["log10_edges"]) == len(shown["counts"]) + 1
+    assert value(found, "dense_fraction") >= 1 / 40
+
+
+def test_nan_names_document_and_position(lm, store):
+    document = 4
+    row = store.token_offsets[document] + 3
+
+    class Poisoned(TinyModel):
+        def run(self, block, *, read, write=None):
+            found = super().run(block, read=read, write=write)
+            found[SITE][(block.documents == document) & (block.positions == 3)] = float("nan")
+            return found
+
+    assert row > 0
+    with pytest.raises(MonoscopeError, match="document 'd4' at position 3"):
+        evaluate(Poisoned(lm.tokeniser), SITE, {"d": Neurons(12, 2)}, store, store.documents())
+    bad = Function(lambda x: torch.where(x > 0, x, float("inf")))
+    with pytest.raises(MonoscopeError, match="reconstructions by mine"):
+        evaluate(lm, SITE, {"mine": bad}, store, store.documents())
+
+
+def test_what_cannot_be_evaluated_is_refused(lm, store):
+    with pytest.raises(MonoscopeError, match="nothing to evaluate"):
+        evaluate(lm, SITE, {}, store, store.documents())
+    with pytest.raises(MonoscopeError, match="two documents"):
+        evaluate(lm, SITE, {"d": Neurons(12, 2)}, store, store.documents()[:1])
+    with pytest.raises(MonoscopeError, match="did you mean 'fvu'"):
+        evaluate(lm, SITE, {"d": Neurons(12, 2)}, store, store.documents(), measures=["fvi"])
+    narrow = Function(lambda x: x[:, :5])
+    with pytest.raises(MonoscopeError, match="rows of 5, but mlp_act.0 has 12"):
+        evaluate(lm, SITE, {"d": narrow}, store, store.documents())
+
+
+def test_progress_counts_every_token(lm, store):
+    told: list[int] = []
+    found = evaluate(lm, SITE, {"d": Neurons(12, 2)}, store, store.documents(), n_loss_tokens=100, progress=told.append)
+    assert sum(told) == found.facts["n_tokens"] == store.n_tokens
+    assert np.all(np.array(told) > 0)
+
+
+def test_pca_needs_enough_rows():
+    with pytest.raises(MonoscopeError, match="cannot be fitted"):
+        fit_pca([torch.randn(3, 8)], 4)
+    with pytest.raises(MonoscopeError, match="of 8 neurons 9"):
+        Neurons(8, 9)

@@ -1,0 +1,88 @@
+"""Intervals: coverage in a simulation, and documents, not tokens, as what is drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monoscope.evaluate.intervals import Resamples, bootstrap, jackknife, student
+
+
+def ratio(totals):
+    return {"ratio": totals["a"] / totals["n"]}
+
+
+def documents(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
+    """Documents of unequal length, whose tokens share their document's level; the ratio's true value is 1."""
+    tokens = rng.integers(5, 50, n).astype(float)
+    level = 1 + rng.normal(0, 0.5, n)
+    return {"a": tokens * level, "n": tokens}
+
+
+def test_interval_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for i in range(300):
+        e = bootstrap(documents(rng, 60), ratio, seed=i, number=300)["ratio"]
+        hits += e.low <= 1 <= e.high
+    assert 0.90 <= hits / 300 <= 0.985
+
+
+def test_more_tokens_within_documents_do_not_narrow_it():
+    sample = documents(np.random.default_rng(1), 40)
+    once = bootstrap(sample, ratio, seed=0)["ratio"]
+    thrice = bootstrap({k: 3 * v for k, v in sample.items()}, ratio, seed=0)["ratio"]
+    assert (thrice.low, thrice.high) == pytest.approx((once.low, once.high), rel=1e-12)
+    more = bootstrap({k: np.tile(v, 9) for k, v in sample.items()}, ratio, seed=0)["ratio"]
+    assert (more.high - more.low) == pytest.approx((once.high - once.low) / 3, rel=0.2)  # nine times the documents
+
+
+def test_resamples_equal_brute_force():
+    rng = np.random.default_rng(3)
+    sums = {"a": rng.normal(size=7), "v": rng.normal(size=(7, 3, 2))}
+    resamples = Resamples(7, seed=11, number=5)
+    weights = np.concatenate(list(resamples.weights()))
+    assert weights.shape == (5, 7) and np.all(weights.sum(1) == 7)
+    totals = resamples.totals(sums)
+    for r in range(5):
+        drawn = np.repeat(np.arange(7), weights[r].astype(int))
+        np.testing.assert_allclose(totals["a"][r], sums["a"][drawn].sum())
+        np.testing.assert_allclose(totals["v"][r], sums["v"][drawn].sum(0))
+
+
+def test_no_interval_for_a_ratio_that_is_not_defined():
+    with np.errstate(invalid="ignore"):
+        e = bootstrap({"a": np.zeros(4), "n": np.zeros(4)}, ratio, seed=0)["ratio"]
+    assert e.to_json() == {"value": None, "low": None, "high": None}
+
+
+@given(st.integers(0, 2**31), st.integers(2, 30))
+@settings(max_examples=25, deadline=None)
+def test_same_seed_same_interval(seed, n):
+    sample = documents(np.random.default_rng(5), n)
+    assert bootstrap(sample, ratio, seed, 50) == bootstrap(sample, ratio, seed, 50)
+
+
+def test_dead_share_interval_covers_what_other_text_of_the_same_size_would_show():
+    """Features with log-uniform rates over documents: the share that a sample misses, and its jackknife interval."""
+    rng = np.random.default_rng(7)
+    n_documents, n_features, groups = 200, 500, 20
+    rates = 10 ** rng.uniform(-4, 0, n_features)
+    expected = float(((1 - rates) ** n_documents).mean())
+    hits = 0
+    for _ in range(100):
+        fired = rng.random((n_documents, n_features)) < rates
+        by_group = fired.reshape(groups, -1, n_features).sum(1)
+        counts = by_group.sum(0)
+        without = np.array([(counts - g == 0).mean() for g in by_group])
+        e = jackknife(float((counts == 0).mean()), without)
+        assert e.low <= e.value <= e.high
+        hits += e.low <= expected <= e.high
+    assert hits >= 94
+
+
+@pytest.mark.parametrize(("freedom", "point"), [(6, 2.4469), (9, 2.2622), (19, 2.0930), (30, 2.0423)])
+def test_student_points(freedom, point):
+    assert student(freedom) == pytest.approx(point, rel=1e-3)
