@@ -351,5 +351,19 @@ def export(name: str, *, work: Path, out: Path | None = None) -> None:
     print(f"{out}: {sum(f.stat().st_size for f in out.iterdir()) / 1e6:.1f} MB, {progress['tokens']:,} tokens seen")
 
 
+@app.command
+def export_text(*, data: Path, work: Path) -> None:
+    """Write what tells held-out text apart into the package: the training sketch, and held-out verses of each script."""
+    out = Path(__file__).parent.parent / "src/monoscope/text/held_out"
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "seen.npz").write_bytes((work / "seen.npz").read_bytes())
+    built = store.TokenStore(work / "text")
+    held = {built.names[i] for i in built.documents("held_out")}
+    for path in sorted((data / "scripts").glob("*.txt")):
+        documents = [d.text for d in shorten(path.stem, list(pieces(path, 80))) if d.name in held]
+        (out / path.name).write_text("".join(documents), encoding="utf-8")
+        print(f"{path.name}: {len(documents)} documents, {len(''.join(documents).encode()):,} bytes")
+
+
 if __name__ == "__main__":
     app()

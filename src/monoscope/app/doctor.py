@@ -19,6 +19,7 @@ from rich.table import Table
 
 from monoscope import folder
 from monoscope.errors import MonoscopeError
+from monoscope.models import reference
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CPU_FLAGS = {"AMX bf16": "amx_bf16", "AVX-512 bf16": "avx512_bf16", "AVX-512": "avx512f", "AVX2": "avx2"}
@@ -151,12 +152,15 @@ def _memory_gb() -> float | None:
 
 def _models() -> dict[str, bool]:
     """The reference models, and whether each is there with its weights and tokenizer."""
-    models = Path(__file__).parent.parent / "models"
-    wanted = ("config.json", "model.safetensors", "tokenizer.json")
-    return {
-        path.name.replace("_", "-"): all((path / name).is_file() for name in wanted)
-        for path in (models / f"reference_{letter}" for letter in "abc")
-    }
+
+    def is_there(name: str) -> bool:
+        try:
+            found = reference.folder(name)
+        except MonoscopeError:
+            return False
+        return all((found / file).is_file() for file in ("model.safetensors", "tokenizer.json"))
+
+    return {name: is_there(name) for name in reference.NAMES}
 
 
 def _caches() -> dict[str, dict[str, Any]]:
@@ -246,7 +250,7 @@ def _unfinished(run: Path) -> Iterator[Problem]:
 def _print_report(console: Console, found: dict[str, Any]) -> None:
     table = Table.grid(padding=(0, 3))
     for name, version in found["versions"].items():
-        table.add_row(name, version or "[red]missing[/]")
+        table.add_row(name, version or "[red]not installed[/]")
     for extra, packages in found["extras"].items():
         missing = [name for name, version in packages.items() if version is None]
         table.add_row(f"\\[{extra}]", "all there" if not missing else f"[dim]without {', '.join(missing)}[/]")

@@ -37,6 +37,7 @@ from monoscope.types import Site
 Progress = Callable[[str, int, int], None]
 SPOOL = "spool"
 EFFECTS = 8  # top examples at which a feature is removed
+BUDGET = 2  # patched passes may run over so many times the catalogued tokens
 
 
 def build(
@@ -63,7 +64,8 @@ def build(
         store: the text.
         splits: which of its splits are catalogued, in this order.
         target: where the dictionary writes, if that is another site (a transcoder).
-        effects: top examples per feature at which its effect on the loss is measured; 0 measures none.
+        effects: top examples per feature at which its effect on the loss is measured, 0 for none. Where patched
+            passes are needed (see ``loss_effect``), as many of them as run in twice the time of the pass itself.
         seed: of the choice of examples.
         progress: told (step, done, total); steps are "read", "sort", "fold", "effects".
 
@@ -142,7 +144,7 @@ def _fold(
     directions = subject.dictionary.directions
     found = loss_effects(
         subject.lm, rows_of.store, subject.target, directions, features, *rows_of.locate(rows), values,
-        progress=lambda done, total: progress("effects", done, total),
+        budget=BUDGET * len(rows_of), progress=lambda done, total: progress("effects", done, total),
     )  # fmt: skip
     bounds = np.searchsorted(features, np.arange(len(index) + 1))
     for feature, (first, last) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):

@@ -47,11 +47,16 @@ def shown(
         begin, end = int(starts[i]), int(ends[i])
         if i and int(ends[i - 1]) < begin:
             begin = int(ends[i - 1])
-        while 0 < begin < end and _continues(text[begin]):
-            begin -= 1  # the token ends a character that an earlier one began: show it whole
-        out.append(show(text[begin:end]))
+        out.append(show(text[_character_start(text, begin, end) : end]))
     return out
 
 
-def _continues(byte: int) -> bool:
-    return byte & 0b1100_0000 == 0b1000_0000
+def _character_start(text: bytes, begin: int, end: int) -> int:
+    """Where the character at byte ``begin`` starts if it ends before ``end``; else ``begin``."""
+    lead = begin
+    while 0 < lead < end and text[lead] & 0b1100_0000 == 0b1000_0000:
+        lead -= 1
+    if lead == begin:
+        return begin
+    length = 2 + (text[lead] >= 0xE0) + (text[lead] >= 0xF0)
+    return lead if lead + length <= end else begin

@@ -116,7 +116,8 @@ class Analysed:
 
     def spelled(self, predicate: Callable[[bytes], bool]) -> Bool[np.ndarray, " n_tokens"]:
         """Tokens whose spelling satisfies ``predicate``."""
-        return self.lexicon.table(predicate)[self.spellings]
+        spellings = self.spellings  # numbered first: the table covers what has been numbered
+        return self.lexicon.table(predicate)[spellings]
 
     def nothing(self) -> Bool[np.ndarray, " n_tokens"]:
         """False on every token."""

@@ -64,7 +64,9 @@ _HEADING = re.compile(
     rb"^[ \t]*((?:" + _HEADINGS.replace(" ", "|").encode() + rb"|See Also|Keyword Args)\s*:{0,2})[ \t]*$", re.M
 )
 _PARAMETER = re.compile(
-    rb"^[ \t]+(\*{0,2}[A-Za-z_]\w*(?:, \*{0,2}[A-Za-z_]\w*)*)[ \t]?(?:\(([^)\n]*)\))?[ \t]?:(?:[ \t]|$)"
+    rb"^[ \t]+(?!(?:"
+    + _HEADINGS.replace(" ", "|").encode()
+    + rb")\s*:{0,2}[ \t]*$)(\*{0,2}[A-Za-z_]\w*(?:, \*{0,2}[A-Za-z_]\w*)*)[ \t]?(?:\(([^)\n]*)\))?[ \t]?:(?:[ \t]|$)"
     rb"|^[ \t]*:(?:param|arg|keyword|raises?|type|ivar)(?: \w+)? (\*{0,2}\w+):|^[ \t]+(?:``|`)(\w+)(?:``|`) ",
     re.M,
 )
@@ -85,8 +87,11 @@ def _docstrings(python: Python, data: bytes, spans: Spans) -> set[int]:
     """Paint the docstrings; returns their first bytes."""
     firsts = set()
     owners: tuple[tuple[type[ast.AST], str], ...] = (
-        (ast.Module, "module"), (ast.ClassDef, "class"), (ast.FunctionDef, "function"), (ast.AsyncFunctionDef, "function"),
-    )  # fmt: skip
+        (ast.Module, "module"),
+        (ast.ClassDef, "class"),
+        (ast.FunctionDef, "function"),
+        (ast.AsyncFunctionDef, "function"),
+    )
     for owner, name in owners:
         for node in python.nodes(owner):
             body: list[ast.stmt] = node.body  # type: ignore[attr-defined]
@@ -190,7 +195,7 @@ def _one_string(data: bytes, start: int, end: int, is_docstring: bool, spans: Sp
 
 
 def _fields(data: bytes, start: int, end: int, spans: Spans) -> None:
-    """Split the inside of an f-string into text and replacement fields (PEP 498; nested fields count as their outer)."""
+    """Split the inside of an f-string into text and replacement fields (PEP 498); a nested field is part of its outer one."""
     place = text = start
     while place < end:
         byte = data[place : place + 1]

@@ -53,7 +53,7 @@ def _member(alphabet: bytes) -> Bool[np.ndarray, " 256"]:
 
 
 def previous_byte(document: Analysed) -> Int[np.ndarray, " n_tokens"]:
-    """The byte just before each token's first byte of ink (0 before the text begins): a space where one stands there."""
+    """The byte just before each token's first byte of ink (0 at the start): a space where one stands there."""
     return np.concatenate([[0], document.bytes])[document.anchors]
 
 

@@ -9,14 +9,14 @@ from monoscope.concepts._concept import Concept, Spans, painted_python
 
 FAMILY = "sequence"
 
-_AFTER = {
-    "import": "import", "from": "from", "def": "def", "class": "class", "return": "return", "in": "in", "if": "if",
-    "elif": "elif", "for": "for", "while": "while", "not": "not", "and": "and", "or": "or", "is": "is", "as": "as",
-    "with": "with", "raise": "raise", "except": "except", "assert": "assert", "lambda": "lambda", "else": "else",
-    "yield": "yield", "await": "await", ".": "dot", ",": "comma", "=": "equals", "(": "parenthesis",
-    "[": "square_bracket", "{": "brace", ":": "colon", "==": "double_equals", "!=": "unequal", "+": "plus", "-": "minus",
-    "*": "star", "/": "slash", "@": "at", "->": "arrow", "+=": "plus_equals", "<": "less", ">": "greater", "%": "percent",
-    "**": "double_star", "|": "bar",
+_KEYWORDS = (
+    "import from def class return in if elif for while not and or is as with raise except assert lambda else yield "
+    "await"
+)
+_AFTER = {word: word for word in _KEYWORDS.split()} | {
+    ".": "dot", ",": "comma", "=": "equals", "(": "parenthesis", "[": "square_bracket", "{": "brace", ":": "colon",
+    "==": "double_equals", "!=": "unequal", "+": "plus", "-": "minus", "*": "star", "/": "slash", "@": "at",
+    "->": "arrow", "+=": "plus_equals", "<": "less", ">": "greater", "%": "percent", "**": "double_star", "|": "bar",
     ")": "closed_parenthesis", "]": "closed_square_bracket",
 }  # fmt: skip
 _BEFORE = {

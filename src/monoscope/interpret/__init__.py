@@ -1,0 +1,1 @@
+"""Words for features, and the evidence for the words."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import logging as standard
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from monoscope.errors import MonoscopeError
 from monoscope.models import reference
 from monoscope.models.language_model import LanguageModel
 from monoscope.text import tokenise
+
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 
 
 def load_model(
@@ -59,7 +63,27 @@ def _source(name: str) -> tuple[str, str]:
         return str(path.resolve()), str(path.resolve())
     if path.exists() or path.is_absolute() or name.startswith(("~", ".")) or name.count("/") > 1:
         raise MonoscopeError(f"there is no folder {name!r}", fix=f"check the path, or {_choices()}")
-    return name, name
+    return _cached(name) or name, name
+
+
+def _cached(name: str) -> str | None:
+    """The folder where an id was downloaded to before, if it is whole: then no network is asked."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        config = try_to_load_from_cache(name, "config.json")
+    except HFValidationError as error:
+        raise MonoscopeError(
+            f"{name!r} is no model: neither packaged, nor a folder, nor an id", fix=_choices()
+        ) from error
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    index = folder / "model.safetensors.index.json"
+    weights = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else {"model.safetensors"}
+    whole = all((folder / file).is_file() for file in weights) and _any(folder, TOKENIZERS)
+    return str(folder) if whole else None
 
 
 def _choices() -> str:
@@ -77,18 +101,21 @@ def _device(device: str | torch.device) -> torch.device:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars and no advice from ``transformers`` while it loads; errors are raised, not logged."""
+    """No progress bars and no advice from the libraries while they load; errors are raised, not logged."""
+    from huggingface_hub.utils import logging as hub
     from transformers.utils import logging
 
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
+    levels, bars = (logging.get_verbosity(), hub.get_verbosity()), logging.is_progress_bar_enabled()
+    logging.set_verbosity(standard.CRITICAL)
+    hub.set_verbosity(standard.CRITICAL)
     logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.set_verbosity(level)
+        logging.set_verbosity(levels[0])
+        hub.set_verbosity(levels[1])
         if bars:
             logging.enable_progress_bar()
 
@@ -111,11 +138,22 @@ def _config(source: str, name: str) -> Any:
 
 
 def _tokeniser(source: str, name: str) -> tokenise.Tokeniser:
-    path = Path(source)
-    files = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
-    if path.is_dir() and not any((path / file).is_file() for file in files):
+    folder = Path(source)
+    if folder.is_dir() and not _any(folder, TOKENIZERS):
         raise MonoscopeError(f"{name} has no tokenizer", fix="save its tokenizer.json beside the weights")
-    return tokenise.load(source)
+    try:
+        return tokenise.load(source)
+    except MonoscopeError:
+        raise
+    except Exception as error:  # the tokenizers library raises whatever it trips over, down to bare Exception
+        raise MonoscopeError(
+            f"the tokenizer of {name!r} is damaged: {type(error).__name__}: {_first_line(error)}",
+            fix="download or copy the model's tokenizer.json again",
+        ) from error
+
+
+def _any(folder: Path, files: Iterable[str]) -> bool:
+    return any((folder / file).is_file() for file in files)
 
 
 def _weights(source: str, name: str, config: Any, dtype: torch.dtype) -> nn.Module:

@@ -67,9 +67,8 @@ class _Pass:
         self.found: dict[str, Tensor] = {}
         self.written: set[str] = set()
 
-    def attach(self, model: nn.Module) -> list[RemovableHandle]:
-        """Hook every place; modules must exist."""
-        handles = []
+    def attach(self, model: nn.Module, handles: list[RemovableHandle]) -> None:
+        """Hook every place; each hook's handle joins ``handles`` at once, so that none is lost to an error."""
         places = dict.fromkeys([*self.waiting, *self.writes])
         for place in sorted(places, key=lambda p: not p.shared):  # the stream first, then what one module sees of it
             module = model.get_submodule(place.path)
@@ -77,7 +76,6 @@ class _Pass:
                 handles.append(module.register_forward_pre_hook(self._before(place), with_kwargs=True))
             else:
                 handles.append(module.register_forward_hook(self._after(place)))
-        return handles
 
     def _before(self, place: Place) -> Callable[..., Any]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -185,7 +183,7 @@ def forward(
     taps = _Pass(shape, reads, writes)
     handles: list[RemovableHandle] = []
     try:
-        handles = taps.attach(model)
+        taps.attach(model, handles)
         model(**inputs)
         whole = True
     except _Cut:

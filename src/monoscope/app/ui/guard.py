@@ -37,7 +37,7 @@ def refusal(status: int, what: str, fix: str) -> JSONResponse:
 
 def _name(host: str) -> str:
     """A Host header without its port."""
-    if host.startswith("["):
+    if host.startswith("[") and "]" in host:
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()
 

@@ -12,6 +12,25 @@ from monoscope.errors import MonoscopeError
 
 AROUND = (24, 12)  # tokens before and after an example's token
 CARD_AROUND = (14, 8)
+HEADLINES: tuple[tuple[str, str, str, int], ...] = (
+    ("fvu", "Unexplained variance", "Share of the activations’ variance that the dictionary misses. Lower is better.", 3),
+    (
+        "loss_recovered_mean",
+        "Loss recovered, mean ablation",
+        "How much of the model’s prediction survives when it must use the reconstruction. Higher is better.",
+        3,
+    ),
+    ("loss_recovered_zero", "Loss recovered, zero ablation", "The same against an ablation to zero, the milder test.", 3),
+    ("l0", "Active features per token", "L0: how many features it takes to describe one token. Lower is sparser.", 1),
+    ("dead_fraction", "Dead features", "Share of features that never fire on held-out text.", 3),
+)
+CONTROLS = {
+    "random_model": "random model",
+    "frozen_decoder": "frozen decoder",
+    "pca": "PCA",
+    "neurons": "neurons",
+    "shuffled": "shuffled",
+}
 LEVELS = ((0.8, "strong"), (0.5, "fair"), (0.0, "weak"))
 
 
@@ -216,5 +235,7 @@ def overview(catalogue: Any) -> dict[str, Any]:
         "dead": int((density == 0).sum()),
         "density_histogram": density_histogram(catalogue),
         "evaluation": facts.get("evaluation") or None,
+        "headlines": [{"name": n, "words": w, "note": note, "digits": digits} for n, w, note, digits in HEADLINES],
+        "controls": CONTROLS,
         "labels": _label_counts(catalogue),
     }

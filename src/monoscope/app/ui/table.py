@@ -54,12 +54,15 @@ class FeatureTable:
     def __init__(self, catalogue: Any) -> None:
         """``catalogue`` offers ``features`` (columns) and ``search``."""
         self._catalogue = catalogue
-        self._columns: Mapping[str, np.ndarray] = catalogue.features
+        self._columns: Mapping[str, np.ndarray] = {}
         self._orders: dict[tuple[str, bool], Int[np.ndarray, " n_features"]] = {}
         self._latest: tuple[Query, Int[np.ndarray, " n"]] | None = None
 
     def ids(self, query: Query) -> Int[np.ndarray, " n"]:
         """The ids of the features that a query asks for, in its order."""
+        columns = self._catalogue.features
+        if any(columns[name] is not self._columns.get(name) for name in columns):  # new labels were written
+            self._columns, self._orders, self._latest = columns, {}, None
         if self._latest is None or self._latest[0] != query:
             self._latest = query, self._select(query)
         return self._latest[1]

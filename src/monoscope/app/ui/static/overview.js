@@ -6,21 +6,6 @@ import { h, show, skeleton } from "./dom.js";
 import { KINDS, count, density, fixed } from "./format.js";
 import { excerpt } from "./tokens.js";
 
-const METRICS = [
-  ["fvu", "Unexplained variance", "Share of the activations’ variance that the dictionary misses. Lower is better.", 3],
-  ["loss_recovered_mean", "Loss recovered, mean ablation", "How much of the model’s prediction survives when it must use the reconstruction. Higher is better.", 3],
-  ["loss_recovered_zero", "Loss recovered, zero ablation", "The same against an ablation to zero, the milder test.", 3],
-  ["l0", "Active features per token", "L0: how many features it takes to describe one token. Lower is sparser.", 1],
-  ["dead_fraction", "Dead features", "Share of features that never fire on held-out text.", 3],
-];
-const CONTROLS = {
-  random_model: "random model",
-  frozen_decoder: "frozen decoder",
-  pca: "PCA",
-  neurons: "neurons",
-  shuffled: "shuffled",
-};
-
 function title(o) {
   const facts = [o.model, o.site, o.architecture.replaceAll("_", " "), o.name].filter(Boolean);
   return h("header", { class: "title" },
@@ -29,12 +14,13 @@ function title(o) {
     h("p", { class: "lead" }, `Read from ${count(o.n_tokens)} tokens of ${count(o.n_documents)} documents the dictionary never saw. ${count(o.alive)} features are alive, ${count(o.dead)} never fired.`));
 }
 
-function metric(evaluation, [name, words, note, digits]) {
+function metric(o, { name, words, note, digits }) {
+  const { evaluation } = o;
   const own = evaluation.metrics?.[name];
   if (!own || own.value === null) return null;
   const rows = [{ label: "this dictionary", own: true, ...own }];
   for (const [control, metrics] of Object.entries(evaluation.controls ?? {})) {
-    if (metrics[name]) rows.push({ label: CONTROLS[control] ?? control, ...metrics[name] });
+    if (metrics[name]) rows.push({ label: o.controls[control] ?? control, ...metrics[name] });
   }
   const values = rows.flatMap((r) => [r.value, r.low, r.high]).filter((v) => v !== null && v !== undefined);
   const from = name === "dead_fraction" ? 0 : Math.min(0, ...values);
@@ -44,8 +30,8 @@ function metric(evaluation, [name, words, note, digits]) {
     h("p", { class: "note" }, note), comparison(words, rows, { digits, from, to }));
 }
 
-function health(evaluation) {
-  const metrics = evaluation ? METRICS.map((m) => metric(evaluation, m)).filter(Boolean) : [];
+function health(o) {
+  const metrics = o.evaluation ? o.headlines.map((m) => metric(o, m)).filter(Boolean) : [];
   return h("section", { class: "section" }, h("header", {}, h("h2", {}, "Health, beside its controls"), h("p", { class: "note" }, "Held-out text; whiskers are 95 % intervals over documents.")),
     metrics.length ? h("div", { class: "metrics" }, metrics) : h("p", { class: "none" }, "This catalogue was made without an evaluation. “monoscope evaluate” adds one."));
 }
@@ -79,6 +65,6 @@ export async function open(root, _, shell, current) {
   show(root, skeleton(20, 48, 60, 320, 190, 360));
   const [o, b] = await Promise.all([get("/api/overview"), get("/api/best", { limit: 12 })]);
   if (!current()) return null;
-  show(root, title(o), health(o.evaluation), picture(o), best(b.rows));
+  show(root, title(o), health(o), picture(o), best(b.rows));
   return {};
 }

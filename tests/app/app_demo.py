@@ -21,7 +21,7 @@ HOSTILE = (
     "&lt;b&gt; \x00 \u202e right to left \u05e9\u05dc\u05d5\u05dd \U0001f40d {{7*7}} ${x} ]]> --> <!-- \u2028 end\n"
 ) * 4
 MODULES = ("textwrap", "fractions", "bisect", "shlex", "string", "tempfile", "calendar", "getpass", "fnmatch", "queue")
-PIECE = re.compile(rb" ?[A-Za-z_]+| ?[0-9]+|\n+|[ \t]+|[^\x00-\x7f]|.", re.DOTALL)
+PIECE = re.compile(rb" ?[A-Za-z_]+| ?[0-9]+|\n+|[ \t]+|[\xc0-\xff][\x80-\xbf]*|.", re.DOTALL)
 TOKENS_PER_DOCUMENT = 1_500
 
 

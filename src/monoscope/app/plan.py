@@ -1,0 +1,152 @@
+"""What a run will do, resolved once and written first: ``plan.json``. A run that is gone on with does the same."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from monoscope import folder
+from monoscope.dictionary.base import Dictionary
+from monoscope.errors import MonoscopeError
+from monoscope.models import LanguageModel
+from monoscope.models.reference import NAMES as REFERENCE_MODELS
+from monoscope.ops import product
+from monoscope.types import Site
+
+NAME = "plan.json"
+CONTROLS = ("basic", "full")
+TOKENS, FEATURES, K = 2_000_000, 4096, 32
+TRAIN, FIT, TEST = "dictionary", "fit", "test"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's resolved configuration. ``tokens`` says how many are wanted of each split; ``seed`` fixes the rest."""
+
+    model: str
+    fingerprint: str
+    site: str
+    text: str
+    tokens: dict[str, int]
+    architecture: str
+    n_features: int
+    k: int
+    batch_size: int
+    seed: int
+    precision: str
+    dictionary: str | None = None  # where a dictionary trained elsewhere came from
+
+    def save(self, run: Path) -> None:
+        """Write the plan, or check that the folder's plan is this one.
+
+        Raises:
+            MonoscopeError: the folder holds a run with another plan, or something else.
+        """
+        path = run / NAME
+        if not path.exists():
+            if run.is_dir() and any(run.iterdir()):
+                raise MonoscopeError(
+                    f"{run} holds files that are no run of Monoscope", fix="choose another folder with --out"
+                )
+            folder.write_json(path, asdict(self))
+            return
+        differing = sorted(key for key, value in folder.read_json(path).items() if value != asdict(self).get(key))
+        if differing:
+            raise MonoscopeError(
+                f"{run} holds a run with another {', '.join(differing)}",
+                fix="choose another folder with --out, or remove this one to begin anew",
+            )
+
+
+def load(run: Path) -> Plan:
+    """The plan of a run's folder.
+
+    Raises:
+        MonoscopeError: the folder is none of a run.
+    """
+    if not (run / NAME).is_file():
+        raise MonoscopeError(f"{run} is not a run's folder: it has no {NAME}", fix="name the --out folder of a quickstart")
+    try:
+        return Plan(**folder.read_json(run / NAME))
+    except TypeError as error:
+        raise MonoscopeError(f"{NAME} is not of this version: {error}", where=str(run), fix="upgrade Monoscope") from error
+
+
+def default_site(lm: LanguageModel) -> str:
+    """The neurons of a one-layer model, as in *Towards Monosemanticity*; else the residual stream of the middle layer."""
+    layers = [s.layer for s in lm.sites() if s.kind == "resid_post" and s.layer is not None]
+    if not layers:
+        raise MonoscopeError(f"{lm.name} has no named sites", fix="name a module path with --site, such as encoder.layer.2:out")
+    return "mlp_act.0" if len(layers) == 1 else f"resid_post.{(len(layers) - 1) // 2}"
+
+
+def default_text(model: str) -> str:
+    """What a reference model never saw; for any other model, this machine's Python source."""
+    return "held_out" if model in REFERENCE_MODELS else "python_source"
+
+
+def resolve(
+    lm: LanguageModel,
+    *,
+    site: str | None,
+    text: str | None,
+    tokens: int | None,
+    features: int | None,
+    k: int | None,
+    architecture: str,
+    seed: int,
+    dictionary: Dictionary | None = None,
+    origin: str | None = None,
+) -> Plan:
+    """Fill in what was not said, and check that model, site and dictionary belong together.
+
+    Raises:
+        MonoscopeError: the model lacks the site, or the dictionary belongs to another model, site or width.
+    """
+    if dictionary is not None:
+        site = site or dictionary.provenance.get("site")
+        features, architecture = dictionary.n_features, dictionary.architecture
+        k = dictionary.options().get("k", 0)
+    place = Site.parse(site or default_site(lm))
+    width = lm.width(place)
+    if dictionary is not None:
+        refuse_stranger(dictionary, lm, str(place), width)
+    wanted = tokens or TOKENS
+    return Plan(
+        model=lm.name,
+        fingerprint=lm.fingerprint,
+        site=str(place),
+        text=text or default_text(lm.name),
+        tokens={TRAIN: wanted, FIT: wanted // 2, TEST: wanted // 2},
+        architecture=architecture,
+        n_features=features or FEATURES,
+        k=K if k is None else k,
+        batch_size=4096 if wanted >= 400_000 else 1024,
+        seed=seed,
+        precision=str(product.fastest()).removeprefix("torch."),
+        dictionary=origin,
+    )
+
+
+def refuse_stranger(dictionary: Dictionary, lm: LanguageModel, site: str, width: int) -> None:
+    """Raise ``MonoscopeError`` when a dictionary does not belong to this model and site."""
+    known = dictionary.provenance
+    if known.get("fingerprint") not in (None, lm.fingerprint):
+        raise MonoscopeError(
+            f"the dictionary was trained on {known.get('model')}, whose weights differ from those of {lm.name}",
+            fix=f"pass --model {known.get('model')}",
+        )
+    if known.get("site") not in (None, site):
+        raise MonoscopeError(f"the dictionary was trained at {known['site']}, not at {site}", fix=f"pass --site {known['site']}")
+    if dictionary.d_in != width:
+        raise MonoscopeError(
+            f"the dictionary reads {dictionary.d_in} numbers a token; {lm.name} has {width} at {site}",
+            fix="name the model and site that it was trained on",
+        )
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """The plan as plain data."""
+    return json.loads(json.dumps(asdict(plan)))  # type: ignore[no-any-return]

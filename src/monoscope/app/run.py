@@ -1,0 +1,94 @@
+"""A run's folder: where everything in it is, and how its parts are opened again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from monoscope import folder
+from monoscope.app import plan as plans
+from monoscope.app.reading import Reader
+from monoscope.catalogue.store import Catalogue
+from monoscope.dictionary import io
+from monoscope.dictionary.base import Dictionary
+from monoscope.errors import MonoscopeError
+from monoscope.models import LanguageModel, load_model
+from monoscope.text.store import TokenStore
+
+TIMINGS = "timings.json"
+
+
+class Run:
+    """A folder that quickstart, or the verbs one by one, filled. Parts are opened when asked for."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open the folder.
+
+        Raises:
+            MonoscopeError: it is no run's folder.
+        """
+        self.path = Path(path)
+        self.plan = plans.load(self.path)
+
+    @cached_property
+    def lm(self) -> LanguageModel:
+        """The model, checked to be the one of the plan.
+
+        Raises:
+            MonoscopeError: its weights have changed since.
+        """
+        lm = load_model(self.plan.model)
+        if lm.fingerprint != self.plan.fingerprint:
+            raise MonoscopeError(
+                f"{self.plan.model} is not the model that this run was made with: its weights differ",
+                where=str(self.path),
+                fix="restore the model, or make a new run",
+            )
+        return lm
+
+    @cached_property
+    def store(self) -> TokenStore:
+        """The text."""
+        return TokenStore(self.path / "text")
+
+    @cached_property
+    def dictionary(self) -> Dictionary:
+        """The dictionary."""
+        return io.load(self.path / "dictionary")
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The catalogue."""
+        return Catalogue(self.path)
+
+    @cached_property
+    def reader(self) -> Reader:
+        """What reads a text with this run's model and features."""
+        return Reader(self.lm, self.plan.site, self.dictionary, self.catalogue)
+
+    @property
+    def evaluation(self) -> dict[str, Any] | None:
+        """``evaluation.json``, or None before it is written."""
+        path = self.path / "evaluation.json"
+        return folder.read_json(path) if path.is_file() else None
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds spent in each step so far, interrupted attempts included."""
+        path = self.path / TIMINGS
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Add the time that the block takes to ``timings``, also when it is interrupted."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            took = time.perf_counter() - began
+            folder.write_json(self.path / TIMINGS, {**self.timings, step: round(self.timings.get(step, 0) + took, 2)})

@@ -1,0 +1,242 @@
+"""The steps of a run, one function each. A step that is done is opened again, one that is half done goes on.
+
+Each takes the run and gives what it made; together they are the order in which ``quickstart`` calls them.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monoscope import folder, progress
+from monoscope.app import report as reports
+from monoscope.app.plan import FIT, TEST, TRAIN, as_json
+from monoscope.app.run import Run
+from monoscope.catalogue.build import build
+from monoscope.catalogue.records import Label
+from monoscope.catalogue.store import Catalogue
+from monoscope.concepts import ConceptBits, compile_bits
+from monoscope.dictionary import io
+from monoscope.dictionary.base import Dictionary
+from monoscope.evaluate.controls.neurons import Neurons
+from monoscope.evaluate.controls.pca import fit_pca
+from monoscope.evaluate.evaluation import Evaluation
+from monoscope.evaluate.reconstructor import Reconstructor
+from monoscope.evaluate.run import evaluate
+from monoscope.harvest import shards
+from monoscope.harvest.shards import Shards
+from monoscope.harvest.source import RowSource, batches
+from monoscope.harvest.stream import Stream
+from monoscope.interpret.explainers import concepts as concept_labels
+from monoscope.models import LanguageModel
+from monoscope.text import prepare
+from monoscope.text.corpus import open_corpus
+from monoscope.text.store import TokenStore
+from monoscope.train import rows
+from monoscope.train.fit import Recipe
+from monoscope.train.loop import Keeping, train
+
+ACTIVATIONS, TRAINING, CONTROLS, LABELS = "activations", "training", "controls", "labels.json"
+PCA_ROWS, EVALUATED, EVALUATED_LOSS = 65_536, 300_000, 60_000
+LIBRARIES = ("monoscope", "torch", "transformers", "tokenizers", "numpy", "numba")
+
+
+def text(run: Run) -> TokenStore:
+    """Read, split and tokenise the corpus."""
+    if folder.is_sealed(run.path / "text"):
+        return run.store
+    budget, tokeniser = run.plan.tokens, run.lm.tokeniser
+    with progress.bar("reading text", sum(budget.values())) as report:
+        return prepare.prepare(
+            open_corpus(run.plan.text), tokeniser, run.path / "text", budget, seed=run.plan.seed, progress=report
+        )
+
+
+def stream(run: Run, lm: LanguageModel) -> Stream:
+    """The activations that dictionaries are trained on, as they would be harvested from ``lm``."""
+    return Stream(lm, run.store, run.store.documents(TRAIN), [run.plan.site], seed=run.plan.seed)
+
+
+def activations(run: Run) -> Shards:
+    """Harvest the site over the training split into shards."""
+    if folder.is_sealed(run.path / ACTIVATIONS):
+        return Shards(run.path / ACTIVATIONS)
+    source = stream(run, run.lm)
+    with progress.bar(f"harvesting {run.plan.site}", sum(source.counts)) as report:
+        return shards.write(source, run.path / ACTIVATIONS, progress=report)
+
+
+def fit(run: Run, source: RowSource, lm: LanguageModel, outs: Mapping[str, Path], title: str) -> None:
+    """Train one dictionary for each of ``outs`` (main, frozen_decoder, …) in one pass and save them there."""
+    plan = run.plan
+    options: dict[str, Any] = {} if plan.architecture == "l1_2023" else {"k": plan.k, "precision": plan.precision}
+    recipes = {
+        name: Recipe.of(
+            plan.architecture,
+            plan.n_features,
+            seed=plan.seed,
+            frozen=("w_dec",) if name == "frozen_decoder" else (),
+            **options,
+        )
+        for name in outs
+    }
+    calibrates = any(recipe.objective.calibrates for recipe in recipes.values())
+    data = rows.from_source(source, plan.site, None, plan.batch_size, None, hold_back=calibrates)
+    provenance = {"model": lm.name, "fingerprint": lm.fingerprint, "site": plan.site, "text": plan.text}
+    trainees = {name: recipe.trainee(data, provenance) for name, recipe in recipes.items()}
+    keeping = Keeping(run.path / TRAINING, plan={"plan": as_json(plan), "trains": sorted(outs), "model": lm.name})
+    with progress.bar(title, data.n_rows) as report:
+        made = train(data, trainees, keeping=keeping, report=report)
+    for name, path in outs.items():
+        io.save(made[name], path)
+    shutil.rmtree(run.path / TRAINING)
+
+
+def dictionaries(run: Run) -> dict[str, Dictionary]:
+    """Train the dictionary, and beside it, on the same batches, the control whose decoder stays random."""
+    outs = {"main": run.path / "dictionary", "frozen_decoder": run.path / CONTROLS / "frozen_decoder"}
+    if not all(folder.is_sealed(path) for path in outs.values()):
+        fit(run, activations(run), run.lm, outs, "training")
+    return {name: io.load(path) for name, path in outs.items()}
+
+
+def adopt(run: Run, dictionary: Dictionary) -> dict[str, Dictionary]:
+    """Take a dictionary trained elsewhere into the run."""
+    if not folder.is_sealed(run.path / "dictionary"):
+        io.save(dictionary, run.path / "dictionary")
+    return {"main": io.load(run.path / "dictionary")}
+
+
+def evaluation(run: Run, dictionaries: Mapping[str, Dictionary]) -> None:
+    """Judge the dictionary beside its controls on the test split; writes ``evaluation.json``."""
+    if run.evaluation is not None:
+        return
+    lm, plan = run.lm, run.plan
+    l0 = mean_l0(run, dictionaries["main"])
+    site_rows = (b.values[plan.site].float() for b in batches(first_rows(run), 4096, stop=PCA_ROWS))
+    judged: dict[str, Reconstructor] = {
+        **dictionaries,
+        "pca": fit_pca(site_rows, min(l0, lm.width(plan.site))),
+        "neurons": Neurons(lm.width(plan.site), min(l0, lm.width(plan.site))),
+    }
+    found = judge(run, lm, judged, "evaluating")
+    folder.write_json(run.path / "evaluation.json", found.to_json())
+
+
+def judge(run: Run, lm: LanguageModel, judged: Mapping[str, Reconstructor], title: str) -> Evaluation:
+    """Evaluate some reconstructors on the test split of the run's text."""
+    documents = run.store.documents(TEST)
+    wanted = min(EVALUATED, run.store.tokens_in(TEST))
+    with progress.bar(title, wanted) as report:
+        return evaluate(
+            lm, run.plan.site, judged, run.store, documents,
+            n_tokens=wanted, n_loss_tokens=min(EVALUATED_LOSS, wanted), seed=run.plan.seed, progress=report,
+        )  # fmt: skip
+
+
+def first_rows(run: Run) -> RowSource:
+    """Training rows: the shards while they are there, else the model once more."""
+    return Shards(run.path / ACTIVATIONS) if folder.is_sealed(run.path / ACTIVATIONS) else stream(run, run.lm)
+
+
+def mean_l0(run: Run, dictionary: Dictionary) -> int:
+    """Active features per row on some training rows, rounded: at what L0 controls are compared."""
+    sample = next(batches(first_rows(run), min(4096, sum(first_rows(run).counts))))
+    code = dictionary.encode(sample.values[run.plan.site])
+    return max(1, round(len(code.indices) / len(code)))
+
+
+def catalogue(run: Run, dictionary: Dictionary) -> Catalogue:
+    """Build the catalogue over the fit and test splits."""
+    return build_catalogue(run.path, run, run.lm, dictionary, "cataloguing")
+
+
+def build_catalogue(out: Path, run: Run, lm: LanguageModel, dictionary: Dictionary, title: str) -> Catalogue:
+    """Build (or open) a catalogue of the run's text in ``out``."""
+    with progress.bar(title, None, unit="steps") as report:
+        tell = steps(report)
+        return build(out, lm, run.plan.site, dictionary, run.store, splits=(FIT, TEST), seed=run.plan.seed, progress=tell)
+
+
+def steps(report: progress.Report) -> Callable[[str, int, int], None]:
+    """A report for work that says (step, done, total)."""
+    last: dict[str, int] = {}
+
+    def tell(step: str, done: int, total: int) -> None:
+        report(done - last.get(step, 0), f"{step} {done:,} of {total:,}")
+        last[step] = done
+
+    return tell
+
+
+def labels(run: Run, made: Catalogue) -> dict[str, Any]:
+    """Label the features with tested concepts, and count what the same search finds on shuffled activations."""
+    return label(run.path, run, made, None, "labelling")[0]
+
+
+def label(
+    out: Path, run: Run, made: Catalogue, bits: ConceptBits | None, title: str
+) -> tuple[dict[str, Any], ConceptBits | None]:
+    """Label a catalogue; writes ``labels.json`` into ``out``. Returns its content, and the concepts' bits for reuse."""
+    if (out / LABELS).is_file():
+        return folder.read_json(out / LABELS), bits
+    if bits is None:
+        with progress.bar("asking the concepts", len(made.rows)) as report:
+            bits = compile_bits(made.rows, progress=report)
+    with progress.bar(title, 2 * len(made), unit="features") as report:
+        found = concept_labels.explain(made, bits, seed=run.plan.seed, progress=report)
+        control = concept_labels.shuffled(made, bits, seed=run.plan.seed, progress=report)
+    made.write_labels(found)
+    counted = {"concepts": len(bits.concepts), "labels": count(found), "shuffled": count(control)}
+    folder.write_json(out / LABELS, counted)
+    return counted, bits
+
+
+def count(found: list[Label]) -> dict[str, dict[str, int]]:
+    """Labels by kind and level of F1, as JSON."""
+    return {kind: {str(level): n for level, n in levels.items()} for kind, levels in concept_labels.counts(found).items()}
+
+
+def random_model(run: Run) -> None:
+    """The random-weights control: the same steps on a model whose weights were shuffled within each matrix."""
+    out, current = run.path / CONTROLS / "random_model", run.evaluation or {}
+    if (out / LABELS).is_file() and "random_model" in current.get("controls", {}):
+        return
+    lm = run.lm.shuffled(run.plan.seed)
+    if not folder.is_sealed(out / "dictionary"):
+        fit(run, stream(run, lm), lm, {"random_model": out / "dictionary"}, "training (random model)")
+    dictionary = io.load(out / "dictionary")
+    if "random_model" not in current.get("controls", {}):
+        found = judge(run, lm, {"random_model": dictionary}, "evaluating (random model)").to_json()
+        current["controls"]["random_model"] = found["metrics"]
+        folder.write_json(run.path / "evaluation.json", current)
+    made = build_catalogue(out, run, lm, dictionary, "cataloguing (random model)")
+    label(out, run, made, None, "labelling (random model)")
+
+
+def report(run: Run, made: Catalogue) -> None:
+    """Write ``report.html`` and, last of all, the manifest; the shards, which can be made again, are removed."""
+    counted = folder.read_json(run.path / LABELS)
+    facts = {
+        **{k: v for k, v in asdict(run.plan).items() if k not in ("model", "site")},
+        "tokens": run.store.manifest["tokens"],
+        "shared lines (test)": round(prepare.leak(run.store, TEST, TRAIN, FIT), 4),
+        "concepts": counted["concepts"],
+        "labels on shuffled activations": counted["shuffled"],
+        "seconds": run.timings,
+    }
+    reports.write(made, run.path / "report.html", facts)
+    shutil.rmtree(run.path / ACTIVATIONS, ignore_errors=True)
+    versions = {name: metadata.version(name) for name in LIBRARIES}
+    machine = {"processor": platform.machine(), "threads": torch.get_num_threads(), "python": platform.python_version()}
+    files = ["plan.json", "evaluation.json", LABELS, "report.html", "dictionary/manifest.json", "text/manifest.json"]
+    folder.seal(
+        run.path, "run", {"versions": versions, "machine": machine, "seed": run.plan.seed, "seconds": run.timings}, files
+    )

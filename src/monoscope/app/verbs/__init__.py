@@ -1,0 +1,1 @@
+"""The verbs of the command line, one a file: ``verbs/NAME.py`` holds the function ``NAME``."""

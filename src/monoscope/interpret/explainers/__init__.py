@@ -1,0 +1,1 @@
+"""Ways to put features into words, one a file: each has ``explain(catalogue, …) -> list[Label]``."""

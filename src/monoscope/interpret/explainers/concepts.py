@@ -1,0 +1,236 @@
+"""Labels that are concepts, chosen by F1 on some documents and tried on others.
+
+For every feature two labels are chosen on the fit documents: the best *token label* (a set of at most 8 tokens) and the
+best *concept* (one, or a conjunction of two, of which one may be a set of tokens and one be negated), each with its
+threshold ``t``: the feature counts as on above ``t ·`` its maximum on the fit documents. Both are tried on the test
+documents. A feature is labelled with the concept, as a *contextual* label, when that beats the token label there by
+``MARGIN`` of F1 and the feature is on at ``LEAST_SUPPORT`` test tokens in ``LEAST_DOCUMENTS`` documents; else with the
+tokens.
+
+``shuffled`` is the control: the same search over activations that are shifted, feature by feature, along the rows of
+their split. What it finds is what the search finds in noise of the same density and burstiness.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from monoscope.catalogue.records import Label
+from monoscope.concepts import Concept, ConceptBits, compile_bits
+from monoscope.errors import MonoscopeError
+from monoscope.interpret import wording
+from monoscope.interpret.evidence import Evidence, gather
+from monoscope.interpret.search import NONE, TOKENS, Findings, bucketed, search
+from monoscope.interpret.trial import Claims, Verdict, judge, tally
+from monoscope.text.rows import Rows
+
+MARGIN = 0.05
+LEAST_SUPPORT = 50
+LEAST_DOCUMENTS = 10
+LEAST_ROWS = 20  # fit rows on which a feature must fire to be labelled at all
+_BATCH = 1 << 22  # entries searched at once by one thread
+
+
+class Index(Protocol):
+    """Which features fire on which rows: feature ``f`` on ``rows[offsets[f]:offsets[f + 1]]``, with ``values``."""
+
+    @property
+    def offsets(self) -> Int[np.ndarray, " n_features_plus_1"]:
+        """Where each feature's entries begin."""
+
+    @property
+    def rows(self) -> Int[np.ndarray, " n_entries"]:
+        """The row of each entry."""
+
+    @property
+    def values(self) -> Float[np.ndarray, " n_entries"]:
+        """The value of each entry, above 0."""
+
+
+class Explainable(Protocol):
+    """A catalogue, as far as labels are concerned: an index over rows of the splits ``fit`` and ``test``."""
+
+    @property
+    def index(self) -> Index:
+        """Which features fire where."""
+
+    @property
+    def rows(self) -> Rows:
+        """The rows that the index speaks of."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The entries of some features on the rows of one split, rows numbered within the split."""
+
+    offsets: Int[np.ndarray, " n_plus_1"]
+    rows: Int[np.ndarray, " m"]
+    values: Float[np.ndarray, " m"]
+
+
+_Shift = Callable[[int, int], int]  # (feature, rows of the split) → by how much to shift the feature's rows
+
+
+def explain(
+    catalogue: Explainable,
+    concepts: Sequence[Concept] | ConceptBits | None = None,
+    *,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda features: None,
+) -> list[Label]:
+    """Label every feature that fires on enough of the fit documents.
+
+    Args:
+        catalogue: what to label.
+        concepts: what labels are made of; all concepts when None. Bits compiled over the catalogue's rows
+            (``compile_bits``) spare compiling them again.
+        seed: of the resampled documents.
+        progress: told how many features have been done, batch by batch.
+
+    Raises:
+        MonoscopeError: a split is empty, or the bits were compiled over other rows.
+    """
+    return _labels(catalogue, concepts, seed, lambda feature, n: 0, progress)
+
+
+def shuffled(
+    catalogue: Explainable,
+    concepts: Sequence[Concept] | ConceptBits | None = None,
+    *,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda features: None,
+) -> list[Label]:
+    """The control: the labels that the same search finds when every feature's rows are shifted by a random amount.
+
+    The shift is circular within each split, so that a feature keeps its values, its density and how it clusters, and
+    loses only its tie to the text.
+    """
+
+    def shift(feature: int, n: int) -> int:
+        return int(np.random.default_rng((seed, feature)).integers(n // 8, n - n // 8))
+
+    return _labels(catalogue, concepts, seed, shift, progress)
+
+
+def counts(labels: Sequence[Label], levels: Sequence[float] = (0.5, 0.8)) -> dict[str, dict[float, int]]:
+    """How many token and contextual labels reach each level of held-out F1."""
+    return {
+        kind: {level: sum(label.kind == kind and label.f1 >= level for label in labels) for level in levels}
+        for kind in ("token", "context")
+    }
+
+
+def _labels(
+    catalogue: Explainable,
+    concepts: Sequence[Concept] | ConceptBits | None,
+    seed: int,
+    shift: _Shift,
+    progress: Callable[[int], None],
+) -> list[Label]:
+    bits = concepts if isinstance(concepts, ConceptBits) else compile_bits(catalogue.rows, concepts)
+    if len(bits) != len(catalogue.rows):
+        raise MonoscopeError(
+            f"the concepts were compiled over {len(bits)} rows, the catalogue has {len(catalogue.rows)}",
+            fix="compile them over the catalogue's own rows",
+        )
+    evidence = gather(bits, catalogue.rows.in_split("fit"), catalogue.rows.in_split("test"))
+    batches = _batches(catalogue.index.offsets)
+    done: list[Label] = []
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
+        for features, labels in zip(
+            batches,
+            pool.map(lambda batch: _explain(evidence, catalogue.index, batch, seed, shift), batches),
+            strict=True,
+        ):
+            done += labels
+            progress(len(features))
+    return done
+
+
+def _batches(offsets: Int[np.ndarray, " n_features_plus_1"]) -> list[range]:
+    """Runs of features with about ``_BATCH`` entries, at least one feature each."""
+    n = len(offsets) - 1
+    batches, first = [], 0
+    while first < n:
+        last = int(np.searchsorted(offsets, offsets[first] + _BATCH, side="right")) - 1
+        last = min(max(first + 1, last), first + 256, n)
+        batches.append(range(first, last))
+        first = last
+    return batches
+
+
+def _explain(evidence: Evidence, index: Index, features: range, seed: int, shift: _Shift) -> list[Label]:
+    fit = _entries(index, features, evidence.fit.number, shift)
+    test = _entries(index, features, evidence.test.number, shift)
+    maxima = _maxima(fit)
+    found = search(evidence.fit, fit.offsets, fit.rows, bucketed(fit.values, fit.offsets, maxima))
+    buckets = bucketed(test.values, test.offsets, maxima)
+    tried = [
+        judge(tally(evidence.test, claims, test.offsets, test.rows, buckets), seed)
+        for claims in (
+            Claims(found.first, found.second, found.tokens, found.bucket),
+            Claims(
+                np.full_like(found.first, TOKENS), np.full_like(found.first, NONE), found.tokens, found.token_bucket
+            ),
+        )
+    ]
+    enough = np.diff(fit.offsets) >= LEAST_ROWS
+    return [_label(evidence.bits, feature, i, found, *tried) for i, feature in enumerate(features) if enough[i]]
+
+
+def _entries(index: Index, features: range, number: Int[np.ndarray, " n_rows"], shift: _Shift) -> _Part:
+    """The features' entries on the rows of one split."""
+    first, last = int(index.offsets[features.start]), int(index.offsets[features.stop])
+    rows = number[np.asarray(index.rows[first:last])]
+    kept: Bool[np.ndarray, " m"] = rows >= 0
+    before = np.concatenate([[0], np.cumsum(kept)])
+    offsets = before[np.asarray(index.offsets[features.start : features.stop + 1]) - first]
+    rows = rows[kept].astype(np.int64)
+    n = int(number.max()) + 1
+    for i, feature in enumerate(features):
+        if moved := shift(feature, n):
+            part = slice(offsets[i], offsets[i + 1])
+            rows[part] = (rows[part] + moved) % n
+    return _Part(offsets, rows, np.asarray(index.values[first:last])[kept].astype(np.float32))
+
+
+def _maxima(part: _Part) -> Float[np.ndarray, " n"]:
+    """Each feature's largest value; 0 where it never fires."""
+    maxima = np.zeros(len(part.offsets) - 1)
+    fires = np.flatnonzero(np.diff(part.offsets))
+    if len(fires):
+        maxima[fires] = np.maximum.reduceat(part.values, part.offsets[fires])
+    return maxima
+
+
+def _label(bits: ConceptBits, feature: int, i: int, found: Findings, context: Verdict, token: Verdict) -> Label:
+    spellings = [bits.lexicon[t] for t in found.tokens[i].tolist() if t >= 0]
+    is_context = (
+        context.f1[i] >= token.f1[i] + MARGIN
+        and context.support[i] >= LEAST_SUPPORT
+        and context.documents[i] >= LEAST_DOCUMENTS
+    )
+    first, second = (int(found.first[i]), int(found.second[i])) if is_context else (TOKENS, NONE)
+    verdict = context if is_context else token
+    return Label(
+        feature=feature,
+        kind="context" if is_context else "token",
+        concept=wording.in_writing(bits.concepts, first, second, spellings),
+        words=wording.in_words(bits.concepts, first, second, spellings),
+        threshold=int((found.bucket if is_context else found.token_bucket)[i]) / 10,
+        precision=float(verdict.precision[i]),
+        recall=float(verdict.recall[i]),
+        f1=float(verdict.f1[i]),
+        f1_low=float(verdict.low[i]),
+        f1_high=float(verdict.high[i]),
+        baseline_f1=float(token.f1[i]),
+        support=int(verdict.support[i]),
+        documents=int(verdict.documents[i]),
+    )

@@ -1,0 +1,75 @@
+"""A demo catalogue, its application in a test client, the same behind a real port, and a headless Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+from app_demo import DemoCatalogue, demo_reader
+from starlette.testclient import TestClient
+
+from monoscope.app.ui.server import create_app, free_socket
+
+CHROMIUM = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="session")
+def catalogue() -> DemoCatalogue:
+    return DemoCatalogue()
+
+
+@pytest.fixture(scope="session")
+def reader(catalogue: DemoCatalogue) -> Any:
+    return demo_reader(catalogue)
+
+
+@pytest.fixture(scope="session")
+def client(catalogue: DemoCatalogue, reader: Any) -> TestClient:
+    return TestClient(create_app(catalogue, reader), base_url="http://127.0.0.1:8377")
+
+
+@pytest.fixture(scope="session")
+def address(catalogue: DemoCatalogue, reader: Any) -> Iterator[str]:
+    listener = free_socket("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(create_app(catalogue, reader), log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join(5)
+    listener.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium; without it these tests skip, unless MONOSCOPE_REQUIRE_CHROMIUM says that they must not."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    missing = None if path else "there is no Chromium on this machine"
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing = "the Python package playwright is not installed"
+    if missing:
+        if os.environ.get("MONOSCOPE_REQUIRE_CHROMIUM") == "1":
+            pytest.fail(f"MONOSCOPE_REQUIRE_CHROMIUM=1, but {missing}")
+        pytest.skip(missing)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=CHROMIUM)
+        yield running
+        running.close()

@@ -1,0 +1,299 @@
+"""The pages in a real browser: what a person does, and what must never happen while they do it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+from app_demo import DemoCatalogue
+
+from monoscope.app import report
+
+TEXT = 'def area(radius):\n    """Return the area."""\n    return 3.14 * radius\n'
+CONTRAST = """() => {
+  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const rgb = (colour) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    return canvas.getImageData(0, 0, 1, 1).data; };
+  const luminance = (c) => { const [r, g, b] = [...c].slice(0, 3).map((v) => v / 255)
+    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const behind = (e) => { const layers = []; for (; e; e = e.parentElement) layers.push(getComputedStyle(e).backgroundColor);
+    canvas.clearRect(0, 0, 1, 1);
+    for (const layer of layers.reverse()) { canvas.fillStyle = layer; canvas.fillRect(0, 0, 1, 1); }
+    return canvas.getImageData(0, 0, 1, 1).data; };
+  const bad = [];
+  for (const e of document.querySelectorAll('body *')) {
+    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    const box = e.getBoundingClientRect();
+    if (!own || !box.width || e.closest('.ws, [hidden], .skip, .unseen, [disabled], pre[aria-hidden], option, noscript, svg')) continue;
+    const style = getComputedStyle(e);
+    if (style.visibility === 'hidden') continue;
+    const under = [...behind(e)];
+    const [a, b] = [luminance(rgb(style.color)), luminance(under)].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    const large = parseFloat(style.fontSize) >= 24;
+    if (ratio < (large ? 3 : 4.5)) bad.push(`${e.tagName}.${e.className} "${e.textContent.slice(0, 30)}" ${ratio.toFixed(2)}`);
+  }
+  return bad;
+}"""
+
+
+class Visit:
+    """A tab that remembers every console error and every request."""
+
+    def __init__(self, browser: Any, address: str, **options: Any) -> None:
+        self.address = address
+        self.context = browser.new_context(**options)
+        self.page = self.context.new_page()
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        self.expected_errors = False
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
+        self.page.on("request", lambda r: self.requests.append(r.url))
+
+    def go(self, path: str) -> Any:
+        self.page.goto(self.address + path)
+        return self.page
+
+    def check(self) -> None:
+        if not self.expected_errors:
+            assert self.errors == []
+        assert {urlsplit(url).netloc for url in self.requests} <= {urlsplit(self.address).netloc}
+        assert self.page.evaluate("window.hacked") is None
+
+
+@pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Visit]:
+    found = Visit(browser, address, viewport={"width": 1280, "height": 800})
+    yield found
+    found.check()
+    found.context.close()
+
+
+def test_overview_shows_health_and_leads_to_features(visit: Visit) -> None:
+    page = visit.go("/")
+    page.wait_for_selector(".card")
+    assert "300 directions" in page.inner_text("h1")
+    assert page.locator(".metric").count() == 5
+    assert page.locator(".metric").first.locator(".control").count() == 4
+    assert page.locator(".histogram rect").count() > 10
+    page.click(".card a >> nth=0")
+    page.wait_for_selector(".kwic")
+    assert "/feature/" in page.url
+
+
+def test_search_open_and_back(visit: Visit) -> None:
+    page = visit.go("/")
+    page.wait_for_selector(".card")
+    page.keyboard.press("/")
+    page.wait_for_selector("input[type=search]:focus")
+    page.keyboard.type("docstring")
+    page.wait_for_function("document.querySelector('.status').textContent.includes('docstring')")
+    assert "q=docstring" in page.url
+    page.wait_for_function("[...document.querySelectorAll('.cell.label')].every((c) => /docstring/.test(c.textContent))")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    chosen = page.inner_text("[role=row].active .label")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".kwic")
+    assert page.inner_text("h1") == chosen
+    assert page.inner_text(".pager .hint").startswith("2 of ")
+    page.keyboard.press("j")
+    page.wait_for_function("document.querySelector('.pager .hint')?.textContent.startsWith('3 of ')")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("[role=row].active")
+    assert "q=docstring" in page.url and page.locator("[role=row].active").get_attribute("aria-rowindex") == "3"
+    page.go_back()
+    page.wait_for_selector(".kwic")
+
+
+def test_filters_and_orders_are_in_the_address(visit: Visit) -> None:
+    page = visit.go("/features?kind=token&min_f1=0.8&sort=density")
+    page.wait_for_selector(".cell.label")
+    shares = [float(t.split()[0]) for t in page.locator(".cell.density").all_inner_texts()]
+    assert shares == sorted(shares, reverse=True) and len(shares) > 5
+    assert all(t.startswith("the token") for t in page.locator(".cell.label").all_inner_texts())
+    page.click("[role=columnheader].density button")
+    page.wait_for_function("document.querySelector('[role=columnheader].density').ariaSort === 'ascending'")
+    assert "descending=false" in page.url
+    page.select_option("select[name=kind]", "context")
+    page.wait_for_function("/ token/.test(document.querySelector('.status').textContent) === false")
+    page.reload()
+    page.wait_for_selector(".cell.label")
+    assert page.input_value("select[name=kind]") == "context"
+
+
+def test_the_table_holds_only_what_is_in_sight(visit: Visit) -> None:
+    page = visit.go("/features?sort=id&descending=false")
+    page.wait_for_selector(".cell.label")
+    assert page.locator(".spacer [role=row]").count() < 60
+    page.focus(".viewport")
+    page.keyboard.press("End")
+    page.wait_for_function("document.querySelector('[role=row].active .id')?.textContent === '299'")
+    assert page.locator(".spacer [role=row]").count() < 60
+    page.evaluate("document.querySelector('.viewport').scrollTop = 0")
+    page.wait_for_function("[...document.querySelectorAll('.cell.id')].some((c) => c.textContent === '0')")
+
+
+def test_a_feature_page_tells_all(visit: Visit) -> None:
+    page = visit.go("/feature/1")
+    page.wait_for_selector(".kwic")
+    text = page.inner_text("main")
+    for words in ("inside a docstring", "precision", "best token list", "Promotes", "Suppresses", "Similar directions"):
+        assert words in text
+    assert page.locator(".group").count() == 5
+    assert page.locator(".tok.target").count() >= 10
+    before = page.locator(".example").first.inner_text()
+    page.click(".example button >> nth=0")
+    page.wait_for_selector(".more .where")
+    assert "python/" in page.inner_text(".more .where")
+    assert len(page.inner_text(".more .passage")) > len(before)
+    page.hover(".passage .tok.target")
+    page.wait_for_selector("#tip:not([hidden])")
+    assert float(page.inner_text("#tip")) > 0
+
+
+def test_data_never_becomes_markup(visit: Visit) -> None:
+    page = visit.go("/feature/0")
+    page.wait_for_selector(".kwic")
+    assert page.inner_text("h1") == "<img src=x onerror=alert(1)> in markup"
+    page.click(".example button >> nth=0")
+    page.wait_for_selector(".more .where")
+    assert page.locator("main img, main script").count() == 0
+    assert "<script>hostile</script>.txt" in page.inner_text(".where")
+    assert "\u202e" not in page.inner_text("main")
+    page = visit.go("/read?text=" + quote("<img src=x onerror='window.hacked=1'>"))
+    page.wait_for_selector(".found")
+    assert page.locator("main img").count() == 0
+
+
+def test_reading_as_one_types(visit: Visit) -> None:
+    page = visit.go("/read")
+    page.wait_for_selector("textarea")
+    page.click("textarea")
+    page.keyboard.type("def f(x)")
+    page.wait_for_function("/ tokens in \\d+ ms/.test(document.querySelector('.under').textContent)")
+    page.wait_for_selector(".inspector .found")
+    assert page.input_value("textarea") == "def f(x)"
+    assert page.locator(".sheet pre").inner_text().rstrip("\u200b\n ") == "def f(x)"
+    page.keyboard.press("Home")
+    page.wait_for_function("document.querySelector('.inspector h2').textContent === 'On def'")
+    assert "the token 'def'" in page.inner_text(".inspector")
+    page.keyboard.press("Alt+ArrowRight")
+    page.wait_for_function("/f$/.test(document.querySelector('.inspector h2').textContent)")
+    page.click(".found button >> nth=0")
+    page.wait_for_selector(".pin")
+    assert "feature=" in page.url
+    page.wait_for_function("new URL(location).searchParams.get('text') === 'def f(x)'")
+    page.reload()
+    page.wait_for_selector(".pin")
+    assert page.input_value("textarea") == "def f(x)"
+
+
+def test_reading_answers_within_200_ms(visit: Visit) -> None:
+    page = visit.go("/read?text=" + quote(TEXT))
+    page.wait_for_selector(".found")
+    page.click("textarea")
+    times = []
+    for _ in range(5):
+        page.keyboard.press("x")
+        page.evaluate("document.querySelector('.under [role=status]').textContent = ''")
+        page.wait_for_function("document.querySelector('.under [role=status]').textContent")
+        times.append(int(page.inner_text(".under [role=status]").split(" in ")[1].split()[0]))
+    assert sorted(times)[2] < 200
+
+
+def test_colours_lie_exactly_behind_the_text(visit: Visit) -> None:
+    long = "".join(f"value_{i} = compute(value_{i - 1}, 'some text') + {i}\n" for i in range(40))
+    page = visit.go("/read?text=" + quote(long[:1400]))
+    page.wait_for_selector(".found")
+    sizes = page.evaluate("""() => { const [a, p] = [document.querySelector('textarea'), document.querySelector('.sheet pre')];
+        return [a.clientWidth, p.clientWidth, a.scrollHeight <= a.clientHeight + 1]; }""")
+    assert sizes[0] == sizes[1] and sizes[2]
+
+
+def test_the_theme_is_kept(visit: Visit) -> None:
+    page = visit.go("/")
+    colour = "getComputedStyle(document.documentElement).backgroundColor"
+    light = page.evaluate(colour)
+    page.keyboard.press("t")
+    dark = page.evaluate(colour)
+    assert light != dark
+    page.reload()
+    assert page.evaluate(colour) == dark
+    page.click("#theme")
+    assert page.evaluate(colour) == light
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(colour) == light  # a choice outlasts what the system prefers
+
+
+def test_help_opens_and_closes(visit: Visit) -> None:
+    page = visit.go("/")
+    page.wait_for_selector(".card")
+    page.keyboard.press("?")
+    page.wait_for_selector("dialog[open]")
+    assert "Search the features" in page.inner_text("dialog")
+    page.keyboard.press("Escape")
+    assert page.locator("dialog[open]").count() == 0
+
+
+@pytest.mark.parametrize("path", ["/", "/features", "/feature/1", "/feature/299", f"/read?text={quote(TEXT)}"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_fits_360_pixels_and_can_be_read(browser: Any, address: str, path: str, scheme: str) -> None:
+    visit = Visit(browser, address, viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    page = visit.go(path)
+    page.wait_for_function("!document.querySelector('.skeleton') && document.querySelector('main').children.length")
+    page.wait_for_timeout(150)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(CONTRAST) == []
+    unnamed = "[...document.querySelectorAll('button, a, input, select, textarea')].filter((e) => "
+    unnamed += "!(e.textContent.trim() || e.ariaLabel || e.labels?.length)).map((e) => e.outerHTML)"
+    assert page.evaluate(unnamed) == []
+    visit.check()
+    visit.context.close()
+
+
+def test_a_stopped_server_is_said(visit: Visit) -> None:
+    visit.expected_errors = True
+    page = visit.go("/read?text=x")
+    page.wait_for_selector(".found")
+    page.route("**/api/**", lambda route: route.abort())
+    page.click("textarea")
+    page.keyboard.type("y")
+    page.wait_for_selector("#notice:not([hidden])")
+    assert "does not answer" in page.inner_text("#notice") and "monoscope ui RUN" in page.inner_text("#notice")
+    assert page.input_value("textarea") == "xy" or page.input_value("textarea") == "yx"
+    page.click("nav a >> nth=0")
+    page.wait_for_selector(".problem")
+    page.unroute("**/api/**")
+    page.click(".problem button")
+    page.wait_for_selector(".card")
+
+
+def test_what_does_not_exist_is_said(visit: Visit) -> None:
+    visit.expected_errors = True
+    page = visit.go("/feature/300")
+    page.wait_for_selector(".problem")
+    assert "there is no feature 300" in page.inner_text(".problem")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_opens_from_disk(browser: Any, catalogue: DemoCatalogue, tmp_path: Path, scheme: str) -> None:
+    path = report.write(catalogue, tmp_path / "report.html", {"seed": 0}, features=12)
+    visit = Visit(browser, "", viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    page = visit.go(path.as_uri())
+    assert page.locator(".entry").count() == 12
+    colour = "getComputedStyle(document.documentElement).backgroundColor"
+    before = page.evaluate(colour)
+    page.click("#theme")
+    assert page.evaluate(colour) != before
+    assert page.evaluate(CONTRAST) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert visit.errors == [] and visit.requests == [path.as_uri()]
+    assert page.evaluate("window.hacked") is None
+    visit.context.close()

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from app_demo import DemoCatalogue
+from starlette.testclient import TestClient
+
+from monoscope.app.ui import server
+from monoscope.app.ui.guard import LONGEST_BODY, is_loopback
+from monoscope.app.ui.server import create_app
+from monoscope.errors import MonoscopeError
+
+
+def error(response: Any) -> dict[str, str]:
+    """The one shape of all errors."""
+    found = response.json()["error"]
+    assert set(found) == {"what", "fix"} and found["what"]
+    return found
+
+
+def test_overview(client: TestClient, catalogue: DemoCatalogue) -> None:
+    found = client.get("/api/overview").json()
+    density = catalogue.features["density"]
+    assert (found["n_features"], found["alive"], found["dead"]) == (300, (density > 0).sum(), (density == 0).sum())
+    assert found["n_tokens"] == int(catalogue.corpus.offsets[-1]) and found["n_documents"] == 11
+    histogram = found["density_histogram"]
+    assert sum(histogram["counts"]) == found["alive"] and len(histogram["edges"]) == len(histogram["counts"]) + 1
+    assert np.allclose(np.diff(np.log(histogram["edges"])), np.diff(np.log(histogram["edges"]))[0], rtol=1e-3)
+    assert found["evaluation"]["metrics"]["fvu"]["value"] == 0.12
+    f1, kind = catalogue.features["label_f1"], catalogue.features["label_kind"]
+    assert found["labels"]["context"]["f1_80"] == sum(k == "context" and f >= 0.8 for k, f in zip(kind, f1, strict=True))
+
+
+def test_feature(client: TestClient, catalogue: DemoCatalogue) -> None:
+    found = client.get("/api/features/5").json()
+    values = catalogue._values[5]
+    assert found["n_active"] == (values > 0).sum() == sum(found["histogram"]["counts"])
+    assert found["quantiles"]["0.5"] == pytest.approx(np.median(values[values > 0]), rel=1e-4)
+    top = found["groups"][0]["examples"][0]
+    assert found["groups"][0]["name"] == "top" and top["value"] == pytest.approx(values.max(), rel=1e-4)
+    shown = next(t for t in top["tokens"] if t["position"] == top["position"])
+    assert shown["value"] == top["value"]
+    text = catalogue.corpus.texts[top["document"]].decode()
+    assert "".join(t["text"] for t in top["tokens"]) in text
+    assert found["label"]["trust"] in ("strong", "fair", "weak") and "held" not in found["label"]["words"]
+
+
+def test_a_dead_feature_has_a_page(client: TestClient) -> None:
+    found = client.get("/api/features/299").json()
+    assert found["label"] is None and found["n_active"] == 0 and found["loss_effect"] is None and found["groups"] == []
+
+
+def test_context_is_wider_and_says_where(client: TestClient) -> None:
+    found = client.get("/api/context", params={"document": 2, "position": 40, "feature": 5, "before": 30, "after": 9})
+    assert len(found.json()["tokens"]) == 40 and found.json()["name"] == "python/bisect.py"
+    first = client.get("/api/context", params={"document": 2, "position": 1, "feature": 5, "before": 30, "after": 9})
+    assert [t["position"] for t in first.json()["tokens"]] == list(range(11))
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/features/300", 404),
+        ("/api/features/-1", 404),
+        ("/api/features/99999999999999999999999", 404),
+        ("/api/features/abc", 422),
+        ("/api/context?document=11&position=0&feature=0", 404),
+        ("/api/context?document=0&position=99999999&feature=0", 404),
+        ("/api/context?document=0&position=0&feature=300", 404),
+        ("/api/context?document=0&position=0&feature=0&before=501", 422),
+        ("/api/features?sort=evil", 400),
+        ("/api/features?kind=evil", 400),
+        ("/api/features?min_f1=nan", 422),
+        ("/api/features?limit=501", 422),
+        ("/api/features?offset=-1", 422),
+        ("/api/features?min_density=0.5&max_density=0.1", 400),
+        ("/api/features?q=" + "x" * 401, 422),
+        ("/api/nothing", 404),
+        ("/nothing", 404),
+        ("/static/../server.py", 404),
+        ("/static/%2e%2e/server.py", 404),
+        ("/static/..%2fserver.py", 404),
+        ("/static/%2e%2e%2f%2e%2e%2f%2e%2e%2fpyproject.toml", 404),
+        ("/static//etc/passwd", 404),
+        ("/static/", 404),
+        ("/docs", 404),
+        ("/openapi.json", 404),
+    ],
+)
+def test_what_is_wrong_is_said(client: TestClient, path: str, status: int) -> None:
+    response = client.get(path)
+    assert response.status_code == status
+    error(response)
+
+
+@pytest.mark.parametrize("path", ["/", "/features?q=x", "/feature/3", "/read?text=x", "/static/main.js", "/static/base.css"])
+def test_pages_come_with_strict_headers(client: TestClient, path: str) -> None:
+    response = client.get(path)
+    assert response.status_code == 200
+    assert response.headers["x-content-type-options"] == "nosniff"
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
+
+
+def test_static_files_ask_for_nothing_outside_and_never_parse_data() -> None:
+    for path in sorted(server.STATIC.iterdir()):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|@import|url\(", text), path
+        if path.suffix == ".js":
+            found = re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", text)
+            assert found is None, path
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("127.0.0.1", True),
+        ("127.0.0.1:8377", True),
+        ("localhost:8377", True),
+        ("LOCALHOST", True),
+        ("[::1]:8377", True),
+        ("127.8.9.1", True),
+        ("evil.example", False),
+        ("127.0.0.1.evil.example:8377", False),
+        ("localhost.evil.example", False),
+        ("192.168.0.4", False),
+        ("0.0.0.0", False),
+        ("", False),
+        ("[::1", False),
+        ("127.1@evil.example", False),
+    ],
+)
+def test_only_loopback_names_are_answered(client: TestClient, host: str, allowed: bool) -> None:
+    assert is_loopback(host) is allowed
+    response = client.get("/api/overview", headers={"host": host})
+    assert response.status_code == (200 if allowed else 403)
+    assert response.headers["x-content-type-options"] == "nosniff"
+
+
+def test_another_site_cannot_post(client: TestClient) -> None:
+    foreign = client.post("/api/read", json={"text": "x"}, headers={"origin": "http://evil.example"})
+    assert foreign.status_code == 403
+    own = client.post("/api/read", json={"text": "x"}, headers={"origin": "http://127.0.0.1:8377"})
+    assert own.status_code == 200
+
+
+def test_reading(client: TestClient) -> None:
+    text = "def é(x):\n\treturn '🐍'\n"
+    tokens = client.post("/api/read", json={"text": text}).json()["tokens"]
+    assert "".join(t["text"] for t in tokens) == text
+    for token in tokens:
+        assert text.encode()[token["start"] : token["end"]].decode() == token["text"]
+        assert set(token) == {"text", "start", "end", "features"}
+        values = [f["value"] for f in token["features"]]
+        assert values == sorted(values, reverse=True)
+        assert all(set(f) == {"id", "value", "label", "label_f1"} for f in token["features"])
+    assert client.post("/api/read", json={"text": ""}).json() == {"tokens": []}
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"text": 3}', b'{"txt": ""}', b"\xff\xfe", b"[" * 20_000])
+def test_a_body_that_is_no_text_is_refused(client: TestClient, body: bytes) -> None:
+    response = client.post("/api/read", content=body)
+    assert response.status_code == 400
+    error(response)
+
+
+def test_too_long_a_text_is_413(client: TestClient) -> None:
+    response = client.post("/api/read", json={"text": "x" * LONGEST_BODY})
+    assert response.status_code == 413 and "KiB" in error(response)["what"]
+
+    def pieces() -> Any:  # chunked: no length is announced
+        yield b'{"text": "'
+        for _ in range(10):
+            yield b"x" * (LONGEST_BODY // 8)
+        yield b'"}'
+
+    assert client.post("/api/read", content=pieces()).status_code == 413
+    assert client.post("/api/read", json={"text": "x" * (LONGEST_BODY - 100)}).status_code == 200
+
+
+def test_without_a_model_reading_says_what_to_do(catalogue: DemoCatalogue) -> None:
+    client = TestClient(create_app(catalogue, None), base_url="http://localhost")
+    response = client.post("/api/read", json={"text": "x"})
+    assert response.status_code == 400 and "--model" in error(response)["fix"]
+
+
+def test_a_token_is_asked_for_where_one_is_set(catalogue: DemoCatalogue, reader: Any) -> None:
+    client = TestClient(create_app(catalogue, reader, token="sesame"), base_url="http://localhost")
+    assert client.get("/api/overview").status_code == 401
+    assert client.get("/?token=wrong").status_code == 401
+    assert client.get("/api/overview", headers={"authorization": "Bearer sesame"}).status_code == 200
+    entered = client.get("/features?q=a%20b&token=sesame", follow_redirects=False)
+    assert entered.status_code == 303 and entered.headers["location"] == "/features?q=a+b"
+    assert "HttpOnly" in entered.headers["set-cookie"] and "samesite=strict" in entered.headers["set-cookie"].lower()
+    assert client.get("/api/overview").status_code == 200
+    away = TestClient(create_app(catalogue, reader, token="sesame"), base_url="http://localhost")
+    assert away.get("//evil.example?token=sesame", follow_redirects=False).headers.get("location", "/x")[:2] != "//"
+
+
+def test_a_taken_port_is_passed_over() -> None:
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        with contextlib.closing(server.free_socket("127.0.0.1", port)) as found:
+            assert port < found.getsockname()[1] < port + server.PORTS_TRIED
+    with pytest.raises(MonoscopeError, match="cannot listen on 203.0.113.1"):
+        server.free_socket("203.0.113.1", 8377)
+
+
+def test_serving_prints_its_address_and_ends_with_ctrl_c() -> None:
+    program = textwrap.dedent(
+        f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from app_demo import DemoCatalogue
+        from monoscope.app.ui.server import create_app, serve
+        serve(create_app(DemoCatalogue(20), None), open_browser=False)
+        """
+    )
+    running = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert running.stdout is not None
+        line = next(line for line in running.stdout if "http://" in line)
+        url = re.search(r"http://127\.0\.0\.1:\d+/", line)
+        assert url is not None
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                with urllib.request.urlopen(f"{url[0]}api/overview", timeout=5) as response:
+                    assert json.load(response)["n_features"] == 20
+                break
+            except ConnectionError:
+                assert time.monotonic() < deadline
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=10)
+    finally:
+        running.kill()
+        running.communicate()
+    assert running.returncode == 0 and err == "" and "stopped" in out
