@@ -27,7 +27,7 @@ bench: $(VENV)/installed
 	set -e; for file in benchmarks/bench_*.py; do $(BIN)/python $$file; done
 
 docs: $(VENV)/installed-docs
-	DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs -q build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs -q build --strict
 
 # torch comes first and alone, so that a CPU wheel that pip is told of is taken and nothing else is pulled in for it
 $(VENV)/installed: pyproject.toml constraints.txt

@@ -18,14 +18,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from cyclopts import App
-from reference_model import pieces, shorten
 from rich.console import Console
 from rich.table import Table
 
@@ -41,6 +39,7 @@ from monoscope.text import store
 from monoscope.text.corpora import synthetic_strings
 from monoscope.text.rows import Rows
 from monoscope.types import Activations, Document
+from reference_model import pieces, shorten
 
 PROXY_OF = {
     "cherokee": "cherokee",
@@ -114,7 +113,8 @@ def gather(text: store.TokenStore, lm: LanguageModel, data: Path | None, out: Pa
     held = text.documents(CHOOSE, JUDGE)
     if len(held) == 0:
         raise MonoscopeError(
-            f"{text.path} has no documents in the splits {CHOOSE} and {JUDGE}", fix="name a run's text folder with --text"
+            f"{text.path} has no documents in the splits {CHOOSE} and {JUDGE}",
+            fix="name a run's text folder with --text",
         )
 
     def pairs() -> Iterator[tuple[str, Document]]:
@@ -175,13 +175,17 @@ def activations(
 
 
 @torch.no_grad()
-def search(lm: LanguageModel, site: str, dictionary: Dictionary, text: store.TokenStore) -> dict[str, dict[str, Finding]]:
+def search(
+    lm: LanguageModel, site: str, dictionary: Dictionary, text: store.TokenStore
+) -> dict[str, dict[str, Finding]]:
     """The best feature and the best neuron for each kind, chosen on one split and judged on the other."""
     chosen_on, judged_on = Rows(text, text.documents(CHOOSE)), Rows(text, text.documents(JUDGE))
     counted_on = (text.document(int(d)) for d in chosen_on.documents)
     present = [kind for kind in PROXY_OF if occurs(kind, text)]
     found = proxies.fit([PROXY_OF[kind] for kind in present], counted_on, lm.tokeniser.vocabulary_size)
-    by_feature, by_neuron = choose(lm, site, dictionary, chosen_on, (proxy_rows(found, chosen_on) > 0).astype(np.float32))
+    by_feature, by_neuron = choose(
+        lm, site, dictionary, chosen_on, (proxy_rows(found, chosen_on) > 0).astype(np.float32)
+    )
     features, neurons = (np.argmax(np.nan_to_num(r, nan=-2.0), axis=0) for r in (by_feature, by_neuron))
 
     ratio, slots = proxy_rows(found, judged_on), judged_on.slots()
@@ -239,10 +243,14 @@ def plot(kind: str, pair: dict[str, Finding], path: Path) -> None:
     for column, (what, finding) in enumerate(pair.items()):
         s = finding.specificity
         height = s.counts.sum(1, keepdims=True)
-        for row, (values, title) in enumerate([(s.counts / np.maximum(height, 1), "share of tokens"), (s.mass, "activation")]):
+        for row, (values, title) in enumerate(
+            [(s.counts / np.maximum(height, 1), "share of tokens"), (s.mass, "activation")]
+        ):
             axis, base = axes[row, column], np.zeros(len(values))
             for j, colour in enumerate(colours):
-                axis.bar(s.edges[:-1], values[:, j], np.diff(s.edges), base, align="edge", color=colour, label=labels[j])
+                axis.bar(
+                    s.edges[:-1], values[:, j], np.diff(s.edges), base, align="edge", color=colour, label=labels[j]
+                )
                 base += values[:, j]
             axis.set(ylabel=title, xlim=(0, s.edges[-1]))
             axis.spines[["top", "right"]].set_visible(False)
@@ -273,7 +281,12 @@ def find(
     held = gather(store.TokenStore(text or run / "text"), lm, data, out / "text")
     found = search(lm, site, dictionary, held)
     written = {kind: {what: finding.to_json() for what, finding in pair.items()} for kind, pair in found.items()}
-    facts = {"model": lm.name, "site": site, "n_tokens": {s: held.tokens_in(s) for s in (CHOOSE, JUDGE)}, "strings": SEED}
+    facts = {
+        "model": lm.name,
+        "site": site,
+        "n_tokens": {s: held.tokens_in(s) for s in (CHOOSE, JUDGE)},
+        "strings": SEED,
+    }
     folder.write_json(out / "rare_strings.json", {**facts, "kinds": written})
     Console().print(table(found))
     if find_spec("matplotlib") is None:

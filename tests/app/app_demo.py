@@ -253,15 +253,30 @@ class DemoCatalogue:
         related = [(int(o), float(v)) for o, v in zip(others, np.linspace(0.8, 0.2, 8), strict=True) if o != feature]
         columns = self.features
         return FeatureRecord(
-            feature, int(columns["n_active"][feature]), float(columns["density"][feature]), float(columns["max"][feature]), float(columns["mean"][feature]),
-            Histogram(edges.tolist(), counts.tolist()), intervals, examples, self._weights(feature, "mean"), self._weights(feature, "mass"),
-            self._weights(feature, "promoted"), self._weights(feature, "suppressed"), related, related[::-1],
-            [(int(o), v) for o, v in related[:5]], float(columns["loss_effect"][feature]), self._labels[feature],
-        )  # fmt: skip
+            id=feature,
+            n_active=int(columns["n_active"][feature]),
+            density=float(columns["density"][feature]),
+            max=float(columns["max"][feature]),
+            mean=float(columns["mean"][feature]),
+            histogram=Histogram(edges.tolist(), counts.tolist()),
+            intervals=intervals,
+            examples=examples,
+            top_tokens_by_mean=self._weights(feature, "mean"),
+            top_tokens_by_mass=self._weights(feature, "mass"),
+            promoted=self._weights(feature, "promoted"),
+            suppressed=self._weights(feature, "suppressed"),
+            neighbours=related,
+            cofiring=related[::-1],
+            neurons=related[:5],
+            loss_effect=None if np.isnan(columns["loss_effect"][feature]) else float(columns["loss_effect"][feature]),
+            label=self._labels[feature],
+        )
 
     def search(self, query: str, *, limit: int = 20) -> list[Hit]:
         words = query.lower().split()
-        found = [i for i, label in enumerate(self.features["label"]) if words and all(w in label.lower() for w in words)]
+        found = [
+            i for i, label in enumerate(self.features["label"]) if words and all(w in label.lower() for w in words)
+        ]
         f1 = self.features["label_f1"]
         found.sort(key=lambda i: -np.nan_to_num(f1[i]))
         density = self.features["density"]
@@ -287,7 +302,7 @@ def demo_reader(catalogue: DemoCatalogue) -> Any:
         data, tokens = text.encode(), []
         for start, end in pieces_of(data):
             piece = data[start:end].decode("utf-8", "replace")
-            ids = by_text.get(repr(piece), []) + [(len(piece) * 37 + ord(piece[0])) % len(labels), 1, 2, 5]
+            ids = [*by_text.get(repr(piece), []), (len(piece) * 37 + ord(piece[0])) % len(labels), 1, 2, 5]
             found = [
                 {
                     "id": i,

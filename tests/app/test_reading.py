@@ -122,7 +122,7 @@ def test_pieces_join_to_the_text_wherever_it_is_cut(text: str, data: st.DataObje
 
 def test_wrong_pairings_are_refused() -> None:
     wide = SimpleNamespace(d_in=D + 1, n_features=N)
-    with pytest.raises(MonoscopeError, match="reads 7 numbers a token, stand-in has 6 at mlp_act.0"):
+    with pytest.raises(MonoscopeError, match=r"reads 7 numbers a token, stand-in has 6 at mlp_act\.0"):
         Reader(Model(), SITE, wide, Catalogue())
     with pytest.raises(MonoscopeError, match="13 features, the catalogue 12"):
         Reader(Model(), SITE, SimpleNamespace(d_in=D, n_features=13), Catalogue())

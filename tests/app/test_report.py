@@ -70,7 +70,15 @@ def test_the_report_is_well_formed_and_data_stays_data(page: str) -> None:
 def test_the_report_holds_the_numbers(page: str, catalogue: DemoCatalogue) -> None:
     seen = Seen()
     seen.feed(page)
-    for words in ("300 directions", "0.931", "frozen decoder", "random model", "inside a docstring", "precision", "seed"):
+    for words in (
+        "300 directions",
+        "0.931",
+        "frozen decoder",
+        "random model",
+        "inside a docstring",
+        "precision",
+        "seed",
+    ):
         assert words in seen.text
     assert page.count('class="entry"') == 20
 

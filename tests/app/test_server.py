@@ -41,7 +41,9 @@ def test_overview(client: TestClient, catalogue: DemoCatalogue) -> None:
     assert np.allclose(np.diff(np.log(histogram["edges"])), np.diff(np.log(histogram["edges"]))[0], rtol=1e-3)
     assert found["evaluation"]["metrics"]["fvu"]["value"] == 0.12
     f1, kind = catalogue.features["label_f1"], catalogue.features["label_kind"]
-    assert found["labels"]["context"]["f1_80"] == sum(k == "context" and f >= 0.8 for k, f in zip(kind, f1, strict=True))
+    assert found["labels"]["context"]["f1_80"] == sum(
+        k == "context" and f >= 0.8 for k, f in zip(kind, f1, strict=True)
+    )
 
 
 def test_feature(client: TestClient, catalogue: DemoCatalogue) -> None:
@@ -106,7 +108,9 @@ def test_what_is_wrong_is_said(client: TestClient, path: str, status: int) -> No
     error(response)
 
 
-@pytest.mark.parametrize("path", ["/", "/features?q=x", "/feature/3", "/read?text=x", "/static/main.js", "/static/base.css"])
+@pytest.mark.parametrize(
+    "path", ["/", "/features?q=x", "/feature/3", "/read?text=x", "/static/main.js", "/static/base.css"]
+)
 def test_pages_come_with_strict_headers(client: TestClient, path: str) -> None:
     response = client.get(path)
     assert response.status_code == 200
@@ -168,9 +172,26 @@ def test_reading(client: TestClient) -> None:
         assert values == sorted(values, reverse=True)
         assert all(set(f) == {"id", "value", "label", "label_f1"} for f in token["features"])
     assert client.post("/api/read", json={"text": ""}).json() == {"tokens": []}
+    few = client.post("/api/read", json={"text": text, "strongest": 2, "feature": 5}).json()["tokens"]
+    for token, whole in zip(few, tokens, strict=True):
+        ids = [f["id"] for f in whole["features"]]
+        assert [f["id"] for f in token["features"]] == [i for k, i in enumerate(ids) if k < 2 or i == 5]
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"text": 3}', b'{"txt": ""}', b"\xff\xfe", b"[" * 20_000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"text": 3}',
+        b'{"txt": ""}',
+        b'{"text": "", "strongest": "x"}',
+        b"\xff\xfe",
+        b"[" * 20_000,
+    ],
+)
 def test_a_body_that_is_no_text_is_refused(client: TestClient, body: bytes) -> None:
     response = client.post("/api/read", content=body)
     assert response.status_code == 400
@@ -215,7 +236,7 @@ def test_a_taken_port_is_passed_over() -> None:
         port = taken.getsockname()[1]
         with contextlib.closing(server.free_socket("127.0.0.1", port)) as found:
             assert port < found.getsockname()[1] < port + server.PORTS_TRIED
-    with pytest.raises(MonoscopeError, match="cannot listen on 203.0.113.1"):
+    with pytest.raises(MonoscopeError, match=r"cannot listen on 203\.0\.113\.1"):
         server.free_socket("203.0.113.1", 8377)
 
 
@@ -229,7 +250,9 @@ def test_serving_prints_its_address_and_ends_with_ctrl_c() -> None:
         serve(create_app(DemoCatalogue(20), None), open_browser=False)
         """
     )
-    running = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         assert running.stdout is not None
         line = next(line for line in running.stdout if "http://" in line)

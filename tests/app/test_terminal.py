@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ def test_the_summary_fits_and_tells(catalogue: DemoCatalogue, width: int) -> Non
     flat = " ".join(text.split())
     for words in ("What reference-a thinks about", "0.120 ±0.010" if width > 80 else "0.120", "PCA", "comment"):
         assert words in flat
-    assert ("English strings" in text) is (width == 140)
+    assert ("for example" in text) is (width == 140)
 
 
 def test_a_reading_shows_every_token_and_its_words(reader: Any) -> None:
@@ -37,7 +38,7 @@ def test_a_reading_shows_every_token_and_its_words(reader: Any) -> None:
     terminal.print_reading(reader("def f(x):\n    return x[0]  # [bold]no markup[/bold]\n"), to)
     text = out.getvalue()
     assert "return x[0]  # [bold]no markup[/bold]" in text
-    assert "the token 'def'  #75" in text and "inside a docstring  #1  F1 0.77" in text
+    assert re.search(r"the token 'def'  #\d+  F1 0\.\d\d", text) and "inside a docstring  #1  F1 0." in text
 
 
 def test_a_reading_is_coloured(reader: Any) -> None:

@@ -117,7 +117,7 @@ def test_excerpts_carry_the_features_values(catalogue: Catalogue) -> None:
 
 
 def test_excerpts_show_many_byte_text(catalogue: Catalogue) -> None:
-    document = next(d for d in catalogue.rows.documents if "🙂".encode() in catalogue.store.text(d))
+    document = next(d for d in catalogue.rows.documents.tolist() if "🙂".encode() in catalogue.store.text(d))
     data = catalogue.store.text(document)
     tokens = catalogue.excerpt(document, len(data) // 2, 10**6, 10**6)
     assert len(tokens) == catalogue.store.length(document)

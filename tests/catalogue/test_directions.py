@@ -1,6 +1,6 @@
 import numpy as np
 import torch
-from catalogue_world import D, FEATURES, NEURONS, code, dictionary, language_model, random_dense
+from catalogue_world import FEATURES, NEURONS, D, code, dictionary, language_model, random_dense
 
 from monoscope.catalogue import directions
 from monoscope.catalogue.directions import logit_weights, neighbours

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -19,7 +17,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
 def places(text: TokenStore, n: int = 60) -> tuple[np.ndarray, ...]:
     rng = np.random.default_rng(0)
     documents = rng.choice(text.documents("fit"), n)
-    positions = np.array([rng.integers(0, text.length(d) - 1) for d in documents])
+    positions = np.array([rng.integers(0, text.length(int(d)) - 1) for d in documents])
     return rng.integers(0, 40, n), documents, positions, rng.uniform(0.5, 3, n).astype(np.float32)
 
 

@@ -95,7 +95,7 @@ EXPECTED: dict[str, list[str]] = {
     "negated": [" data"],
     "raised_name": [" ValueError"],
     "except_name": [" (", "KeyError", ",", " OSError", ")"],
-    "except_alias & letters": [" error"],
+    "except_alias": [" error"],
     "raise_cause": [" None"],
     "comprehension_element": ["int", "(", "x", ")"],
     "comprehension_target": [" x"],
@@ -154,7 +154,7 @@ TEXTS: list[tuple[str, str, list[str]]] = [
     ("first_on_shallower_line", "a\n    b\n    c\nd", ["d"]),
     ("first_after_blank_line", "a\n\nb\nc", ["b"]),
     ("in_dna", "x = 'ACGTACGTACGTACGT' THE CAT", ["ACGTACGTACGTACGT"]),
-    ("in_hex_run", "sha d41d8cd98f00b204e9800998ecf8427e ok", [" d", "41", "d", "8", "cd", "98", "f", "00", "b", "204", "e", "9800998", "ecf", "8427", "e"]),
+    ("in_hex_run", "sha aaaabbbbccccddddaaaabbbbccccdddd ok", [" aaaabbbbccccddddaaaabbbbccccdddd"]),
     ("in_url_scheme", "see https://a.org/b", [" https", ":", "/", "/"]),
     ("after_dot & letters", "os.path x", ["path"]),
     ("after_comma_and_space", "a, b", [" b"]),
@@ -205,7 +205,7 @@ def test_syntax_is_silent_where_there_is_none(text, tokenised):
 def test_offsets_survive_letters_beyond_ascii_and_a_byte_order_mark(marked):
     text = '\ufeffgrüße = "ж"  # ß\r\nzwölf(weg=1)\r\n'
     assert marked("keyword_name", text) == ["weg"]
-    assert marked("in_comment & ~not_ascii", text) == [" #"]
+    assert marked("in_comment & ~not_ascii", text) == [" #", " "]
     assert len(marked("in_string", text)) == 4  # two quotes and two bytes
     assert "".join(marked("called_name & letters", text)) == "zwlf"
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from evaluate_stand_ins import Function, TinyModel
 
 from monoscope.errors import MonoscopeError
 from monoscope.evaluate import Evaluation, evaluate, from_json
@@ -16,7 +17,6 @@ from monoscope.evaluate.controls import Neurons, fit_pca
 from monoscope.evaluate.splice import splice_with_error
 from monoscope.text import pack
 from monoscope.types import Code, Site, TokenBlock
-from evaluate_stand_ins import Function, TinyModel
 
 SITE = "mlp_act.0"
 
@@ -76,7 +76,9 @@ def test_losses_and_divergence_equal_torch(evaluation, lm, store):
         target = block.tokens[0, 2:]
         ce += float(F.cross_entropy(logits[1:-1], target, reduction="sum"))
         spliced += float(F.cross_entropy(other[1:-1], target, reduction="sum"))
-        kl += float(F.kl_div(other[1:-1].log_softmax(-1), logits[1:-1].log_softmax(-1), reduction="sum", log_target=True))
+        kl += float(
+            F.kl_div(other[1:-1].log_softmax(-1), logits[1:-1].log_softmax(-1), reduction="sum", log_target=True)
+        )
         n += len(target)
     assert value(evaluation, "ce") == pytest.approx(ce / n, rel=1e-12)
     assert value(evaluation, "ce_spliced") == pytest.approx(spliced / n, rel=1e-12)
@@ -148,7 +150,9 @@ def test_separators_and_padding_are_never_written(lm, store):
         def run(self, block, *, read, write=None):
             if write:
                 written.append((block, write[SITE](super().run(block, read=[SITE])[SITE])))
-                assert torch.equal(written[-1][1][~block.is_text], super().run(block, read=[SITE])[SITE][~block.is_text])
+                assert torch.equal(
+                    written[-1][1][~block.is_text], super().run(block, read=[SITE])[SITE][~block.is_text]
+                )
             return super().run(block, read=read, write=write)
 
     evaluate(Spy(lm.tokeniser), SITE, {"d": Function(lambda x: x + 1e3)}, store, store.documents())
@@ -243,7 +247,7 @@ def test_what_cannot_be_evaluated_is_refused(lm, store):
     with pytest.raises(MonoscopeError, match="did you mean 'fvu'"):
         evaluate(lm, SITE, {"d": Neurons(12, 2)}, store, store.documents(), measures=["fvi"])
     narrow = Function(lambda x: x[:, :5])
-    with pytest.raises(MonoscopeError, match="rows of 5, but mlp_act.0 has 12"):
+    with pytest.raises(MonoscopeError, match=r"rows of 5, but mlp_act\.0 has 12"):
         evaluate(lm, SITE, {"d": narrow}, store, store.documents())
 
 

@@ -31,7 +31,7 @@ def test_base64_by_hand():
     second = -2 * math.log(64) - math.log(1e-3)
     assert found[0] == pytest.approx(first)
     assert found[1] == pytest.approx(second)
-    assert found[2] == pytest.approx(IMPOSSIBLE - math.log(0.1) + max(0, second))
+    assert found[2] == pytest.approx(IMPOSSIBLE - math.log(0.1))  # a space: alone
     assert found[3] == pytest.approx(-3 * math.log(64) - math.log(1e-4))
 
 
@@ -41,8 +41,15 @@ def test_dna_by_hand_needs_two_tokens():
     ac, t = -2 * math.log(4) - math.log(1e-3), -math.log(4) - math.log(1e-3)
     assert found[0] == pytest.approx(IMPOSSIBLE)  # alone
     assert found[1] == pytest.approx(ac + t) and found[1] > 0
-    assert found[2] < 0
-    assert found[3] == pytest.approx(ac + t + 2 * IMPOSSIBLE - math.log(1e-3) - math.log(4) - math.log(0.02))
+    assert found[2] == pytest.approx(2 * IMPOSSIBLE - math.log(1e-3))
+    assert found[3] == pytest.approx(IMPOSSIBLE)  # nothing reaches back across "xy"
+
+
+def test_a_long_string_does_not_outlive_its_end():
+    pieces = [b"ACGT"] * 400 + [b"\n", b"b", b"ACGT", b"A"]
+    unigram = np.full(len(pieces), math.log(1e-4))
+    found = Charset("dna", *proxies.ALPHABETS["dna"], unigram)(document(*pieces))
+    assert (found > 0).tolist() == [False] + [True] * 399 + [False, False, False, True]
 
 
 @given(st.lists(st.floats(-30, 10), max_size=12), st.integers(1, 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,15 @@ from monoscope.errors import MonoscopeError, unknown_name
 
 
 @pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     folder = tmp_path / "some_registry"
     folder.mkdir()
     for name in ("__init__", "beta", "alpha", "_helper"):
         (folder / f"{name}.py").write_text(f"NAME = {name!r}\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))  # what a test imports is forgotten after it
-    return "some_registry"
+    yield "some_registry"
+    for name in [n for n in sys.modules if n.partition(".")[0] == "some_registry"]:
+        del sys.modules[name]
 
 
 def test_files_are_plugins(registry: str) -> None:

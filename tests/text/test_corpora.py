@@ -193,12 +193,12 @@ def test_a_third_partys_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "their_corpus.py").write_text(
         "from monoscope.types import Document\ndef documents(source):\n    yield Document('one', source)\n"
     )
-    (tmp_path / "theirs").mkdir()
-    (tmp_path / "their_corpus.py").rename(tmp_path / "theirs" / "corpus.py")
+    (tmp_path / "third_party").mkdir()
+    (tmp_path / "their_corpus.py").rename(tmp_path / "third_party" / "corpus.py")
     monkeypatch.syspath_prepend(tmp_path)
-    assert list(open_corpus("theirs.corpus:hello")) == [Document("one", "hello")]
+    assert list(open_corpus("third_party.corpus:hello")) == [Document("one", "hello")]
     with pytest.raises(MonoscopeError, match="cannot be imported"):
-        open_corpus("theirs.missing:hello")
+        open_corpus("third_party.missing:hello")
 
 
 # --- huggingface -----------------------------------------------------------------------------------------------------

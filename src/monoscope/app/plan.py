@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ class Plan:
     precision: str
     dictionary: str | None = None  # where a dictionary trained elsewhere came from
 
-    def save(self, run: Path) -> None:
-        """Write the plan, or check that the folder's plan is this one.
+    def settle(self, run: Path) -> Plan:
+        """Write the plan; or, where the folder has one, check that it is this one and keep its precision.
 
         Raises:
             MonoscopeError: the folder holds a run with another plan, or something else.
@@ -51,13 +51,16 @@ class Plan:
                     f"{run} holds files that are no run of Monoscope", fix="choose another folder with --out"
                 )
             folder.write_json(path, asdict(self))
-            return
-        differing = sorted(key for key, value in folder.read_json(path).items() if value != asdict(self).get(key))
+            return self
+        kept = load(run)
+        mine = replace(self, precision=kept.precision)
+        differing = [f.name for f in fields(Plan) if getattr(kept, f.name) != getattr(mine, f.name)]
         if differing:
             raise MonoscopeError(
                 f"{run} holds a run with another {', '.join(differing)}",
                 fix="choose another folder with --out, or remove this one to begin anew",
             )
+        return kept
 
 
 def load(run: Path) -> Plan:

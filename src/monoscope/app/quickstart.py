@@ -55,11 +55,10 @@ def quickstart(
     given = None if dictionary is None else io.load(dictionary)
     if tokens is None and minutes is not None:
         tokens = planned(out) or affordable(lm, site, minutes, features or plans.FEATURES, full=controls == "full")
-    plan = plans.resolve(
+    plans.resolve(
         lm, site=site, text=text, tokens=tokens, features=features, k=k, architecture=architecture, seed=seed,
         dictionary=given, origin=None if dictionary is None else str(dictionary),
-    )  # fmt: skip
-    plan.save(out)
+    ).settle(out)  # fmt: skip
     run = Run(out)
     run.lm = lm
     with run.timed("text"):

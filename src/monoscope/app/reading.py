@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -85,10 +86,6 @@ class Reader:
             ]
         }
 
-    def warm_up(self) -> None:
-        """Read a line, so that whatever is compiled or loaded on first use is ready."""
-        self.read("def warm(up):\n    return up\n")
-
     def _codes(self, document: TokenisedDocument) -> Iterator[Code]:
         """The document's code, a few windows at a time, in order."""
         tokeniser = self.lm.tokeniser
@@ -124,7 +121,7 @@ class Reader:
         offsets = code.offsets.tolist()
         indices: Int[np.ndarray, " n"] = code.indices.cpu().numpy()
         values: Float[np.ndarray, " n"] = code.values.float().cpu().numpy()
-        for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+        for start, stop in pairwise(offsets):
             order = np.argsort(-values[start:stop], kind="stable") + start
             yield [
                 {"id": i, "value": round(value, 5), "label": self._labels[i], "label_f1": self._f1[i]}

@@ -100,7 +100,9 @@ def _section(name: str, note: str, *content: Markup | list[Markup]) -> Markup:
 def _health(evaluation: Mapping[str, Any] | None) -> Markup:
     metrics = [m for m in (metric(evaluation, *facts) for facts in payloads.HEADLINES) if m] if evaluation else []
     content = el("div", {"class": "metrics"}, metrics) if metrics else _none("This run has no evaluation.")
-    return _section("Health, beside its controls", "Held-out text; whiskers are 95 % intervals over documents.", content)
+    return _section(
+        "Health, beside its controls", "Held-out text; whiskers are 95 % intervals over documents.", content
+    )
 
 
 def _none(words: str) -> Markup:
@@ -140,7 +142,9 @@ def _counts(labels: Mapping[str, Mapping[str, int]]) -> Markup:
 
 def _best(catalogue: Any, best: list[dict[str, Any]]) -> Markup:
     note = "No two with the same label; contextual before token labels, then by the lower end of F1’s interval."
-    content = el("div", {"class": "entries"}, [_entry(catalogue, row) for row in best]) if best else _none("No labels yet.")
+    content = (
+        el("div", {"class": "entries"}, [_entry(catalogue, row) for row in best]) if best else _none("No labels yet.")
+    )
     return _section("Best-tested features", note, content)
 
 

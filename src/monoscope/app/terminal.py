@@ -72,7 +72,9 @@ def print_summary(catalogue: Any, console: Console, limit: int = 24) -> None:
     """
     overview = payloads.overview(catalogue)
     console.print()
-    console.print(Rule(Text(f"What {plain(overview['model']) or 'the model'} thinks about", style="bold"), style="cyan"))
+    console.print(
+        Rule(Text(f"What {plain(overview['model']) or 'the model'} thinks about", style="bold"), style="cyan")
+    )
     labels = overview["labels"]
     console.print(
         Text(
@@ -128,7 +130,13 @@ def print_features(rows: Iterable[Mapping[str, Any]], console: Console) -> None:
             f" {row['label_f1_low']:.2f}–{row['label_f1_high']:.2f}", style="dim"
         )
         words = Text(plain(row["label"]), style="" if row["label_kind"] == "context" else "italic")
-        cells = [Text(str(row["id"])), words, f1, *([_dots(row["label_f1"])] if wide else []), Text(density(row["density"]))]
+        cells = [
+            Text(str(row["id"])),
+            words,
+            f1,
+            *([_dots(row["label_f1"])] if wide else []),
+            Text(density(row["density"])),
+        ]
         table.add_row(*cells, *([_excerpt(row["example"], row["max"])] if wide else []))
     if empty:
         console.print(Text("No feature has a label yet; `monoscope explain` writes them.", style="dim"))

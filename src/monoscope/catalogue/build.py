@@ -94,7 +94,7 @@ def build(
             writer = Writer(connection, subject, (neurons["ids"], neurons["r"]))
             _fold(writer, subject, index, spool, seed, effects, progress)
             writer.facts(facts)
-        connection.execute("INSERT INTO words (words) VALUES ('optimize')")
+        connection.execute("INSERT INTO spelled (spelled) VALUES ('optimize')")
         connection.commit()
     except sqlite3.Error as error:
         raise MonoscopeError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,28 +13,12 @@ from torch import Tensor
 
 from monoscope.catalogue.neurons import NeuronCorrelation
 from monoscope.catalogue.spool import Spool, SpoolWriter
+from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.text.rows import Rows
-from monoscope.types import Activations, Code
+from monoscope.types import Activations
 
 NEURONS = "neurons.npz"
-
-
-class Encoder(Protocol):
-    """What the catalogue needs of a dictionary."""
-
-    n_features: int
-    d_in: int
-    d_out: int
-
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
-        """The sparse code of each row."""
-        ...
-
-    @property
-    def directions(self) -> Float[Tensor, "n_features d_out"]:
-        """What each feature writes, in the model's units."""
-        ...
 
 
 @torch.no_grad()
@@ -42,7 +26,7 @@ def gather(
     stream: Iterable[Activations],
     rows: Rows,
     site: str,
-    dictionary: Encoder,
+    dictionary: Dictionary,
     out: Path,
     facts: dict[str, Any],
     progress: Callable[[int], None] = lambda rows: None,
@@ -68,7 +52,7 @@ def gather(
             x = block.values[site]
             _check_finite(x, block, rows, f"the activation at {site}")
             _check_order(block, rows, spool.n_rows)
-            code = dictionary.encode(x)
+            code = dictionary.encode(x.to(dictionary.directions.device))
             if not torch.isfinite(code.values).all():
                 raise MonoscopeError("the dictionary's code holds values that are no numbers", fix="check its weights")
             spool.add(code)

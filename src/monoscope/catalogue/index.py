@@ -114,6 +114,8 @@ def build(spool: Spool, out: Path, facts: dict[str, Any]) -> FeatureIndex:
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / folder.MANIFEST).unlink(missing_ok=True)
+        for old in out.glob("*.[iuf]*"):  # removed, not overwritten: whoever has the old index open keeps it whole
+            old.unlink()
         (out / "offsets.i64").write_bytes(offsets.tobytes())
         rows, values = _create(out / "rows.u32", np.uint32, offsets[-1]), _create(out / name, dtype, offsets[-1])
     except OSError as error:

@@ -189,10 +189,16 @@ class _Direct:
         out = []
         for vectors, wanted in zip(held.split(ROWS), targets.split(ROWS), strict=True):
             zeros = torch.zeros(len(vectors), 1, dtype=torch.long)
-            write: Write = lambda old, new=vectors: new[:, None].to(old)  # noqa: E731
             rows = torch.arange(len(vectors))
-            out.append(readout.losses(TokenBlock(zeros, zeros, zeros), rows, zeros[:, 0], wanted, {self.last: write}))
+            out.append(
+                readout.losses(TokenBlock(zeros, zeros, zeros), rows, zeros[:, 0], wanted, {self.last: _put(vectors)})
+            )
         return torch.cat(out)
+
+
+def _put(vectors: Float[Tensor, "n d"]) -> Write:
+    """A write that replaces what windows of one token hold."""
+    return lambda held: vectors[:, None].to(held)
 
 
 def _subtraction(rows: Integer[Tensor, " n"], columns: Integer[Tensor, " n"], patches: Float[Tensor, "n d"]) -> Write:

@@ -1,7 +1,7 @@
 """The catalogue's database: its tables, its version, and how it is opened.
 
-Lists are JSON, so that the file can be read without Monoscope. ``words`` is a full-text index with a row per feature.
-A catalogue under construction has another file name; it gets its own by an atomic rename when it is whole.
+Lists are JSON, so that the file can be read without Monoscope. ``spelled`` is the full-text index, a row per
+feature. A catalogue under construction has another file name; it gets its own by an atomic rename when it is whole.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CREATE TABLE labels (
     precision REAL NOT NULL, recall REAL NOT NULL, f1 REAL NOT NULL, f1_low REAL NOT NULL, f1_high REAL NOT NULL,
     baseline_f1 REAL NOT NULL, support INTEGER NOT NULL, documents INTEGER NOT NULL
 );
-CREATE VIRTUAL TABLE words USING fts5 (
+CREATE VIRTUAL TABLE spelled USING fts5 (
     label, concept, tokens, promoted, context, tokenize = 'porter unicode61 remove_diacritics 2'
 );
 """
@@ -88,7 +88,7 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
         raise MonoscopeError(
             f"{path.name} has format {version}; this Monoscope reads up to {VERSION}", fix="install a newer Monoscope"
         )
-    if version < 1 or not {"facts", "features", "labels", "words"} <= tables:
+    if version < 1 or not {"facts", "features", "labels", "spelled"} <= tables:
         connection.close()
         raise MonoscopeError(f"{path} is no catalogue", fix="name a folder that Monoscope wrote")
     return connection

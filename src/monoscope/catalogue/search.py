@@ -10,7 +10,7 @@ from monoscope.catalogue.records import Hit
 WEIGHTS = (10.0, 6.0, 4.0, 2.0, 1.0)  # label, concept, tokens, promoted, context
 FOUND = """
 SELECT features.id, ifnull(labels.words, ''), labels.f1, features.density, {score} AS score
-FROM {source} JOIN features ON features.id = words.rowid LEFT JOIN labels ON labels.feature = features.id
+FROM {source} JOIN features ON features.id = spelled.rowid LEFT JOIN labels ON labels.feature = features.id
 {where} ORDER BY score DESC, features.id LIMIT ?
 """
 # a feature whose label is certain ranks four times as high as one without a label that matches as well
@@ -42,13 +42,13 @@ def search(connection: sqlite3.Connection, query: str, limit: int = 20) -> list[
 def _words(connection: sqlite3.Connection, words: list[str], operator: str, limit: int) -> list[tuple]:
     # words are letters, digits and underscores only; in double quotes none of them is an operator
     match = operator.join(f'"{word}"' for word in words) + "*"
-    score = f"-bm25(words, {', '.join(map(str, WEIGHTS))}) * {QUALITY}"
-    sql = FOUND.format(score=score, source="words", where="WHERE words MATCH ?")
+    score = f"-bm25(spelled, {', '.join(map(str, WEIGHTS))}) * {QUALITY}"
+    sql = FOUND.format(score=score, source="spelled", where="WHERE spelled MATCH ?")
     return connection.execute(sql, (match, limit)).fetchall()
 
 
 def _symbols(connection: sqlite3.Connection, symbols: str, limit: int) -> list[tuple]:
-    where = "WHERE instr(words.tokens, ?1) OR instr(words.promoted, ?1)"
-    score = f"(1 + (instr(words.tokens, ?1) > 0)) * {QUALITY}"
-    sql = FOUND.format(score=score, source="words", where=where).replace("LIMIT ?", "LIMIT ?2")
+    where = "WHERE instr(spelled.tokens, ?1) OR instr(spelled.promoted, ?1)"
+    score = f"(1 + (instr(spelled.tokens, ?1) > 0)) * {QUALITY}"
+    sql = FOUND.format(score=score, source="spelled", where=where).replace("LIMIT ?", "LIMIT ?2")
     return connection.execute(sql, (symbols.replace("\0", ""), limit)).fetchall()

@@ -21,7 +21,7 @@ def flat(path: Path, dtype: type) -> np.ndarray:
     """A read-only memory map of a flat array; an empty file is an empty array."""
     if path.stat().st_size:
         return np.asarray(np.memmap(path, dtype=dtype, mode="r"))
-    empty = np.zeros(0, dtype)
+    empty: np.ndarray = np.zeros(0, dtype)
     empty.flags.writeable = False  # the same type as a read-only map, so that kernels compile once
     return empty
 

@@ -243,7 +243,7 @@ class Catalogue:
                 marks = ", ".join("?" * len(LABEL_FIELDS))
                 connection.executemany(f"REPLACE INTO labels ({', '.join(LABEL_FIELDS)}) VALUES ({marks})", rows)
                 words = [(row[LABEL_FIELDS.index("words")], row[LABEL_FIELDS.index("concept")], row[0]) for row in rows]
-                connection.executemany("UPDATE words SET label = ?, concept = ? WHERE rowid = ?", words)
+                connection.executemany("UPDATE spelled SET label = ?, concept = ? WHERE rowid = ?", words)
         except sqlite3.Error as error:
             raise MonoscopeError(
                 f"cannot write labels: {error}",
@@ -257,13 +257,14 @@ class Catalogue:
     def overview(self) -> dict[str, Any]:
         """The catalogue at a glance, ready for JSON.
 
-        ``density_histogram`` counts living features over bins of log10 density; ``evaluation`` is what
-        ``evaluation.json`` holds, {} where there is none; ``labels`` counts features by kind of label.
+        ``density_histogram`` counts living features over log-spaced bins of density, five a decade; ``evaluation`` is
+        what ``evaluation.json`` holds, {} where there is none; ``labels`` counts features by kind of label.
         """
         density = self.features["density"]
         alive = density > 0
-        low = np.floor(np.log10(density[alive].min())) if alive.any() else -1.0
-        counts, edges = np.histogram(np.log10(density[alive]), bins=int(-low) * 5, range=(low, 0))
+        low = min(-1.0, np.floor(np.log10(density[alive].min()))) if alive.any() else -1.0
+        edges = np.logspace(low, 0, int(-low) * 5 + 1)
+        counts, _ = np.histogram(density[alive].clip(edges[0], edges[-1]), bins=edges)
         evaluation = self.run / "evaluation.json"
         kinds = self.features["label_kind"]
         return {

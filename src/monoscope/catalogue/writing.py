@@ -12,7 +12,7 @@ from jaxtyping import Float, Integer
 
 from monoscope.catalogue.directions import logit_weights, neighbours
 from monoscope.catalogue.fold import Folded
-from monoscope.catalogue.rendering import shown
+from monoscope.catalogue.rendering import show
 from monoscope.catalogue.statistics import TOP
 from monoscope.catalogue.subject import Subject
 from monoscope.catalogue.top_tokens import Weighted
@@ -51,7 +51,7 @@ class Writer:
             _contexts(self._rows.store, document, position),
         )
         self._connection.execute(
-            "INSERT INTO words (rowid, label, concept, tokens, promoted, context) VALUES (?, '', '', ?, ?, ?)", words
+            "INSERT INTO spelled (rowid, label, concept, tokens, promoted, context) VALUES (?, '', '', ?, ?, ?)", words
         )
 
     def effects(
@@ -133,9 +133,9 @@ def _contexts(store: TokenStore, documents: Integer[np.ndarray, " n"], positions
     """The text around some places."""
     out = []
     for document, position in _zipped(documents, positions):
-        span = slice(store.token_offsets[document], store.token_offsets[document + 1])
+        base = int(store.token_offsets[document])
         first, last = max(0, position - AROUND), min(store.length(document), position + AROUND + 1)
-        out.append("".join(shown(store.text(document), store.starts[span], store.ends[span], first, last)))
+        out.append(show(store.text(document)[store.starts[base + first] : store.ends[base + last - 1]]))
     return "\n".join(out)
 
 

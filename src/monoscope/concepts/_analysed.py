@@ -75,14 +75,14 @@ class Analysed:
         return self._once[make]
 
     @cached_property
-    def bytes(self) -> Int[np.ndarray, " n_bytes"]:
+    def byte_values(self) -> Int[np.ndarray, " n_bytes"]:
         """The document's UTF-8 bytes as numbers."""
         return np.frombuffer(self.data, dtype=np.uint8)
 
     @cached_property
     def is_space(self) -> Bool[np.ndarray, " n_bytes"]:
         """True on white-space bytes."""
-        return _SPACE[self.bytes]
+        return _SPACE[self.byte_values]
 
     @cached_property
     def next_ink(self) -> Int[np.ndarray, " n_bytes_plus_1"]:

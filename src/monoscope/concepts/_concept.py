@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -68,6 +69,12 @@ def painted_python(family: str, words: Mapping[str, str], collect: Callable[[Ana
 def spelled(family: str, name: str, words: str, predicate: Callable[[bytes], bool]) -> Concept:
     """A concept that looks at a token's own bytes alone."""
     return Concept(name, words, family, lambda document: document.spelled(predicate))
+
+
+def matching(pattern: bytes) -> Callable[[bytes], bool]:
+    """The predicate of spellings that match a regular expression as a whole."""
+    whole = re.compile(pattern).fullmatch
+    return lambda spelling: whole(spelling) is not None
 
 
 @lru_cache(maxsize=1)

@@ -15,12 +15,14 @@ import tokenize
 import warnings
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from jaxtyping import Int
 
 N = TypeVar("N", bound=ast.AST)
+M = TypeVar("M", bound=ast.AST)
+K = TypeVar("K", bound=ast.AST)
 
 # MemoryError is the parser's own "too deeply nested", not the machine's.
 _NOT_PYTHON = (SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError)
@@ -37,6 +39,7 @@ CLOSER = {")": "(", "]": "[", "}": "{"}
 class Python:
     """Tokens (parallel lists; ``starts`` and ``ends`` in bytes) and syntax-tree nodes of one document."""
 
+    data: bytes
     tree: ast.Module
     kinds: list[int]
     strings: list[str]
@@ -49,11 +52,17 @@ class Python:
     bracket: dict[int, str]  # opening bracket token → call, parameters, bases, group, subscript, list, dict or set
     _nodes: dict[type[ast.AST], list[ast.AST]] = field(default_factory=dict)
 
-    def nodes(self, *types: type[N]) -> list[N]:
-        """The nodes of these exact types, in no particular order."""
-        if len(types) == 1:
-            return self._nodes.get(types[0], [])  # type: ignore[return-value]
-        return [node for one in types for node in self._nodes.get(one, [])]  # type: ignore[misc]
+    @overload
+    def nodes(self, one: type[N], /) -> list[N]: ...
+    @overload
+    def nodes(self, one: type[N], two: type[M], /) -> list[N | M]: ...
+    @overload
+    def nodes(self, one: type[N], two: type[M], three: type[K], /) -> list[N | M | K]: ...
+    @overload
+    def nodes(self, *types: type[N]) -> list[N]: ...
+    def nodes(self, *types: Any) -> Any:
+        """The nodes of these exact types, type after type, in no particular order."""
+        return [node for one in types for node in self._nodes.get(one, [])]
 
     def span(
         self, node: ast.expr | ast.stmt | ast.arg | ast.keyword | ast.alias | ast.excepthandler
@@ -95,9 +104,8 @@ def read_python(text: str, data: bytes) -> Python | None:
     newlines = np.flatnonzero(np.frombuffer(data, dtype=np.uint8)[base:] == 10) + base + 1
     line_starts = [0, base, *newlines.tolist()]
     owner, depth, bracket = _brackets(kinds, strings)
-    return Python(
-        tree, kinds, strings, starts, ends, line_starts, _index(kinds, strings), owner, depth, bracket, _walk(tree)
-    )
+    index, nodes = _index(kinds, strings), _walk(tree)
+    return Python(data, tree, kinds, strings, starts, ends, line_starts, index, owner, depth, bracket, nodes)
 
 
 def _tokens(source: str) -> tuple[list[int], list[str], list[int]]:
@@ -154,7 +162,7 @@ def _walk(tree: ast.Module) -> dict[type[ast.AST], list[ast.AST]]:
         for name in node._fields:
             value = getattr(node, name, None)
             if value.__class__ is list:
-                stack += [item for item in value if isinstance(item, ast.AST)]  # type: ignore[union-attr]
+                stack += [item for item in value if isinstance(item, ast.AST)]
             elif isinstance(value, ast.AST) and not isinstance(value, _CONTEXTS):
                 stack.append(value)
     return dict(found)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import lru_cache
 
 from monoscope.concepts._analysed import Analysed
-from monoscope.concepts._concept import Concept, Spans, painted, spelled
+from monoscope.concepts._concept import Concept, Spans, matching, painted, spelled
 
 FAMILY = "affixes"
 PREFIXES = ("un", "re", "de", "in", "con", "pre", "sub", "get", "set", "is", "test", "to", "from", "max", "num", "non")
@@ -32,14 +31,12 @@ def _collect(document: Analysed) -> Spans:
     return spans
 
 
-def _ending(suffix: str) -> Callable[[bytes], bool]:
-    whole = re.compile(rb"\s*[A-Za-z]*" + suffix.encode()).fullmatch
-    return lambda spelling: whole(spelling) is not None
-
-
 def concepts() -> list[Concept]:
     """The family's concepts."""
     words = {f"in_word_ending_{s}": f"in a word that ends in -{s}" for s in SUFFIXES}
     words |= {f"in_word_beginning_{p}": f"in a word that begins with {p}-" for p in PREFIXES}
-    own = [spelled(FAMILY, f"ends_{s}", f"a token that ends in -{s}", _ending(s)) for s in SUFFIXES[:8]]
+    own = [
+        spelled(FAMILY, f"ends_{s}", f"a token that ends in -{s}", matching(rb"\s*[A-Za-z]*" + s.encode()))
+        for s in SUFFIXES[:8]
+    ]
     return painted(FAMILY, words, _collect) + own

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import lru_cache
 
 from monoscope.concepts._analysed import Analysed
-from monoscope.concepts._concept import Concept, Spans, painted, spelled
+from monoscope.concepts._concept import Concept, Spans, matching, painted, spelled
 
 FAMILY = "case_style"
 
@@ -85,12 +84,7 @@ def _collect(document: Analysed) -> Spans:
     return spans
 
 
-def _matches(pattern: bytes) -> Callable[[bytes], bool]:
-    whole = re.compile(pattern).fullmatch
-    return lambda spelling: whole(spelling) is not None
-
-
 def concepts() -> list[Concept]:
     """The family's concepts."""
-    own = [spelled(FAMILY, name, words, _matches(pattern)) for name, (words, pattern) in _OWN.items()]
+    own = [spelled(FAMILY, name, words, matching(pattern)) for name, (words, pattern) in _OWN.items()]
     return own + painted(FAMILY, WORDS, _collect)

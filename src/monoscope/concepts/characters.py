@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-
-from monoscope.concepts._concept import Concept, spelled
+from monoscope.concepts._concept import Concept, matching, spelled
 
 FAMILY = "characters"
 
@@ -60,11 +57,6 @@ _PATTERNS: dict[str, tuple[str, bytes]] = {
 }
 
 
-def _matches(pattern: bytes) -> Callable[[bytes], bool]:
-    whole = re.compile(pattern).fullmatch
-    return lambda spelling: whole(spelling) is not None
-
-
 def concepts() -> list[Concept]:
     """The family's concepts."""
-    return [spelled(FAMILY, name, words, _matches(pattern)) for name, (words, pattern) in _PATTERNS.items()]
+    return [spelled(FAMILY, name, words, matching(pattern)) for name, (words, pattern) in _PATTERNS.items()]

@@ -70,7 +70,7 @@ def _collect(document: Analysed, spans: Spans) -> None:
     python = document.python
     assert python is not None  # painted_python asks for Python only
     methods = {id(s) for c in python.nodes(ast.ClassDef) for s in c.body if isinstance(s, _Function)}
-    for function in (*python.nodes(ast.FunctionDef), *python.nodes(ast.AsyncFunctionDef)):
+    for function in python.nodes(ast.FunctionDef, ast.AsyncFunctionDef):
         _header(python, document.data, function, id(function) in methods, spans)
         _parameters(python, function.args, spans)
         _body(python, function, id(function) in methods, spans)

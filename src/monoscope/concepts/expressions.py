@@ -87,7 +87,7 @@ def _is_string(node: ast.expr) -> bool:
 
 
 def _sequences(python: Python, spans: Spans) -> None:
-    for node in (*python.nodes(ast.List), *python.nodes(ast.Tuple), *python.nodes(ast.Set)):
+    for node in python.nodes(ast.List, ast.Tuple, ast.Set):
         span = python.span(node)
         name = type(node).__name__.lower()
         spans.add(f"in_{name}", span)

@@ -96,7 +96,7 @@ def _surroundings(python: Python, spans: Spans) -> None:
         if isinstance(before, importing) and not isinstance(after, importing):
             start, end = python.span(after)
             spans.add("in_import_block", (start, min(end, start + 200)))
-    for function in (*python.nodes(ast.FunctionDef), *python.nodes(ast.AsyncFunctionDef)):
+    for function in python.nodes(ast.FunctionDef, ast.AsyncFunctionDef):
         for statement in function.body:
             if isinstance(statement, importing):
                 spans.add("in_local_import", python.span(statement))

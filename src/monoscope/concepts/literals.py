@@ -195,7 +195,7 @@ def _one_string(data: bytes, start: int, end: int, is_docstring: bool, spans: Sp
 
 
 def _fields(data: bytes, start: int, end: int, spans: Spans) -> None:
-    """Split the inside of an f-string into text and replacement fields (PEP 498); a nested field is part of its outer one."""
+    """Split the inside of an f-string into text and fields (PEP 498); a nested field is part of its outer one."""
     place = text = start
     while place < end:
         byte = data[place : place + 1]

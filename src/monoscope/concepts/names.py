@@ -57,7 +57,7 @@ def imported_names(document: Analysed) -> frozenset[str]:
     """The names that imports of the document bind."""
     if document.python is None:
         return frozenset()
-    nodes = (*document.python.nodes(ast.Import), *document.python.nodes(ast.ImportFrom))
+    nodes = document.python.nodes(ast.Import, ast.ImportFrom)
     return frozenset((a.asname or a.name).split(".")[0] for node in nodes for a in node.names)
 
 
@@ -103,7 +103,7 @@ def _kinds(name: str, imported: frozenset[str], defined: set[str]) -> list[str]:
 def _parameter_uses(python: Python, names: list[ast.Name], spans: Spans) -> None:
     placed = sorted((python.start(name), name.id) for name in names)
     starts = [start for start, _ in placed]
-    for function in (*python.nodes(ast.FunctionDef), *python.nodes(ast.AsyncFunctionDef), *python.nodes(ast.Lambda)):
+    for function in python.nodes(ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda):
         arguments = function.args
         parameters = {a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
         parameters |= {a.arg for a in (arguments.vararg, arguments.kwarg) if a is not None}

@@ -54,24 +54,24 @@ def _member(alphabet: bytes) -> Bool[np.ndarray, " 256"]:
 
 def previous_byte(document: Analysed) -> Int[np.ndarray, " n_tokens"]:
     """The byte just before each token's first byte of ink (0 at the start): a space where one stands there."""
-    return np.concatenate([[0], document.bytes])[document.anchors]
+    return np.concatenate([[0], document.byte_values])[document.anchors]
 
 
 def previous_ink(document: Analysed) -> Int[np.ndarray, " n_tokens"]:
     """The last byte before each token that is not white space (0 where there is none)."""
     last = np.maximum.accumulate(np.where(document.is_space, -1, np.arange(len(document.data))))
-    return np.append(document.bytes, np.uint8(0))[np.concatenate([[-1], last])[document.document.starts]]
+    return np.append(document.byte_values, np.uint8(0))[np.concatenate([[-1], last])[document.document.starts]]
 
 
 def next_byte(document: Analysed) -> Int[np.ndarray, " n_tokens"]:
     """The byte just after each token (0 at the end of the text)."""
-    return np.append(document.bytes, np.uint8(0))[document.document.ends]
+    return np.append(document.byte_values, np.uint8(0))[document.document.ends]
 
 
 def _is_word(document: Analysed) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """Whether each token's first byte, its last byte, and its anchor are of a word (letter, digit, beyond ASCII)."""
     word = _member(bytes(range(48, 58)) + bytes(range(65, 91)) + bytes(range(97, 123)) + bytes(range(128, 256)))
-    data = np.append(document.bytes, np.uint8(0))
+    data = np.append(document.byte_values, np.uint8(0))
     spans = document.document
     last = np.maximum(spans.ends - 1, spans.starts)
     return word[data[spans.starts]], word[data[last]], word[data[document.anchors]]
@@ -79,7 +79,7 @@ def _is_word(document: Analysed) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarra
 
 def _continues(document: Analysed) -> Bool[np.ndarray, " n_tokens"]:
     word = _member(bytes(range(48, 58)) + bytes(range(65, 91)) + bytes(range(97, 123)) + bytes(range(128, 256)))
-    return document.once(_is_word)[0] & word[np.concatenate([[0], document.bytes])[document.document.starts]]
+    return document.once(_is_word)[0] & word[np.concatenate([[0], document.byte_values])[document.document.starts]]
 
 
 def _continued(document: Analysed) -> Bool[np.ndarray, " n_tokens"]:

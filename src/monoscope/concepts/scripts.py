@@ -81,7 +81,7 @@ _EDGES, _SCRIPT = (
 def points(document: Analysed) -> tuple[Int[np.ndarray, " n_bytes"], Bool[np.ndarray, " n_bytes"]]:
     """For every byte, the code point it belongs to, and whether the byte begins it."""
     code = np.frombuffer(document.document.text.encode("utf-32-le"), dtype=np.uint32)
-    begins = (document.bytes & 0xC0) != 0x80
+    begins = (document.byte_values & 0xC0) != 0x80
     return code[np.cumsum(begins) - 1], begins
 
 

@@ -145,7 +145,7 @@ def _values(python: Python, spans: Spans) -> None:
         if node.value is not None:
             spans.add("return_value", python.span(node.value))
             spans.add("return_value_start", _head(python, node.value))
-    for yielded in (*python.nodes(ast.Yield), *python.nodes(ast.YieldFrom)):
+    for yielded in python.nodes(ast.Yield, ast.YieldFrom):
         if yielded.value is not None:
             spans.add("yielded_value", python.span(yielded.value))
     for awaited in python.nodes(ast.Await):
@@ -166,14 +166,14 @@ def _conditions(python: Python, spans: Spans) -> None:
 
 
 def _loops(python: Python, spans: Spans) -> None:
-    for node in (*python.nodes(ast.For), *python.nodes(ast.AsyncFor)):
+    for node in python.nodes(ast.For, ast.AsyncFor):
         spans.add("for_target", python.span(node.target))
         spans.add("for_iterable", python.span(node.iter))
         spans.add("in_for_header", (python.start(node), python.start(node.body[0])))
 
 
 def _contexts(python: Python, spans: Spans) -> None:
-    for node in (*python.nodes(ast.With), *python.nodes(ast.AsyncWith)):
+    for node in python.nodes(ast.With, ast.AsyncWith):
         for item in node.items:
             spans.add("with_item", python.span(item.context_expr))
             if item.optional_vars is not None:
@@ -190,10 +190,12 @@ def _errors(python: Python, spans: Spans) -> None:
     for handler in python.nodes(ast.ExceptHandler):
         if handler.type is None:
             continue
-        start, end = python.span(handler.type)
-        spans.add("except_name", (start, end))
+        end = python.span(handler.type)[1]
+        spans.add("except_name", python.span(handler.type))
         if handler.name is not None:
-            spans.add("except_alias", (end + 1, python.start(handler.body[0])))
+            name = handler.name.encode()
+            place = python.data.index(name, python.data.index(b"as", end) + 2)
+            spans.add("except_alias", (place, place + len(name)))
 
 
 def _block(python: Python, body: list[ast.stmt]) -> tuple[int, int]:
@@ -209,7 +211,7 @@ def _blocks(python: Python, spans: Spans) -> None:
         for name, concept in (("__name__", "in_main_guard"), ("TYPE_CHECKING", "in_type_checking")):
             if name in names:
                 spans.add(concept, python.span(node))
-    for loop in (*python.nodes(ast.For), *python.nodes(ast.AsyncFor)):
+    for loop in python.nodes(ast.For, ast.AsyncFor):
         spans.add("in_for_body", _block(python, loop.body))
     for repeat in python.nodes(ast.While):
         spans.add("in_while_body", _block(python, repeat.body))
@@ -219,7 +221,7 @@ def _blocks(python: Python, spans: Spans) -> None:
             spans.add("in_finally_body", _block(python, attempt.finalbody))
     for handler in python.nodes(ast.ExceptHandler):
         spans.add("in_except_body", _block(python, handler.body))
-    for context in (*python.nodes(ast.With), *python.nodes(ast.AsyncWith)):
+    for context in python.nodes(ast.With, ast.AsyncWith):
         spans.add("in_with_body", _block(python, context.body))
 
 
@@ -227,7 +229,7 @@ def _others(python: Python, spans: Spans) -> None:
     for node in python.nodes(ast.Delete):
         for target in node.targets:
             spans.add("deleted", python.span(target))
-    for scope in (*python.nodes(ast.Global), *python.nodes(ast.Nonlocal)):
+    for scope in python.nodes(ast.Global, ast.Nonlocal):
         spans.add("in_global_statement", python.span(scope))
     for match in python.nodes(ast.Match):
         spans.add("in_match", python.span(match))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from monoscope.concepts._analysed import Analysed
-from monoscope.concepts._concept import Concept, Spans, painted, spelled
+from monoscope.concepts._concept import Concept, Spans, matching, painted, spelled
 
 FAMILY = "whitespace"
 DEEPEST = 6
@@ -48,15 +48,15 @@ _LINE = re.compile(rb"[^\n]*\n|[^\n]+\Z")
 _GAP = re.compile(rb"(?<=\S) {2,}(?=\S)")
 _WORDS_OF_LINE = re.compile(rb"\S+")
 
-_OWN: dict[str, tuple[str, re.Pattern[bytes]]] = {
-    "only_whitespace": ("white space alone", re.compile(rb"\s+")),
-    "newline_token": ("a line break alone", re.compile(rb"\r?\n")),
-    "several_newlines": ("two or more line breaks", re.compile(rb"\s*\n\s*\n\s*")),
-    "newline_and_indent": ("a line break and indentation", re.compile(rb"\s*\n[ \t]+")),
-    "spaces_token": ("two or more spaces alone", re.compile(rb" {2,}")),
-    "tab_token": ("holding a tab", re.compile(rb"[\s\S]*\t[\s\S]*")),
-    "token_has_newline": ("holding a line break", re.compile(rb"[\s\S]*\n[\s\S]*")),
-    "ends_with_newline": ("a mark and then a line break", re.compile(rb"\s*\S+\s*\n\s*")),
+_OWN: dict[str, tuple[str, bytes]] = {
+    "only_whitespace": ("white space alone", rb"\s+"),
+    "newline_token": ("a line break alone", rb"\r?\n"),
+    "several_newlines": ("two or more line breaks", rb"\s*\n\s*\n\s*"),
+    "newline_and_indent": ("a line break and indentation", rb"\s*\n[ \t]+"),
+    "spaces_token": ("two or more spaces alone", rb" {2,}"),
+    "tab_token": ("holding a tab", rb"[\s\S]*\t[\s\S]*"),
+    "token_has_newline": ("holding a line break", rb"[\s\S]*\n[\s\S]*"),
+    "ends_with_newline": ("a mark and then a line break", rb"\s*\S+\s*\n\s*"),
 }
 
 
@@ -162,10 +162,7 @@ def _first_token(document: Analysed) -> Bool[np.ndarray, " n_tokens"]:
 
 def concepts() -> list[Concept]:
     """The family's concepts."""
-    own = [
-        spelled(FAMILY, name, words, lambda spelling, whole=pattern.fullmatch: whole(spelling) is not None)
-        for name, (words, pattern) in _OWN.items()
-    ]
+    own = [spelled(FAMILY, name, words, matching(pattern)) for name, (words, pattern) in _OWN.items()]
     return [
         *own,
         *painted(FAMILY, WORDS, _collect),

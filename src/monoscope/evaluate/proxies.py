@@ -4,8 +4,9 @@ A proxy gives each token the greatest log-likelihood ratio ``log P(s | context) 
 whole tokens that end there. The token counts as in class where that is above 0.
 
 *Charset* (base64, hex, DNA): ``P(s | context)`` gives each character of the set the same probability and every other
-byte 1e-10; ``P(s)`` is the product of unigram probabilities. DNA and hex need strings of at least two tokens, because
-single letters and digits are everywhere.
+byte 1e-10; ``P(s)`` is the product of unigram probabilities. A token that holds another byte is judged alone, and no
+string reaches back across it: the evidence of a long string would otherwise carry past its end. DNA and hex need
+strings of at least two tokens, because single letters and digits are everywhere.
 
 *Script*: by Bayes' rule the ratio is ``P(script | s) / P(script)``, where ``P(script | s)`` is 1 if all characters of
 ``s`` lie in the script's Unicode blocks and 1e-10 otherwise. Where ``s`` ends inside a character, the part of that
@@ -28,6 +29,8 @@ from monoscope.types import TokenisedDocument
 
 IMPOSSIBLE = 1e-10
 
+Begun = Counter[tuple[str, bytes]]  # (script, first bytes of a character) → occurrences
+
 ALPHABETS: dict[str, tuple[str, int]] = {  # name → characters, least number of tokens
     "base64": (string.ascii_letters + string.digits + "+/", 1),
     "hex": (string.digits + "abcdef", 2),
@@ -46,7 +49,10 @@ BLOCKS: dict[str, tuple[tuple[int, int], ...]] = {  # name → Unicode blocks, f
 class Proxy(Protocol):
     """A named function from a document to one log-likelihood ratio per token."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The alphabet's or the script's name."""
+        ...
 
     def __call__(self, document: TokenisedDocument) -> Float[np.ndarray, " n_tokens"]:
         """The ratio at every token, in nats."""
@@ -66,10 +72,21 @@ class Charset:
         """The best ratio over strings that end at each token."""
         per_byte = np.full(256, np.log(IMPOSSIBLE))
         per_byte[list(self.characters.encode())] = -np.log(len(self.characters))
-        of_bytes = per_byte[np.frombuffer(document.text.encode(), np.uint8)]
-        before = np.concatenate([[0.0], np.cumsum(of_bytes)])
-        gain = before[document.ends] - before[document.starts] - self.log_unigram[document.tokens]
-        return best_ending_here(gain, self.least_tokens)
+        data = np.frombuffer(document.text.encode(), np.uint8)
+        likelihood = summed(per_byte[data], document)
+        outside = summed((per_byte[data] == np.log(IMPOSSIBLE)).astype(float), document) > 0
+        found: np.ndarray = likelihood - self.log_unigram[document.tokens]
+        edges = np.flatnonzero(np.diff(np.concatenate([[1], outside, [1]])))  # where runs of the alphabet begin and end
+        for first, last in edges.reshape(-1, 2):
+            found[first:last] = best_ending_here(found[first:last], self.least_tokens)
+        return found
+
+
+def summed(of_bytes: Float[np.ndarray, " n_bytes"], document: TokenisedDocument) -> Float[np.ndarray, " n_tokens"]:
+    """The sum over the bytes of each token."""
+    before = np.concatenate([[0.0], np.cumsum(of_bytes)])
+    found: np.ndarray = before[document.ends] - before[document.starts]
+    return found
 
 
 def best_ending_here(gain: Float[np.ndarray, " n"], least: int) -> Float[np.ndarray, " n"]:
@@ -105,7 +122,8 @@ class Script:
         for i in np.flatnonzero(spans.cut & spans.earlier_inside):
             begun = data[spans.last_starts[i] : document.ends[i]]
             probability[i] = max(self.partial.get(begun, 0.0), IMPOSSIBLE)
-        return np.log(probability) - np.log(self.share)
+        ratio: np.ndarray = np.log(probability) - np.log(self.share)
+        return ratio
 
 
 @dataclass(frozen=True)
@@ -178,10 +196,12 @@ def fit(names: Iterable[str], documents: Iterable[TokenisedDocument], vocabulary
     ]
 
 
-def _script(name: str, found: int, tokens: int, begun: Counter, begun_inside: Counter) -> Script:
+def _script(
+    name: str, found: int, tokens: int, begun: Counter[tuple[str, bytes]], begun_inside: Counter[tuple[str, bytes]]
+) -> Script:
     if found == 0:
         raise MonoscopeError(
             f"no token of the text is {name}", fix=f"add text in the {name} script, or leave that proxy out"
         )
-    partial = {data: begun_inside[key] / n for key, n in begun.items() for data in [key[1]] if key[0] == name}
+    partial = {key[1]: begun_inside[key] / n for key, n in begun.items() if key[0] == name}
     return Script(name, found / tokens, partial)

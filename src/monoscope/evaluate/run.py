@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from monoscope.evaluate.evaluation import MAIN, Evaluation, Metrics
 from monoscope.evaluate.intervals import Estimate
 from monoscope.evaluate.measure import PREDICTIONS, ROWS, Facts, SumsByDocument, Tally
 from monoscope.evaluate.reconstructor import Reconstructor
-from monoscope.evaluate.splice import replace_rows
+from monoscope.evaluate.splice import Write, replace_rows
 from monoscope.text import pack
 from monoscope.text.store import TokenStore
 from monoscope.types import Site, TokenBlock
@@ -206,7 +206,7 @@ def _splicer(plan: _Plan, block: TokenBlock, predictions: Predictions) -> Callab
     """What turns a reconstruction of the block's rows into the predictions made with it."""
 
     def splice(rows: _Rows, x_hat: Tensor) -> Spliced:
-        write = {plan.site: replace_rows(rows.is_text, x_hat)}
+        write: dict[Site | str, Write] = {plan.site: replace_rows(rows.is_text, x_hat)}
         return Spliced(predictions, log_softmax(plan.lm.run(block, read=["logits"], write=write)["logits"]))
 
     return splice
@@ -256,7 +256,7 @@ def _conclude(
 ) -> Evaluation:
     main, *_ = judged
     metrics = {name: _metrics(one, modules, with_loss) for name, one in judged.items()}
-    details: dict[str, dict] = {}
+    details: dict[str, dict[str, Any]] = {}
     for name, one in judged.items():
         for measure, tally in one.tallies.items():
             if shown := tally.details():

@@ -48,7 +48,7 @@ class Test(NamedTuple):
     """
 
     number: Int[np.ndarray, " n_rows"]
-    words: UInt64[np.ndarray, "n_test n_words"]
+    columns: UInt64[np.ndarray, "n_words n_test"]  # concept by concept, because a label is tried on every row
     spellings: Int[np.ndarray, " n_test"]
     documents: Int[np.ndarray, " n_test"]
     n_documents: int
@@ -105,7 +105,7 @@ def _test(bits: ConceptBits, mask: Bool[np.ndarray, " n_rows"]) -> Test:
     counts = np.bincount(spellings, minlength=len(bits.lexicon))
     return Test(
         _number(mask),
-        np.ascontiguousarray(bits.words[mask]),
+        np.ascontiguousarray(bits.words[mask].T),
         spellings,
         documents.astype(np.int32),
         len(slots),

@@ -105,8 +105,20 @@ def _tally(
                         row = test.rows_of[j]
                         counts.claimed[i, test.documents[row]] += _literal(test, second, row)
         elif first != NONE:
-            for row in range(len(test.documents)):
-                counts.claimed[i, test.documents[row]] += _literal(test, first, row) and _literal(test, second, row)
+            _claim_everywhere(test, first, second, counts.claimed[i])
+
+
+@numba.njit(cache=True, nogil=True)
+def _claim_everywhere(test: Test, first: int, second: int, claimed: np.ndarray) -> None:
+    """Count the rows of a conjunction of concepts in each document."""
+    other = second if second >= 0 else -3 - second if second < NONE else first
+    word, bit = test.columns[first // 64], np.uint64(first % 64)
+    other_word, other_bit = test.columns[other // 64], np.uint64(other % 64)
+    flip = np.uint64(1 if second < NONE else 0)
+    for row in range(len(word)):
+        holds = (word[row] >> bit) & ((other_word[row] >> other_bit) ^ flip) & np.uint64(1)
+        if holds != 0:
+            claimed[test.documents[row]] += 1
 
 
 @numba.njit(cache=True, nogil=True)
@@ -123,5 +135,5 @@ def _literal(test: Test, literal: int, row: int) -> bool:
     if literal == NONE:
         return True
     concept = literal if literal >= 0 else -3 - literal
-    bit = (test.words[row, concept // 64] >> np.uint64(concept % 64)) & np.uint64(1)
+    bit = (test.columns[concept // 64, row] >> np.uint64(concept % 64)) & np.uint64(1)
     return (bit != 0) == (literal >= 0)

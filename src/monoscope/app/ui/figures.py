@@ -9,6 +9,7 @@ from typing import Any
 from monoscope.app.ui.markup import Markup, el
 from monoscope.app.ui.payloads import CONTROLS
 
+
 def known(metric: Mapping[str, Any] | None) -> bool:
     """Whether a metric applies and was measured."""
     return metric is not None and metric.get("value") is not None
@@ -60,7 +61,9 @@ def comparison(name: str, rows: Sequence[tuple[str, Mapping[str, Any]]], digits:
     lines = [line(label, row, i == 0) for i, (label, row) in enumerate(rows)]
     ends = el("span", {"class": "ends"}, el("span", {}, f"{low:.2f}"), el("span", {}, f"{high:.3g}"))
     axis = el("div", {"class": "axis", "aria-hidden": "true"}, el("span"), ends, el("span"))
-    return el("div", {"class": "comparison", "role": "table", "aria-label": f"{name}, beside its controls"}, lines, axis)
+    return el(
+        "div", {"class": "comparison", "role": "table", "aria-label": f"{name}, beside its controls"}, lines, axis
+    )
 
 
 def metric(evaluation: Mapping[str, Any], name: str, words: str, note: str, digits: int) -> Markup | None:
@@ -102,7 +105,9 @@ def density_histogram(histogram: Mapping[str, Sequence[Any]], height: int = 150)
     ticks = [_tick(place(10.0**p), height, 10.0**p) for p in range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)]
     base = el("line", {"class": "base", "x1": 0, "x2": "100%", "y1": height, "y2": height})
     words = f"Histogram of feature densities, from {density(edges[0])} to {density(edges[-1])}"
-    return el("svg", {"class": "histogram", "height": height + 22, "role": "img", "aria-label": words}, bars, base, ticks)
+    return el(
+        "svg", {"class": "histogram", "height": height + 22, "role": "img", "aria-label": words}, bars, base, ticks
+    )
 
 
 def _tick(x: float, height: int, value: float) -> list[Markup]:

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "monoscope_token"
-LONGEST_BODY = 64 * 1024  # bytes of a POST: some 20,000 tokens of text
+LONGEST_BODY = 32 * 1024  # bytes of a POST: some 10,000 tokens of text
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -96,7 +96,9 @@ class Guard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if not is_loopback(host) and (self.extra_host is None or _name(host) != self.extra_host.lower()):
-            return refusal(403, "this server answers to loopback names only", "open it as http://127.0.0.1 or localhost")
+            return refusal(
+                403, "this server answers to loopback names only", "open it as http://127.0.0.1 or localhost"
+            )
         origin = headers.get("origin")
         if scope["method"] != "GET" and origin is not None and origin.partition("://")[2] != host:
             return refusal(403, "the request comes from another site", "use the pages that this server serves")

@@ -13,14 +13,24 @@ from monoscope.errors import MonoscopeError
 AROUND = (24, 12)  # tokens before and after an example's token
 CARD_AROUND = (14, 8)
 HEADLINES: tuple[tuple[str, str, str, int], ...] = (
-    ("fvu", "Unexplained variance", "Share of the activations’ variance that the dictionary misses. Lower is better.", 3),
+    (
+        "fvu",
+        "Unexplained variance",
+        "Share of the activations’ variance that the dictionary misses. Lower is better.",
+        3,
+    ),
     (
         "loss_recovered_mean",
         "Loss recovered, mean ablation",
         "How much of the model’s prediction survives when it must use the reconstruction. Higher is better.",
         3,
     ),
-    ("loss_recovered_zero", "Loss recovered, zero ablation", "The same against an ablation to zero, the milder test.", 3),
+    (
+        "loss_recovered_zero",
+        "Loss recovered, zero ablation",
+        "The same against an ablation to zero, the milder test.",
+        3,
+    ),
     ("l0", "Active features per token", "L0: how many features it takes to describe one token. Lower is sparser.", 1),
     ("dead_fraction", "Dead features", "Share of features that never fire on held-out text.", 3),
 )
@@ -44,7 +54,9 @@ def label_words(catalogue: Any, feature: int) -> str:
     return str(catalogue.features["label"][feature])
 
 
-def excerpt(catalogue: Any, document: int, position: int, feature: int, around: tuple[int, int]) -> list[dict[str, Any]]:
+def excerpt(
+    catalogue: Any, document: int, position: int, feature: int, around: tuple[int, int]
+) -> list[dict[str, Any]]:
     """Tokens around a position, each with the feature's value there and its position in the document."""
     tokens = catalogue.excerpt(document, position, around[0], around[1], feature)
     return [{"text": t.text, "value": number(t.value), "position": t.position} for t in tokens]
@@ -73,7 +85,7 @@ def trust(kind: str, f1_low: float) -> str:
 def evidence(label: Any) -> dict[str, Any]:
     """A label with its evidence in numbers and in words."""
     numbers = ("threshold", "precision", "recall", "f1", "f1_low", "f1_high", "baseline_f1")
-    facts = {name: number(getattr(label, name)) for name in numbers}
+    facts: dict[str, Any] = {name: number(getattr(label, name)) for name in numbers}
     facts |= {name: str(getattr(label, name)) for name in ("kind", "concept", "words")}
     facts |= {name: int(getattr(label, name)) for name in ("support", "documents")}
     level = trust(label.kind, label.f1_low)

@@ -6,7 +6,8 @@ import asyncio
 import json
 import socket
 import webbrowser
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from threading import Timer
 from typing import Annotated, Any
@@ -28,6 +29,8 @@ PAGES = ("/", "/features", "/feature/{feature}", "/read")
 FIRST_PORT = 8377
 PORTS_TRIED = 50
 
+WARMING = "def warm(up):\n    return up\n"
+
 ReadText = Callable[[str], dict[str, Any]]
 
 
@@ -47,13 +50,33 @@ def create_app(catalogue: Any, reader: ReadText | None, token: str | None = None
         reader: text → ``{"tokens": […]}`` (a ``Reader``); None when the model is not at hand, and live reading says so.
         token: when given, every request must carry it; see ``guard``.
     """
-    app = FastAPI(title="Monoscope", docs_url=None, redoc_url=None, openapi_url=None, default_response_class=CompactJSON)
+    app = FastAPI(
+        title="Monoscope",
+        lifespan=_warm(reader),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        default_response_class=CompactJSON,
+    )
     _add_errors(app)
     _add_catalogue(app, catalogue)
     _add_reading(app, reader)
     _add_pages(app)
     app.add_middleware(Guard, token=token)
     return app
+
+
+def _warm(reader: ReadText | None) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Read a line while the first page loads, so that kernels are compiled before a person types."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if reader is not None:
+            warming = asyncio.get_running_loop().run_in_executor(None, reader, WARMING)
+            warming.add_done_callback(lambda done: done.cancelled() or done.exception())  # told when the person reads
+        yield
+
+    return lifespan
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -130,15 +153,32 @@ def _add_reading(app: FastAPI, reader: ReadText | None) -> None:
             body = json.loads(await request.body())
         except (ValueError, RecursionError) as error:
             raise MonoscopeError(f"the request is no JSON: {error}", fix='send {"text": "…"}') from error
-        text = body.get("text") if isinstance(body, dict) else None
+        given = body if isinstance(body, dict) else {}
+        text, strongest, feature = given.get("text"), given.get("strongest"), given.get("feature")
         if not isinstance(text, str):
             raise MonoscopeError("the request holds no text", fix='send {"text": "…"}')
+        if not all(whole is None or type(whole) is int for whole in (strongest, feature)):
+            raise MonoscopeError("strongest and feature are whole numbers", fix='send {"text": "…", "strongest": 16}')
         if reader is None:
             raise MonoscopeError(
                 "this catalogue was opened without its model, so it cannot read new text",
                 fix="start the pages with `monoscope ui RUN --model MODEL`",
             )
-        return CompactJSON(await asyncio.to_thread(reader, text))
+        found = await asyncio.to_thread(reader, text)
+        return CompactJSON(found if strongest is None else _strongest(found, strongest, feature))
+
+
+def _strongest(reading: dict[str, Any], strongest: int, feature: int | None) -> dict[str, Any]:
+    """A reading with each token's first ``strongest`` features, and ``feature`` wherever it is active.
+
+    A dictionary may have a hundred features active on a token: all of them for a long text are many megabytes.
+    """
+    return {
+        "tokens": [
+            token | {"features": [f for i, f in enumerate(token["features"]) if i < strongest or f["id"] == feature]}
+            for token in reading["tokens"]
+        ]
+    }
 
 
 def _add_pages(app: FastAPI) -> None:

@@ -59,7 +59,8 @@ def fit_pca(blocks: Iterable[Float[Tensor, "n d"]], k: int) -> PCA:
     if shift is None or count <= k or not 1 <= k <= len(shift):
         width = 0 if shift is None else len(shift)
         raise MonoscopeError(
-            f"{k} principal components cannot be fitted to {count} rows of {width}", fix="give more rows, or a smaller k"
+            f"{k} principal components cannot be fitted to {count} rows of {width}",
+            fix="give more rows, or a smaller k",
         )
     offset = total / count
     covariance = second / count - torch.outer(offset, offset)

@@ -24,14 +24,15 @@ function head(f) {
 
 function evidence(label) {
   if (!label) return h("section", { class: "panel" }, h("h2", {}, "Evidence"), h("p", { class: "none" }, "No concept describes this feature well enough to be its label. Judge by the examples."));
+  const baseline = label.kind === "context" ? label.baseline_f1 : null;
   const share = (words, value, extra = "") => [h("dt", {}, words), h("dd", { class: "num" }, fixed(value)), h("dd", {}, h("div", { class: `bar01 ${extra}`, vars: { v: value ?? 0 } }))];
   return h("section", { class: "panel" }, h("h2", {}, "Evidence"),
     h("div", { class: "evidence" },
       h("p", { class: "verdict", data: { trust: label.trust } }, label.trust_words),
       h("dl", {},
-        h("dt", {}, "F1"), h("dd", { class: "num" }, h("b", {}, fixed(label.f1))), h("dd", { data: { tip: `95 % interval ${fixed(label.f1_low)} to ${fixed(label.f1_high)}` } }, interval(label.f1, label.f1_low, label.f1_high, { baseline: label.baseline_f1 })),
+        h("dt", {}, "F1"), h("dd", { class: "num" }, h("b", {}, fixed(label.f1))), h("dd", { data: { tip: `95 % interval ${fixed(label.f1_low)} to ${fixed(label.f1_high)}` } }, interval(label.f1, label.f1_low, label.f1_high, { baseline })),
         share("precision", label.precision), share("recall", label.recall),
-        label.baseline_f1 === null ? null : share("best token list, F1", label.baseline_f1, "baseline"),
+        baseline === null ? null : share("best token list, F1", baseline, "baseline"),
         h("dt", {}, "counts as on"), h("dd", { class: "wide" }, `above ${fixed(label.threshold, 1)} of the maximum`),
         h("dt", {}, "support"), h("dd", { class: "wide" }, `${count(label.support)} tokens, ${count(label.documents)} documents`)),
       h("p", { class: "concept" }, "Concept ", h("code", {}, label.concept))));
@@ -115,7 +116,7 @@ async function step(shell, id, by) {
   }
 }
 
-export async function open(root, { parts }, shell, current) {
+export async function open(root, { parts }, shell, visit) {
   const id = Number(parts[0]);
   const move = (by) => step(shell, id, by).catch((error) => shell.notify(error));
   const back = () => shell.go(trail.url);
@@ -125,7 +126,7 @@ export async function open(root, { parts }, shell, current) {
     h("button", { type: "button", class: "button", "aria-label": "Previous feature (k)", onclick: () => move(-1) }, "↑"),
     h("button", { type: "button", class: "button", "aria-label": "Next feature (j)", onclick: () => move(1) }, "↓"));
   const moves = { j: 1, ArrowRight: 1, k: -1, ArrowLeft: -1 };
-  const page = {
+  visit.hold({
     key(event) {
       if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select, pre")) return false;
       if (event.key === "Escape") back();
@@ -133,18 +134,17 @@ export async function open(root, { parts }, shell, current) {
       else return false;
       return true;
     },
-  };
+  });
   shell.title(`Feature ${id}`);
   show(root, pager, skeleton(20, 46, 24, 180, 420));
   let f;
   try {
     f = await get(`/api/features/${id}`);
   } catch (error) {
-    if (current()) show(root, pager, shell.problem(error, () => shell.go(location.pathname, { replace: true })));
-    return page;
+    if (visit.current()) show(root, pager, shell.problem(error, () => shell.go(location.pathname, { replace: true })));
+    return;
   }
-  if (!current()) return null;
+  if (!visit.current()) return;
   shell.title(f.label ? `${f.label.words} · #${f.id}` : `Feature ${f.id}`);
   show(root, pager, head(f), h("div", { class: "split" }, h("div", {}, evidence(f.label), examples(f), lists(f)), aside(f)));
-  return page;
 }

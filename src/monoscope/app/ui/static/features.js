@@ -233,7 +233,7 @@ function controls(state, change) {
   return { box, search };
 }
 
-export async function open(root, { query }, shell, current) {
+export async function open(root, { query }, shell, visit) {
   const state = read(query);
   const table = new Table(shell);
   const status = h("p", { class: "status", role: "status" });
@@ -243,13 +243,13 @@ export async function open(root, { query }, shell, current) {
     table.drawHead(state, sortBy);
     try {
       const total = await table.load(parametersOf(state), place);
-      if (total === null || !current()) return;
+      if (total === null || !visit.current()) return;
       shell.notify(null);
       const what = state.q ? `for “${state.q}”` : state.kind ? KINDS[state.kind === "none" ? "" : state.kind] : "";
       status.textContent = `${count(total)} ${total === 1 ? "feature" : "features"} ${what}`;
       empty.hidden = total > 0;
     } catch (error) {
-      if (error.name !== "AbortError" && current()) shell.notify(error);
+      if (error.name !== "AbortError" && visit.current()) shell.notify(error);
     }
   }
 
@@ -263,20 +263,14 @@ export async function open(root, { query }, shell, current) {
     const same = (state.sort || (state.q ? "" : "label_f1")).replace("_low", "") === key;
     const up = same ? state.descending === "" : key === "id";
     change({ sort: key, descending: up ? "false" : "" });
+    box.querySelector("select[name=sort]").value = state.sort;
   }
 
   const { box, search } = controls(state, change);
   shell.title(state.q ? `“${state.q}”` : "Features");
   show(root, h("div", { class: "features" }, h("h1", { class: "unseen" }, "Features"), box, status, table.grid, empty));
-  const returning = trail.url === urlOf(state) && trail.query;
-  await load(returning ? { scroll: trail.scroll, active: trail.index } : undefined);
-  if (query.get("focus")) {
-    shell.rewrite(urlOf(state));
-    search.focus();
-  }
-
   const moves = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1, PageDown: 10, PageUp: -10 };
-  return {
+  visit.hold({
     search: () => search.select(),
     key(event) {
       if (event.ctrlKey || event.metaKey || event.altKey) return false;
@@ -295,5 +289,12 @@ export async function open(root, { query }, shell, current) {
       return true;
     },
     close: () => table.close(),
-  };
+  });
+
+  const returning = trail.url === urlOf(state) && trail.query;
+  await load(returning ? { scroll: trail.scroll, active: trail.index } : undefined);
+  if (query.get("focus")) {
+    shell.rewrite(urlOf(state));
+    search.focus();
+  }
 }

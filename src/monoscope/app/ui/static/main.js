@@ -1,4 +1,7 @@
-// The shell: routes, links, keys, theme, notices. A page is a module with `open(root, parameters, shell)`.
+// The shell: routes, links, keys, theme, notices.
+//
+// A page is a module with `open(root, parameters, shell, visit)`. `visit.current()` says whether the reader is still
+// there; `visit.hold({ key, search, close })` hands over the page's keys and its clearing up, before anything is loaded.
 
 import { h, show } from "./dom.js";
 import * as overview from "./overview.js";
@@ -32,7 +35,6 @@ let opened = 0;
 
 export const shell = {
   go(url, { replace = false, focus = true } = {}) {
-    page?.leave?.();
     if (replace) history.replaceState(null, "", url);
     else history.pushState(null, "", url);
     return route({ focus });
@@ -61,6 +63,13 @@ async function route({ focus = false } = {}) {
   const turn = ++opened;
   page?.close?.();
   page = null;
+  const visit = {
+    current: () => turn === opened,
+    hold(handlers) {
+      if (turn === opened) page = handlers;
+      else handlers.close?.();
+    },
+  };
   shell.notify(null);
   const found = ROUTES.map(([pattern, module, name]) => [location.pathname.match(pattern), module, name]).find(([match]) => match);
   for (const link of document.querySelectorAll("nav a")) {
@@ -77,9 +86,7 @@ async function route({ focus = false } = {}) {
     root.focus({ preventScroll: true });
   }
   try {
-    const next = await module.open(root, { parts: match.slice(1), query: new URLSearchParams(location.search) }, shell, () => turn === opened);
-    if (turn === opened) page = next;
-    else next?.close?.();
+    await module.open(root, { parts: match.slice(1), query: new URLSearchParams(location.search) }, shell, visit);
   } catch (error) {
     if (turn === opened && error.name !== "AbortError") show(root, shell.problem(error, () => route()));
   }

@@ -60,11 +60,9 @@ function best(rows) {
     rows.length ? h("div", { class: "cards" }, rows.map(card)) : h("p", { class: "none" }, "No feature has a label yet. “monoscope explain” writes them."));
 }
 
-export async function open(root, _, shell, current) {
+export async function open(root, _, shell, visit) {
   shell.title("");
   show(root, skeleton(20, 48, 60, 320, 190, 360));
   const [o, b] = await Promise.all([get("/api/overview"), get("/api/best", { limit: 12 })]);
-  if (!current()) return null;
-  show(root, title(o), health(o), picture(o), best(b.rows));
-  return {};
+  if (visit.current()) show(root, title(o), health(o), picture(o), best(b.rows));
 }

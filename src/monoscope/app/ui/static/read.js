@@ -8,7 +8,7 @@ import { literal, strength } from "./tokens.js";
 
 const WAIT = 60; // ms after the last key
 const LONGEST_SHARED = 1500; // characters that still fit an address
-const LISTED = 24;
+const LISTED = 16; // features per token that the page asks for and shows
 const SAMPLE = 'def area(radius: float) -> float:\n    """Return the area of a circle."""\n    if radius < 0:\n        raise ValueError("radius must not be negative")\n    return 3.14159 * radius ** 2\n';
 
 class Reading {
@@ -53,7 +53,7 @@ class Reading {
     this.abort = new AbortController();
     const begun = performance.now();
     try {
-      const { tokens } = await post("/api/read", { text }, this.abort.signal);
+      const { tokens } = await post("/api/read", { text, strongest: LISTED, feature: this.pinned }, this.abort.signal);
       if (turn !== this.turn) return;
       this.take(text, tokens, performance.now() - begun);
       this.shell.notify(null);
@@ -139,6 +139,7 @@ class Reading {
     this.share();
     this.paint();
     this.inspect();
+    if (this.pinned !== null) this.read(); // also where it is too weak to be listed
   }
 
   drawUnder() {
@@ -177,7 +178,7 @@ class Reading {
     show(this.inspector,
       h("header", {}, token ? h("h2", {}, "On ", literal(token.text)) : h("h2", {}, "In the whole text"), this.tokens.length ? steps : null),
       found.length ? found.slice(0, LISTED).map((f) => this.line(f, top)) : h("p", { class: "none" }, this.tokens.length ? "No feature is active here." : "Features appear here as you type."),
-      found.length > LISTED ? h("p", { class: "note" }, `and ${count(found.length - LISTED)} weaker ones`) : null);
+      !token && found.length > LISTED ? h("p", { class: "note" }, `and ${count(found.length - LISTED)} weaker ones`) : null);
   }
 
   line(f, top) {
@@ -190,7 +191,7 @@ class Reading {
   }
 }
 
-export async function open(root, { query }, shell) {
+export async function open(root, { query }, shell, visit) {
   const asked = query.get("feature");
   const reading = new Reading(shell, query.get("text") ?? "", asked !== null && /^\d+$/.test(asked) ? Number(asked) : null);
   shell.title("Read");
@@ -198,9 +199,7 @@ export async function open(root, { query }, shell) {
     h("div", { class: "reading" }, h("div", {}, h("div", { class: "sheet" }, reading.back, reading.area), reading.under), reading.inspector));
   reading.paint();
   reading.inspect();
-  if (reading.text) await reading.read();
-  return {
-    search: null,
+  visit.hold({
     key(event) {
       if (!event.altKey || !["ArrowLeft", "ArrowRight"].includes(event.key)) return false;
       reading.step(event.key === "ArrowLeft" ? -1 : 1);
@@ -210,5 +209,6 @@ export async function open(root, { query }, shell) {
       reading.turn++;
       reading.abort?.abort();
     },
-  };
+  });
+  if (reading.text) await reading.read();
 }

@@ -1,0 +1,38 @@
+"""Monoscope reads a language model's mind. See ``docs/`` for a tour; this module is the stable public face."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from monoscope.app.face import open_catalogue, read
+    from monoscope.concepts import concept
+    from monoscope.dictionary.io import load
+    from monoscope.errors import MonoscopeError
+    from monoscope.models import load_model
+    from monoscope.train.fit import fit
+
+__version__ = "0.1.0"
+__all__ = ["MonoscopeError", "concept", "fit", "load", "load_model", "open_catalogue", "read"]
+
+_HOMES = {
+    "MonoscopeError": "monoscope.errors",
+    "concept": "monoscope.concepts",
+    "fit": "monoscope.train.fit",
+    "load": "monoscope.dictionary.io",
+    "load_model": "monoscope.models",
+    "open_catalogue": "monoscope.app.face",
+    "read": "monoscope.app.face",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: ``import monoscope`` alone stays quick."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'monoscope' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

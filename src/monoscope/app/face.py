@@ -1,0 +1,27 @@
+"""The parts of the public face that open a run's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from monoscope.app.run import Run
+from monoscope.catalogue.store import Catalogue
+
+
+def open_catalogue(run: str | Path) -> Catalogue:
+    """Open the catalogue in a run's folder (``ms.open_catalogue``).
+
+    Raises:
+        MonoscopeError: there is none, or it is unfinished or damaged.
+    """
+    return Catalogue(run)
+
+
+def read(run: str | Path, text: str) -> dict[str, Any]:
+    """Read a text with a run's model and features (``ms.read``).
+
+    Returns:
+        ``{"tokens": [{"text", "start", "end", "features": [{"id", "value", "label", "label_f1"}]}]}``, strongest first.
+    """
+    return Run(run).reader.read(text)

@@ -1,0 +1,138 @@
+"""The plug-ins that the documentation shows do what it says, and its pages are all listed and linked."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+
+from monoscope import plugins
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r'^```python title="(?P<name>\w+)\.py"\n(?P<code>.*?)^```$', re.MULTILINE | re.DOTALL)
+EXAMPLES = {m["name"]: m["code"] for m in BLOCK.finditer((ROOT / "docs" / "plugins.md").read_text(encoding="utf-8"))}
+
+
+@pytest.fixture
+def shown(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The example of the name that the test asks for, as a third party's module."""
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / f"{request.param}.py").write_text(EXAMPLES[request.param], encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield plugins.load("monoscope.text.corpora", f"theirs.{request.param}")
+    for name in [n for n in sys.modules if n.partition(".")[0] == "theirs"]:
+        del sys.modules[name]
+
+
+def example(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("shown", [name], indirect=True)
+
+
+@example("corpus")
+def test_the_corpus(shown: ModuleType) -> None:
+    from monoscope.text.corpus import open_corpus
+
+    assert [d.name for d in open_corpus("theirs.corpus:3")] == ["counting/0", "counting/1", "counting/2"]
+
+
+@example("architecture")
+def test_the_architecture(shown: ModuleType) -> None:
+    from monoscope.train.fit import fit
+
+    torch.manual_seed(0)
+    x = torch.randn(512, 8)
+    learned = fit(x, 16, "theirs.architecture", k=4, batch_size=64, show_progress=False)
+    code = learned.encode(x)
+    assert torch.equal(code[10:20].to_dense(), learned.encode(x[10:20]).to_dense())
+    assert int(code.counts().max()) == 4
+    assert (x - learned(x)).square().sum() < (x - x.mean(0)).square().sum()
+
+
+@example("objective")
+def test_the_objective(shown: ModuleType) -> None:
+    from monoscope.dictionary.base import architecture
+
+    made = architecture("l1_2023")(4, 6)
+    goal = shown.Objective(made, 1000, 0, penalty=0.5)
+    x = torch.randn(5, 4)
+    goal.initialise(made, x, x)
+    terms = goal.losses(made, x, x, 0.0)
+    sum(terms.values()).backward()
+    active = torch.relu(x @ made.w_enc.T)
+    assert torch.allclose(terms["l1"], 0.5 * active.sum() / 20)
+    assert torch.allclose(terms["mse"], (x - active @ made.w_dec).square().mean())
+    assert made.w_dec.grad is not None and made.w_dec.grad.abs().sum() > 0
+
+
+@example("format")
+def test_the_format(shown: ModuleType, tmp_path: Path) -> None:
+    from monoscope.dictionary.base import architecture
+    from monoscope.errors import MonoscopeError
+
+    made = architecture("topk")(4, 6, k=2)
+    nn.init.normal_(made.w_enc)
+    shown.save(made, tmp_path / "out")
+    assert shown.recognises(tmp_path / "out")
+    again, x = shown.load(tmp_path / "out"), torch.randn(7, 4)
+    assert torch.equal(again(x), made(x))
+    with pytest.raises(MonoscopeError, match="topk dictionaries only"):
+        shown.save(architecture("batch_topk")(4, 6, k=2), tmp_path / "other")
+
+
+@example("concepts")
+def test_the_concepts(shown: ModuleType) -> None:
+    import numpy as np
+
+    from monoscope.types import TokenisedDocument
+
+    text = "on 2024-05-21 at 12:30"
+    ends = np.array([2, 7, 13, 16, 22])
+    document = TokenisedDocument("d", text, np.arange(5), np.concatenate([[0], ends[:-1]]), ends)
+    masks = {c.name: c.mask(document).tolist() for c in shown.concepts()}
+    assert masks["in_iso_date"] == [False, True, True, False, False]
+    assert masks["in_clock_time"] == [False, False, False, False, True]
+
+
+@example("measure")
+def test_the_measure(shown: ModuleType) -> None:
+    from monoscope.evaluate.batches import Reconstructed
+    from monoscope.evaluate.measure import Facts, SumsByDocument
+    from monoscope.types import Code
+
+    tally = shown.start(Facts(2, 3, 0, SumsByDocument(2)))
+    x = torch.zeros(4, 2)
+    code = Code.from_dense(torch.tensor([[0.0, 1, 0], [0, 0, 0], [0, 0, 0], [2, 0, 0]]))
+    tally.add(Reconstructed(x, x, code, torch.tensor([0, 0, 1, 1])))
+    assert tally.estimates()["silent_fraction"].value == 0.5
+
+
+@example("family")
+def test_the_family(shown: ModuleType) -> None:
+    block = nn.ModuleDict({"norm_a": nn.Identity(), "attention": nn.Identity(), "norm_b": nn.Identity()})
+    block["mlp"] = nn.ModuleDict({"down": nn.Linear(4, 2)})
+    layout = shown.resolve(nn.ModuleDict({"layers": nn.ModuleList([block, block]), "final_norm": nn.Identity()}))
+    assert layout is not None and len(layout.layers) == 2 and layout.final_norm is not None
+    assert layout.layers[1].places["mlp_act"].path == "layers.1.mlp.down"
+    assert shown.resolve(nn.Linear(2, 2)) is None
+
+
+def test_every_example_is_tested() -> None:
+    source = Path(__file__).read_text()
+    assert EXAMPLES and all(f'@example("{name}")' in source for name in EXAMPLES)
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = (ROOT / "mkdocs.yml").read_text()
+    pages = {p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md")}
+    assert all(page in listed for page in pages if not page.startswith("log/"))
+
+
+def test_every_decision_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "adr" / "index.md").read_text()
+    assert all(p.name in index for p in (ROOT / "docs" / "adr").glob("0*.md"))
