@@ -17,11 +17,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from cyclopts import App, Parameter
+from cyclopts import App
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
@@ -52,9 +52,15 @@ class Shape:
 
 
 MODELS = {
-    "A": Shape(seed=1, n_layer=1, d_model=128, n_head=4, activation="relu", tied=False, blocks=32, adam=3e-3, muon=2e-2),
-    "B": Shape(seed=2, n_layer=1, d_model=128, n_head=4, activation="relu", tied=False, blocks=32, adam=3e-3, muon=2e-2),
-    "C": Shape(seed=3, n_layer=4, d_model=256, n_head=4, activation="gelu_new", tied=True, blocks=32, adam=2e-3, muon=2e-2),
+    "A": Shape(
+        seed=1, n_layer=1, d_model=128, n_head=4, activation="relu", tied=False, blocks=32, adam=3e-3, muon=2e-2
+    ),
+    "B": Shape(
+        seed=2, n_layer=1, d_model=128, n_head=4, activation="relu", tied=False, blocks=32, adam=3e-3, muon=2e-2
+    ),
+    "C": Shape(
+        seed=3, n_layer=4, d_model=256, n_head=4, activation="gelu_new", tied=True, blocks=32, adam=2e-3, muon=2e-2
+    ),
 }
 REPEAT = {"english": 3, "scripts": 1, "strings": 1}  # Python is seen once
 
@@ -117,7 +123,9 @@ def prepare(*, data: Path, work: Path) -> None:
             n = len(documents)
             assigned = splits.assign([d.name for d in documents], [1] * n, np.arange(n), shares)
             times = REPEAT.get(name, 1)
-            pairs += [(s, d) for s, d in zip(assigned, documents, strict=True) for _ in range(times if s == "model" else 1)]
+            pairs += [
+                (s, d) for s, d in zip(assigned, documents, strict=True) for _ in range(times if s == "model" else 1)
+            ]
 
     tokeniser = train_tokenizer([d.text for s, d in pairs if s == "model" and is_plain(d)], work / "tokenizer", rng)
     order = rng.permutation(len(pairs))
@@ -182,6 +190,7 @@ class LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, keep: Tensor) -> Tensor:
+        """Loss and, since the logits are at hand, gradients."""
         n = keep.sum()
         w = weight.to(torch.bfloat16)
         d_hidden = torch.empty_like(hidden)
@@ -201,6 +210,7 @@ class LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """The gradients of ``forward``, scaled."""
         d_hidden, d_weight = ctx.saved_tensors
         return d_hidden * grads[0], d_weight * grads[0], None, None
 
@@ -317,7 +327,12 @@ def train(name: str, *, work: Path, tokens: str = "40M", threads: int = 2, minut
             step, seen = step + 1, seen + int(block.is_text.sum())
             if step % 20 == 0:
                 speed = (seen - begun_with) / (time.time() - began)
-                row = {"step": step, "tokens": seen, "loss": round(float(loss.detach()), 4), "tokens_per_second": round(speed)}
+                row = {
+                    "step": step,
+                    "tokens": seen,
+                    "loss": round(float(loss.detach()), 4),
+                    "tokens_per_second": round(speed),
+                }
                 log.write(json.dumps(row) + "\n")
                 log.flush()
                 bar.update(task, completed=seen, description=f"{name} loss {row['loss']:.3f} {speed:,.0f} tok/s")
@@ -353,7 +368,7 @@ def export(name: str, *, work: Path, out: Path | None = None) -> None:
 
 @app.command
 def export_text(*, data: Path, work: Path) -> None:
-    """Write what tells held-out text apart into the package: the training sketch, and held-out verses of each script."""
+    """Write what tells held-out text apart into the package: the training sketch, and held-out verses."""
     out = Path(__file__).parent.parent / "src/monoscope/text/held_out"
     out.mkdir(parents=True, exist_ok=True)
     (out / "seen.npz").write_bytes((work / "seen.npz").read_bytes())

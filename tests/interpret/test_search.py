@@ -9,7 +9,7 @@ import pytest
 from interpret_world import indexed, random_bits
 
 from monoscope.interpret.evidence import gather
-from monoscope.interpret.search import GAIN, LEAST_ON, NONE, TOKENS, bucketed, search
+from monoscope.interpret.search import GAIN, LEAST_ON, NEGATION, NONE, TOKENS, bucketed, search
 
 THRESHOLDS = np.arange(10) / 10
 
@@ -52,17 +52,20 @@ def test_concepts(seed):
     for f, values in enumerate(dense):
         best = max(f1(m, on) for m in masks for on in ons(values))
         tokens = bits.spellings[fit]
-        chosen = np.isin(tokens, found.tokens[f][found.tokens[f] >= 0])
-        bases = [*masks, chosen]
+        chosen = np.isin(tokens, found.tokens[f, found.token_bucket[f]])
+        # Adjusted F1 of every pair: what it reaches, less what a negation costs.
         pairs = max(
-            f1(a & claim, on)
-            for i, a in enumerate(bases)
+            f1(base & (~other if negated else other), on) - NEGATION * negated
+            for i, base in enumerate([*masks, chosen])
             for d, other in enumerate(masks)
-            if i != d
-            for claim in (other, ~other)
+            for negated in (False, True)
             for on in ons(values)
+            if i != d
+            if i < len(masks)
+            or f1(chosen & (~other if negated else other), on) - NEGATION * negated > found.token_f1[f] + GAIN
         )
-        expected = pairs if pairs > best + GAIN else best
+        cost = NEGATION * (found.second[f] < NONE)
+        expected = pairs + cost if pairs > best + GAIN else best
         assert found.f1[f] == pytest.approx(expected, abs=1e-9)
 
 
@@ -71,7 +74,7 @@ def test_what_is_found_is_what_is_scored(seed):
     _, bits, fit, masks, dense, found = case(seed)
     for f, values in enumerate(dense):
         first, second = found.first[f], found.second[f]
-        tokens = found.tokens[f][found.tokens[f] >= 0]
+        tokens = found.tokens[f, found.token_bucket[f]]
         claim = np.isin(bits.spellings[fit], tokens) if first == TOKENS else masks[first]
         if second != NONE:
             claim = claim & (masks[second] if second >= 0 else ~masks[-3 - second])
@@ -97,7 +100,7 @@ def test_sets_of_tokens(seed):
             for on in ons(values)[::3]
         )
         assert found.token_f1[f] >= best - 1e-9
-        claim = np.isin(tokens, found.tokens[f][found.tokens[f] >= 0])
+        claim = np.isin(tokens, found.tokens[f, found.token_bucket[f]])
         assert f1(claim, values > found.token_bucket[f] / 10) == pytest.approx(found.token_f1[f], abs=1e-9)
 
 

@@ -31,7 +31,8 @@ def affordable(lm: LanguageModel, site: str | None, minutes: float, features: in
     tokens = int((60 * minutes - FIXED) / per_token)
     if tokens < LEAST:
         raise MonoscopeError(
-            f"{minutes:g} minutes are too few for this model on this machine", fix=f"allow {minutes + 2:g}, or pass --tokens {LEAST}"
+            f"{minutes:g} minutes are too few for this model on this machine",
+            fix=f"allow {minutes + 2:g}, or pass --tokens {LEAST}",
         )
     return min(tokens, 100_000_000) // 1000 * 1000
 

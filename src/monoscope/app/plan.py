@@ -70,18 +70,24 @@ def load(run: Path) -> Plan:
         MonoscopeError: the folder is none of a run.
     """
     if not (run / NAME).is_file():
-        raise MonoscopeError(f"{run} is not a run's folder: it has no {NAME}", fix="name the --out folder of a quickstart")
+        raise MonoscopeError(
+            f"{run} is not a run's folder: it has no {NAME}", fix="name the --out folder of a quickstart"
+        )
     try:
         return Plan(**folder.read_json(run / NAME))
     except TypeError as error:
-        raise MonoscopeError(f"{NAME} is not of this version: {error}", where=str(run), fix="upgrade Monoscope") from error
+        raise MonoscopeError(
+            f"{NAME} is not of this version: {error}", where=str(run), fix="upgrade Monoscope"
+        ) from error
 
 
 def default_site(lm: LanguageModel) -> str:
-    """The neurons of a one-layer model, as in *Towards Monosemanticity*; else the residual stream of the middle layer."""
+    """The neurons of a one-layer model, as in *Towards Monosemanticity*; else the middle layer's residual stream."""
     layers = [s.layer for s in lm.sites() if s.kind == "resid_post" and s.layer is not None]
     if not layers:
-        raise MonoscopeError(f"{lm.name} has no named sites", fix="name a module path with --site, such as encoder.layer.2:out")
+        raise MonoscopeError(
+            f"{lm.name} has no named sites", fix="name a module path with --site, such as encoder.layer.2:out"
+        )
     return "mlp_act.0" if len(layers) == 1 else f"resid_post.{(len(layers) - 1) // 2}"
 
 
@@ -142,7 +148,9 @@ def refuse_stranger(dictionary: Dictionary, lm: LanguageModel, site: str, width:
             fix=f"pass --model {known.get('model')}",
         )
     if known.get("site") not in (None, site):
-        raise MonoscopeError(f"the dictionary was trained at {known['site']}, not at {site}", fix=f"pass --site {known['site']}")
+        raise MonoscopeError(
+            f"the dictionary was trained at {known['site']}, not at {site}", fix=f"pass --site {known['site']}"
+        )
     if dictionary.d_in != width:
         raise MonoscopeError(
             f"the dictionary reads {dictionary.d_in} numbers a token; {lm.name} has {width} at {site}",
@@ -152,4 +160,4 @@ def refuse_stranger(dictionary: Dictionary, lm: LanguageModel, site: str, width:
 
 def as_json(plan: Plan) -> dict[str, Any]:
     """The plan as plain data."""
-    return json.loads(json.dumps(asdict(plan)))  # type: ignore[no-any-return]
+    return json.loads(json.dumps(asdict(plan)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import platform
+import re
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -82,7 +83,7 @@ def _title(overview: Mapping[str, Any]) -> Markup:
         "header",
         {"class": "title"},
         el("p", {"class": "eyebrow"}, " · ".join(fact for fact in facts if fact)),
-        el("h1", {}, f"{overview['n_features']:,} directions that {overview['model'] or 'the model'} thinks in"),
+        el("h1", {}, f"{overview['n_features']:,} directions that {payloads.short_name(overview['model'])} thinks in"),
         el(
             "p",
             {"class": "lead"},
@@ -164,7 +165,7 @@ def _entry(catalogue: Any, row: Mapping[str, Any]) -> Markup:
         el(
             "div",
             {"class": "entry-head"},
-            el("h3", {}, label["words"]),
+            el("h3", {}, _words(label["words"])),
             el("span", {"class": f"badge {label['kind']}"}, KINDS.get(label["kind"], label["kind"])),
             el("span", {"class": "eyebrow"}, f"#{row['id']}"),
             el("span", {"class": "f1"}, f"F1 {_two(label['f1'])}"),
@@ -186,6 +187,12 @@ def _pieces(text: str, *, spaces: bool = False) -> list[str]:
 
 def _literal(text: str) -> Markup:
     return el("code", {"class": "lit"}, _pieces(text, spaces=True))
+
+
+def _words(label: str) -> list[str]:
+    """A label; what stands between backticks is a token."""
+    parts = re.split(r"`([^`]+)`", label)
+    return [el("code", {"class": "lit"}, part) if i % 2 else part for i, part in enumerate(parts)]
 
 
 def _token(token: Mapping[str, Any], most: float | None, target: bool) -> Markup:

@@ -32,7 +32,7 @@ from monoscope.evaluate.reconstructor import Reconstructor
 from monoscope.evaluate.run import evaluate
 from monoscope.harvest import shards
 from monoscope.harvest.shards import Shards
-from monoscope.harvest.source import RowSource, batches
+from monoscope.source import RowSource, batches
 from monoscope.harvest.stream import Stream
 from monoscope.interpret.explainers import concepts as concept_labels
 from monoscope.models import LanguageModel
@@ -162,7 +162,9 @@ def build_catalogue(out: Path, run: Run, lm: LanguageModel, dictionary: Dictiona
     """Build (or open) a catalogue of the run's text in ``out``."""
     with progress.bar(title, None, unit="steps") as report:
         tell = steps(report)
-        return build(out, lm, run.plan.site, dictionary, run.store, splits=(FIT, TEST), seed=run.plan.seed, progress=tell)
+        return build(
+            out, lm, run.plan.site, dictionary, run.store, splits=(FIT, TEST), seed=run.plan.seed, progress=tell
+        )
 
 
 def steps(report: progress.Report) -> Callable[[str, int, int], None]:
@@ -201,7 +203,9 @@ def label(
 
 def count(found: list[Label]) -> dict[str, dict[str, int]]:
     """Labels by kind and level of F1, as JSON."""
-    return {kind: {str(level): n for level, n in levels.items()} for kind, levels in concept_labels.counts(found).items()}
+    return {
+        kind: {str(level): n for level, n in levels.items()} for kind, levels in concept_labels.counts(found).items()
+    }
 
 
 def random_model(run: Run) -> None:
@@ -238,5 +242,8 @@ def report(run: Run, made: Catalogue) -> None:
     machine = {"processor": platform.machine(), "threads": torch.get_num_threads(), "python": platform.python_version()}
     files = ["plan.json", "evaluation.json", LABELS, "report.html", "dictionary/manifest.json", "text/manifest.json"]
     folder.seal(
-        run.path, "run", {"versions": versions, "machine": machine, "seed": run.plan.seed, "seconds": run.timings}, files
+        run.path,
+        "run",
+        {"versions": versions, "machine": machine, "seed": run.plan.seed, "seconds": run.timings},
+        files,
     )

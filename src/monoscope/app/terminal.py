@@ -73,7 +73,7 @@ def print_summary(catalogue: Any, console: Console, limit: int = 24) -> None:
     overview = payloads.overview(catalogue)
     console.print()
     console.print(
-        Rule(Text(f"What {plain(overview['model']) or 'the model'} thinks about", style="bold"), style="cyan")
+        Rule(Text(f"What {plain(payloads.short_name(overview['model']))} thinks about", style="bold"), style="cyan")
     )
     labels = overview["labels"]
     console.print(

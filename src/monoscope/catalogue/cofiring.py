@@ -41,7 +41,7 @@ class CoFiring:
 
     def phi(self, feature: int) -> Float[np.ndarray, " n_features"]:
         """The coefficient with every feature; 0 with itself, and with those met on fewer than 5 rows."""
-        together = np.zeros(len(self._index), np.int64)
+        together = np.zeros(len(self._index), np.uint32)  # half the size: stays in the fastest cache
         _count(self._rows(feature), self._spool.ends, self._spool.features, together)
         a, b, n = float(self.fired[feature]), self.fired.astype(np.float64), float(self.n)
         scale = np.sqrt(a * (n - a) * b * (n - b))

@@ -75,20 +75,30 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
             f"there is no finished catalogue in {path.parent}", fix="name a run's folder, or build its catalogue first"
         )
     mode = "rw" if write else "ro"
+    connection = None
     try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=30)
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    except sqlite3.Error as error:
+        uri = f"{path.resolve().as_uri()}?mode={mode}"
+        # one connection belongs to one thread; only closing may happen in another, when that thread is gone
+        connection = sqlite3.connect(uri, uri=True, timeout=30, check_same_thread=False)
+        _check(connection, path)
+    except (sqlite3.Error, MonoscopeError) as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, MonoscopeError):
+            raise
         raise MonoscopeError(
             f"{path.name} is damaged: {error}", where=str(path.parent), fix="remove the file and build it again"
         ) from error
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse a newer version, and a database that is no catalogue."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if version > VERSION:
-        connection.close()
         raise MonoscopeError(
             f"{path.name} has format {version}; this Monoscope reads up to {VERSION}", fix="install a newer Monoscope"
         )
     if version < 1 or not {"facts", "features", "labels", "spelled"} <= tables:
-        connection.close()
         raise MonoscopeError(f"{path} is no catalogue", fix="name a folder that Monoscope wrote")
-    return connection

@@ -10,7 +10,7 @@ from monoscope.catalogue.records import Hit
 WEIGHTS = (10.0, 6.0, 4.0, 2.0, 1.0)  # label, concept, tokens, promoted, context
 FOUND = """
 SELECT features.id, ifnull(labels.words, ''), labels.f1, features.density, {score} AS score
-FROM {source} JOIN features ON features.id = spelled.rowid LEFT JOIN labels ON labels.feature = features.id
+FROM spelled JOIN features ON features.id = spelled.rowid LEFT JOIN labels ON labels.feature = features.id
 {where} ORDER BY score DESC, features.id LIMIT ?
 """
 # a feature whose label is certain ranks four times as high as one without a label that matches as well
@@ -43,12 +43,12 @@ def _words(connection: sqlite3.Connection, words: list[str], operator: str, limi
     # words are letters, digits and underscores only; in double quotes none of them is an operator
     match = operator.join(f'"{word}"' for word in words) + "*"
     score = f"-bm25(spelled, {', '.join(map(str, WEIGHTS))}) * {QUALITY}"
-    sql = FOUND.format(score=score, source="spelled", where="WHERE spelled MATCH ?")
+    sql = FOUND.format(score=score, where="WHERE spelled MATCH ?")
     return connection.execute(sql, (match, limit)).fetchall()
 
 
 def _symbols(connection: sqlite3.Connection, symbols: str, limit: int) -> list[tuple]:
     where = "WHERE instr(spelled.tokens, ?1) OR instr(spelled.promoted, ?1)"
     score = f"(1 + (instr(spelled.tokens, ?1) > 0)) * {QUALITY}"
-    sql = FOUND.format(score=score, source="spelled", where=where).replace("LIMIT ?", "LIMIT ?2")
+    sql = FOUND.format(score=score, where=where).replace("LIMIT ?", "LIMIT ?2")
     return connection.execute(sql, (symbols.replace("\0", ""), limit)).fetchall()

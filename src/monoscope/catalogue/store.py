@@ -61,6 +61,17 @@ COLUMNS = {  # name: (SQL, dtype)
 }
 
 
+class _Own:
+    """A thread's connection, which closes with its owner."""
+
+    def __init__(self, path: Path) -> None:
+        self.connection = schema.connect(path)
+
+    def __del__(self) -> None:
+        if hasattr(self, "connection"):
+            self.connection.close()
+
+
 class Catalogue:
     """A finished catalogue. Reads only, except ``write_labels``; safe to use from several threads.
 
@@ -96,16 +107,15 @@ class Catalogue:
     @property
     def _connection(self) -> sqlite3.Connection:
         """This thread's connection."""
-        if not hasattr(self._local, "connection"):
-            self._local.connection = schema.connect(self.path)
-        connection: sqlite3.Connection = self._local.connection
-        return connection
+        if not hasattr(self._local, "own"):
+            self._local.own = _Own(self.path)
+        own: _Own = self._local.own
+        return own.connection
 
     def close(self) -> None:
         """Close this thread's connection; those of other threads close when their threads end."""
-        if hasattr(self._local, "connection"):
-            self._local.connection.close()
-            del self._local.connection
+        if hasattr(self._local, "own"):
+            del self._local.own
 
     def __enter__(self) -> Catalogue:
         return self

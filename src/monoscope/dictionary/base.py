@@ -1,7 +1,7 @@
 """What every dictionary is: an encoder, a decoder, and where they belong.
 
-A file of this folder that holds a ``class Architecture(Dictionary)`` is an architecture; its name is the file's. SAE and
-transcoder differ in data (the target is the input, or is not), not in class.
+A file of this folder that holds a ``class Architecture(Dictionary)`` is an architecture; its name is the file's. SAE
+and transcoder differ in data (the target is the input, or is not), not in class.
 """
 
 from __future__ import annotations
@@ -107,12 +107,14 @@ class Dictionary(nn.Module):
         if x.ndim != 2 or x.shape[1] != self.d_in:
             raise MonoscopeError(
                 f"activations of shape {tuple(x.shape)} for a dictionary of width {self.d_in}",
-                fix=f"pass rows of {self.d_in} numbers; this dictionary belongs to "
-                f"{self.provenance.get('model', 'an unnamed model')} at {self.provenance.get('site', 'an unnamed site')}",
+                fix=f"pass rows of {self.d_in} numbers; this dictionary is of "
+                f"{self.provenance.get('model', 'some model')} at {self.provenance.get('site', 'some site')}",
             )
         if not bool(torch.isfinite(x.sum())):
             row = int((~torch.isfinite(x)).any(1).nonzero()[0])
-            raise MonoscopeError(f"activations of row {row} are not finite", fix="look for overflow in the model's forward pass")
+            raise MonoscopeError(
+                f"activations of row {row} are not finite", fix="look for overflow in the model's forward pass"
+            )
         return x.float()
 
 

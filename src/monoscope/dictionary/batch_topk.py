@@ -1,12 +1,12 @@
 """BatchTopK (Bussmann et al. 2024): k features per row on average. In use, everything above a threshold.
 
-Training chooses the ``k × rows`` largest scores of a whole batch, which couples its rows; that belongs to the objective.
-The dictionary that comes out keeps the average in one calibrated threshold, so that its ``encode`` is row-wise.
+Training chooses the ``k × rows`` largest scores of a whole batch, which couples its rows; that belongs to the
+objective. The dictionary that comes out keeps the average in one calibrated threshold: its ``encode`` is row-wise.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -21,14 +21,16 @@ from monoscope.types import Code
 class Architecture(Dictionary):
     """``encode(x)``: scores ``x @ w_encᵀ + b_enc`` that exceed ``threshold`` (a buffer, one number per feature)."""
 
-    settings = {"k": int}
+    settings: ClassVar[dict[str, type]] = {"k": int}
     objective = "batch_topk"
     threshold: Tensor
 
     def __init__(self, d_in: int, n_features: int, d_out: int | None = None, *, k: int = 32, **options: Any) -> None:
         super().__init__(d_in, n_features, d_out, **options)
         if not 1 <= k <= n_features:
-            raise MonoscopeError(f"k = {k} with {n_features} features", fix="choose k between 1 and the number of features")
+            raise MonoscopeError(
+                f"k = {k} with {n_features} features", fix="choose k between 1 and the number of features"
+            )
         self.k = int(k)
         self.register_buffer("threshold", torch.zeros(n_features))
 

@@ -30,6 +30,8 @@ def load(path: str | Path) -> Dictionary:
         for name in plugins.names(FORMATS):
             plugin = plugins.load(FORMATS, name)
             if folder.is_dir() and plugin.recognises(folder):
-                return plugin.load(folder)  # type: ignore[no-any-return]
+                return plugin.load(folder)
     what = "holds no dictionary of a known format" if Path(path).exists() else "does not exist"
-    raise MonoscopeError(f"{path} {what}", fix=f"name a folder in one of these formats: {', '.join(plugins.names(FORMATS))}")
+    raise MonoscopeError(
+        f"{path} {what}", fix=f"name a folder in one of these formats: {', '.join(plugins.names(FORMATS))}"
+    )

@@ -1,8 +1,8 @@
-"""TopK (Gao et al. 2024, "Scaling and evaluating sparse autoencoders"): the k largest scores of each row, if positive."""
+"""TopK (Gao et al. 2024, "Scaling and evaluating sparse autoencoders"): each row's k largest positive scores."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -16,13 +16,15 @@ from monoscope.types import Code
 class Architecture(Dictionary):
     """``encode(x) = relu(topk(x @ w_encᵀ + b_enc, k))``."""
 
-    settings = {"k": int}
+    settings: ClassVar[dict[str, type]] = {"k": int}
     objective = "topk"
 
     def __init__(self, d_in: int, n_features: int, d_out: int | None = None, *, k: int = 32, **options: Any) -> None:
         super().__init__(d_in, n_features, d_out, **options)
         if not 1 <= k <= n_features:
-            raise MonoscopeError(f"k = {k} with {n_features} features", fix="choose k between 1 and the number of features")
+            raise MonoscopeError(
+                f"k = {k} with {n_features} features", fix="choose k between 1 and the number of features"
+            )
         self.k = int(k)
 
     def encode(self, x: Float[Tensor, "n d_in"]) -> Code:

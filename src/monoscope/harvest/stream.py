@@ -1,4 +1,4 @@
-"""Activations straight from a model: in reading order, or as the shuffled chunks that training wants. Stores nothing."""
+"""Activations straight from a model, stored nowhere: in reading order, or in the shuffled chunks of training."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ class Stream:
         available = int(ends[-1]) if len(ends) else 0
         if n_rows is not None and available < n_rows:
             raise MonoscopeError(
-                f"{n_rows:,} tokens are wanted, the text holds {available:,}", fix="give more text, or ask for fewer tokens"
+                f"{n_rows:,} tokens are wanted, the text holds {available:,}",
+                fix="give more text, or ask for fewer tokens",
             )
         last = len(windows) if n_rows is None else int(np.searchsorted(ends, n_rows)) + 1
         chunk_of = (ends[:last] - windows[:last, 2]) // rows_per_chunk

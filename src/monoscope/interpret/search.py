@@ -28,6 +28,7 @@ BASES = 12
 MOST_TOKENS = 8
 LEAST_ON = 50  # fit rows on at t: fewer say nothing about a label
 GAIN = 0.02  # what a second concept must add to F1 to be worth its words
+NEGATION = 0.01  # what a negation must add beyond that, for it says less
 NONE, TOKENS = -1, -2  # in place of a concept's number: nothing; the set of tokens
 
 
@@ -35,14 +36,15 @@ class Findings(NamedTuple):
     """The best labels of each feature on the fit rows.
 
     ``first`` is a concept's number or ``TOKENS``; ``second`` a concept's number, ``-3 - number`` for its negation, or
-    ``NONE``. ``tokens`` is the set that goes with ``first`` and is the token label's too, padded with -1.
+    ``NONE``. ``tokens[f, b]`` is the best set of tokens at threshold ``b``, padded with -1; that at ``token_bucket`` is
+    the token label, and the set that ``TOKENS`` stands for.
     """
 
     first: Int[np.ndarray, " n"]
     second: Int[np.ndarray, " n"]
     bucket: Int[np.ndarray, " n"]
     f1: Float[np.ndarray, " n"]
-    tokens: Int[np.ndarray, "n most_tokens"]
+    tokens: Int[np.ndarray, "n n_thresholds most_tokens"]
     token_bucket: Int[np.ndarray, " n"]
     token_f1: Float[np.ndarray, " n"]
 
@@ -57,7 +59,7 @@ def search(
         np.full(n, NONE, dtype=np.int64),
         np.zeros(n, dtype=np.int64),
         np.zeros(n),
-        np.full((n, MOST_TOKENS), -1, dtype=np.int64),
+        np.full((n, N_THRESHOLDS, MOST_TOKENS), -1, dtype=np.int64),
         np.zeros(n, dtype=np.int64),
         np.zeros(n),
     )
@@ -104,14 +106,12 @@ def _search(fit: Fit, offsets: np.ndarray, rows: np.ndarray, buckets: np.ndarray
             fit, tokens, touched[:n_touched], on, least, found.tokens[f]
         )
         bases = _best_singles(fit, singles, on, least, f, found)
-        for token in found.tokens[f]:
-            if token >= 0:
-                chosen[token] = True
+        members = found.tokens[f, found.token_bucket[f]]
+        members = members[members >= 0]
+        chosen[members] = True
         _count_pairs(fit, rows[first:last], buckets[first:last], bases, chosen, pairs)
-        _best_pairs(fit, singles, tokens, pairs, bases, on, least, f, found)
-        for token in found.tokens[f]:
-            if token >= 0:
-                chosen[token] = False
+        _best_pairs(fit, singles, tokens, pairs, bases, on, least, members, f, found)
+        chosen[members] = False
         tokens[touched[:n_touched]] = 0
 
 
@@ -155,7 +155,7 @@ def _count(
 def _best_tokens(
     fit: Fit, tokens: np.ndarray, touched: np.ndarray, on: np.ndarray, least: int, best: np.ndarray
 ) -> tuple[float, int]:
-    """Write the best set of tokens into ``best``; returns its F1 and threshold."""
+    """Write the best set of tokens at each threshold into ``best``; returns the best F1 and its threshold."""
     best_f1, best_bucket = 0.0, 0
     members = np.empty(MOST_TOKENS, dtype=np.int64)
     gains = np.empty(MOST_TOKENS)
@@ -183,9 +183,9 @@ def _best_tokens(
             if better <= f1 + 1e-12:
                 break
             f1 = better
-            if f1 > best_f1:
-                best_f1, best_bucket = f1, b
-                best[:n], best[n:] = members[:n], -1
+            best[b, :n], best[b, n:] = members[:n], -1
+        if f1 > best_f1:
+            best_f1, best_bucket = f1, b
     return best_f1, best_bucket
 
 
@@ -251,16 +251,22 @@ def _best_pairs(
     bases: np.ndarray,
     on: np.ndarray,
     least: int,
+    members: np.ndarray,
     f: int,
     found: Findings,
 ) -> None:
-    """Replace the best single concept by the best pair, where that is better by more than ``GAIN``."""
+    """Replace the best single concept by the best pair, where that is better by more than ``GAIN``.
+
+    A pair with the set of tokens must be better than the set alone by as much.
+    """
     best = found.f1[f] + GAIN
     for i in range(BASES + 1):
         is_set = i == BASES
         if not is_set and bases[i] < 0:
             continue
-        base_hits, base_size, sizes = _base(fit, singles, tokens, is_set, bases[min(i, BASES - 1)], found.tokens[f])
+        base_hits, base_size, sizes = _base(fit, singles, tokens, is_set, bases[min(i, BASES - 1)], members)
+        if is_set:
+            best = max(best, found.token_f1[f] + GAIN)
         for d in range(len(fit.positives)):
             if not is_set and d == bases[i]:
                 continue
@@ -269,11 +275,12 @@ def _best_pairs(
                     break
                 with_d = 2.0 * pairs[i, d, b] / (on[b] + sizes[d])
                 without = 2.0 * (base_hits[b] - pairs[i, d, b]) / (on[b] + base_size - sizes[d])
-                if max(with_d, without) > best:
-                    best = max(with_d, without)
+                if max(with_d, without - NEGATION) > best:
+                    best = max(with_d, without - NEGATION)
+                    negated = without - NEGATION > with_d
                     found.first[f] = TOKENS if is_set else bases[i]
-                    found.second[f] = d if with_d >= without else -3 - d
-                    found.bucket[f], found.f1[f] = b, best
+                    found.second[f] = -3 - d if negated else d
+                    found.bucket[f], found.f1[f] = b, without if negated else with_d
 
 
 @numba.njit(cache=True, nogil=True)
@@ -287,8 +294,7 @@ def _base(
     size = 0
     sizes = np.zeros(len(fit.positives), dtype=np.int64)
     for token in members:
-        if token >= 0:
-            hits += tokens[token]
-            size += fit.token_counts[token]
-            sizes += fit.token_concepts[token]
+        hits += tokens[token]
+        size += fit.token_counts[token]
+        sizes += fit.token_concepts[token]
     return hits, size, sizes

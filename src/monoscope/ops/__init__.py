@@ -1,1 +1,1 @@
-"""Numerical operations, one a file: a reference in plain torch, a CPU kernel, and one entry that dispatches per call."""
+"""Numerical operations, one a file: a reference in plain torch, a CPU kernel, one entry that dispatches per call."""

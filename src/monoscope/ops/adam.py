@@ -1,7 +1,7 @@
 """Adam (Kingma & Ba 2015) for matrices with a row per feature, in one pass over memory.
 
-Rows may be held to unit norm: then the part of the gradient along a row is removed *before* the moments are updated, and
-the row is renormalised after the step (both as in *Towards Monosemanticity*; leaving out either one is a known bug).
+Rows may be held to unit norm: then the part of the gradient along a row is removed *before* the moments are updated,
+and the row is renormalised after the step (as in *Towards Monosemanticity*; leaving out either one is a known bug).
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def adam(
         unit_rows: hold the rows to unit norm.
     """
     tensors = (weight, gradient, first, second)
-    if weight.ndim != 2 or any(t.device.type != "cpu" or t.dtype != torch.float32 or not t.is_contiguous() for t in tensors):
+    if weight.ndim != 2 or any(
+        t.device.type != "cpu" or t.dtype != torch.float32 or not t.is_contiguous() for t in tensors
+    ):
         reference(weight, gradient, first, second, step=step, rate=rate, scale=scale, unit_rows=unit_rows)
         return
     _adam(

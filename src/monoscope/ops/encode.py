@@ -1,8 +1,8 @@
 """Encoding: from activations to codes, exactly, without ever holding dense codes of more than one block.
 
-Two ways to choose what is active: the k largest (``topk``) or everything above a threshold (``above``). The product runs
-in the machine's fastest precision and only *preselects*: every entry that rounding could have hidden is scored again in
-fp32, one row at a time and always in the same order. So a row's code is the fp32 one, and cannot depend on its
+Two ways to choose what is active: the k largest (``topk``) or everything above a threshold (``above``). The product
+runs in the machine's fastest precision and only *preselects*: every entry that rounding could have hidden is scored
+again in fp32, one row at a time and always in the same order. So a row's code is the fp32 one, and cannot depend on its
 neighbours: not by a single bit on a CPU.
 """
 
@@ -65,7 +65,7 @@ def _exact(x: Tensor, weight: Tensor, bias: Tensor, threshold: Tensor | None, k:
     # |rounded − exact| ≤ (2u + u²) ‖x‖ ‖w‖ + u (|score| + |bias|): inputs and result are rounded to unit roundoff u
     unit = 2.0**-8 if dtype == torch.bfloat16 else 2.0**-20
     reach = weight.norm(dim=1).max().item() * 2.02 * unit
-    counts, indices, values = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0, np.float32)]
+    parts = [(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))]
     for first, scores in product.blocks(x, weight, bias, dtype):
         rows = x[first : first + len(scores)]
         margin = (rows.norm(dim=1) * reach + float(bias.abs().max()) * unit).numpy()
@@ -75,11 +75,11 @@ def _exact(x: Tensor, weight: Tensor, bias: Tensor, threshold: Tensor | None, k:
             done = _rescore_topk(bits, 16 if dtype == torch.bfloat16 else 0, *operands, k, group_size(len(weight), k))
         else:
             done = _rescore_above(scores.float().numpy(), *operands, threshold.detach().float().contiguous().numpy())
-        for kept, new in zip((counts, indices, values), done, strict=True):
-            kept.append(new)
+        parts.append(done)
+    counts, indices, values = (np.concatenate(column) for column in zip(*parts, strict=True))
     offsets = torch.zeros(len(x) + 1, dtype=torch.long)
-    torch.cumsum(torch.from_numpy(np.concatenate(counts)), 0, out=offsets[1:])
-    return Code(torch.from_numpy(np.concatenate(indices)), torch.from_numpy(np.concatenate(values)), offsets, len(weight))
+    torch.cumsum(torch.from_numpy(counts), 0, out=offsets[1:])
+    return Code(torch.from_numpy(indices), torch.from_numpy(values), offsets, len(weight))
 
 
 @njit(inline="always")
@@ -148,7 +148,9 @@ def _rescore_topk(bits, shift, margins, unit, x, weight, bias, k, group):  # typ
                 count = collect(bits[i], maxima, n_groups, as_int[0] >> shift, found, places)
             else:
                 as_float[0] = -floor
-                lowest = -(as_int[0] >> shift) - 1  # negative floats order backwards: their magnitude is in the low bits
+                lowest = (
+                    -(as_int[0] >> shift) - 1
+                )  # negative floats order backwards: their magnitude is in the low bits
                 magnitude = ~(np.int32(-1) << (31 - shift))
                 for f in range(n_features):
                     if bits[i, f] >= 0 or -(bits[i, f] & magnitude) >= lowest:

@@ -44,7 +44,10 @@ def precision(name: str | None, device: str = "cpu") -> torch.dtype:
 
 
 def blocks(
-    x: Float[Tensor, "n d"], weight: Float[Tensor, "n_features d"], bias: Float[Tensor, " n_features"], dtype: torch.dtype
+    x: Float[Tensor, "n d"],
+    weight: Float[Tensor, "n_features d"],
+    bias: Float[Tensor, " n_features"],
+    dtype: torch.dtype,
 ) -> Iterator[tuple[int, Float[Tensor, "block n_features"]]]:
     """The scores ``x @ weightᵀ + bias`` in ``dtype``, as (first row, block of rows)."""
     rows = max(1, BLOCK // len(weight))

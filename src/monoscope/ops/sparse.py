@@ -1,7 +1,7 @@
 """Differentiable encoding and decoding on codes: exact gradients of what was chosen, nothing dense.
 
-``active`` gives the chosen scores a gradient towards the encoder, ``decode`` gives the reconstruction a gradient towards
-values and decoder. Between them an objective may do to the values what it likes.
+``active`` gives the chosen scores a gradient towards the encoder, ``decode`` gives the reconstruction a gradient
+towards values and decoder. Between them an objective may do to the values what it likes.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ def active(
         code: what was chosen, and its scores.
         by: ``transpose(code)``.
     """
-    return _Active.apply(x, weight, bias, code, by)  # type: ignore[no-any-return]
+    return _Active.apply(x, weight, bias, code, by)
 
 
 def decode(
     values: Float[Tensor, " n_active"], weight: Float[Tensor, "n_features d"], code: Code, by: ByFeature
 ) -> Float[Tensor, "n d"]:
     """``dense(code with values) @ weight``, differentiable in ``values`` and ``weight``."""
-    return _Decode.apply(values, weight, code, by)  # type: ignore[no-any-return]
+    return _Decode.apply(values, weight, code, by)

@@ -2,7 +2,7 @@
 
 ``reference`` is ``torch.topk`` followed by ReLU. The CPU kernel looks at the maxima of groups of neighbouring entries:
 the k-th largest maximum bounds the k-th largest entry from below, so only the few groups that reach it are searched.
-Positive floats order as their bit patterns do, so bf16 rows are compared as 16-bit integers. Ties go to the lower index.
+Positive floats order as their bit patterns do, so bf16 is compared as 16-bit integers. Ties go to the lower index.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def kth_largest(values, n, k, top):  # type: ignore[no-untyped-def]
 
 @njit(inline="always")
 def collect(row, maxima, n_groups, floor, found, places):  # type: ignore[no-untyped-def]
-    """Entries of ``row`` that are at least ``floor`` (> 0), searched only in groups whose maximum is; returns how many."""
+    """Entries of ``row`` that are at least ``floor`` (> 0), searched only in groups whose maximum is; how many."""
     count = 0
     for g in range(n_groups):
         if maxima[g] >= floor:
@@ -79,7 +79,7 @@ def collect(row, maxima, n_groups, floor, found, places):  # type: ignore[no-unt
 
 @njit(inline="always")
 def group_maxima(row, maxima, n_groups):  # type: ignore[no-untyped-def]
-    """Maxima of the groups ``g, g + n_groups, g + 2 n_groups …``: interleaved, so that the loop is one vector maximum."""
+    """Maxima of the groups ``g, g + n_groups, g + 2 n_groups …``: interleaved, so that the loop is a vector maximum."""
     for g in range(n_groups):
         maxima[g] = row[g]
     n = len(row)

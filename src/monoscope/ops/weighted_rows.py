@@ -67,12 +67,17 @@ def reference_scatter(
 def scatter(
     by: ByFeature, values: Float[Tensor, " n_active"], x: Float[Tensor, "n d"]
 ) -> Float[Tensor, "n_features d"]:
-    """For every feature, the rows of ``x`` on which it is active, weighted by ``values`` (in code order) and added up."""
+    """For every feature, the rows of ``x`` on which it is active, weighted by ``values`` (in code order), summed."""
     if not _numba(x, values):
         return reference_scatter(by, values, x)
     out = np.zeros((len(by.offsets) - 1, x.shape[1]), np.float32)
     _scatter(
-        by.offsets.numpy(), by.rows.numpy(), by.entries.numpy(), values.contiguous().numpy(), x.contiguous().numpy(), out
+        by.offsets.numpy(),
+        by.rows.numpy(),
+        by.entries.numpy(),
+        values.contiguous().numpy(),
+        x.contiguous().numpy(),
+        out,
     )
     return torch.from_numpy(out)
 

@@ -34,7 +34,10 @@ class Silence(nn.Module):
 
 
 def auxk(
-    dictionary: Dictionary, x: Float[Tensor, "n d_in"], residual: Float[Tensor, "n d_out"], dead: Bool[Tensor, " n_features"]
+    dictionary: Dictionary,
+    x: Float[Tensor, "n d_in"],
+    residual: Float[Tensor, "n d_out"],
+    dead: Bool[Tensor, " n_features"],
 ) -> Float[Tensor, ""]:
     """The share of ``residual`` that the best dead features fail to explain; 0 when none is dead.
 

@@ -28,8 +28,8 @@ Pair = tuple[Float[Tensor, "n d_in"], Float[Tensor, "n d_out"]]
 class Data:
     """Training rows that can be read from any row on.
 
-    ``batches(start)`` yields (input, target) pairs of ``batch_size`` rows from row ``start``; an autoencoder's target is
-    the input itself, the same object. ``n_rows`` is how many are trained on; ``held_out`` are rows beyond those.
+    ``batches(start)`` yields (input, target) pairs of ``batch_size`` rows from row ``start``; an autoencoder's target
+    is the input itself, the same object. ``n_rows`` is how many are trained on; ``held_out`` are rows beyond those.
     """
 
     batches: Callable[[int], Iterator[Pair]]
@@ -48,7 +48,9 @@ class Keeping:
     plan: Mapping[str, Any] = field(default_factory=dict)
 
 
-def train(data: Data, trainees: Mapping[str, Trainee], *, keeping: Keeping = Keeping(), report: Report = silent) -> dict[str, Dictionary]:  # noqa: B008, E501
+def train(
+    data: Data, trainees: Mapping[str, Trainee], *, keeping: Keeping = Keeping(), report: Report = silent
+) -> dict[str, Dictionary]:
     """Train all ``trainees`` on the same rows, in one pass, and return their dictionaries in the model's own units.
 
     With a folder, a checkpoint found there is gone on from, and Ctrl-C saves one before it is passed on.

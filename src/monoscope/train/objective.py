@@ -52,7 +52,7 @@ class Objective(nn.Module):
         self.l0 = 0.0  # of the newest batch, for the progress bar
 
     def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
-        """Set the weights before the first step: random unit decoder rows; encoder rows equal them where shapes allow."""
+        """Set the weights before the first step: random unit decoder rows, and encoder rows like them."""
         generator = torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
             rows = torch.randn(dictionary.n_features, dictionary.d_out, generator=generator)
@@ -70,7 +70,12 @@ class Objective(nn.Module):
         """Differentiable terms whose sum is minimised; ``progress`` is the share of tokens done."""
 
     def after_step(
-        self, dictionary: Dictionary, moments: Moments, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], seen: int
+        self,
+        dictionary: Dictionary,
+        moments: Moments,
+        x: Float[Tensor, "n d_in"],
+        y: Float[Tensor, "n d_out"],
+        seen: int,
     ) -> None:
         """What happens between steps, such as resampling. ``seen`` counts the tokens up to now."""
 
@@ -113,4 +118,4 @@ class SparseReconstruction(Objective):
 
 def objective(name: str) -> type[Objective]:
     """The class of the objective ``name`` (a file of ``objectives``, or a dotted module)."""
-    return plugins.load(PACKAGE, name).Objective  # type: ignore[no-any-return]
+    return plugins.load(PACKAGE, name).Objective

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from monoscope.errors import MonoscopeError
-from monoscope.harvest.source import RowSource, batches
+from monoscope.source import RowSource, batches
 from monoscope.train.loop import Data, Pair, sample_of
 from monoscope.types import Activations
 
@@ -25,7 +25,9 @@ def from_source(
     """The rows of ``site`` (and of ``target``) in a ``RowSource``; resumable at any row."""
     total = sum(source.counts)
     if n_tokens is not None and n_tokens > total:
-        raise MonoscopeError(f"{n_tokens:,} tokens are wanted, {total:,} were harvested", fix="harvest more, or ask for fewer")
+        raise MonoscopeError(
+            f"{n_tokens:,} tokens are wanted, {total:,} were harvested", fix="harvest more, or ask for fewer"
+        )
     back = min(CALIBRATION, total // 20) if hold_back else 0
     n_rows = min(total - back, n_tokens or total)
 
@@ -71,7 +73,8 @@ def as_tensor(rows: Any, name: str) -> Tensor:
     tensor = rows if isinstance(rows, Tensor) else torch.from_numpy(np.asarray(rows))
     if tensor.ndim != 2 or tensor.is_complex() or tensor.dtype == torch.bool:
         raise MonoscopeError(
-            f"{name} has shape {tuple(tensor.shape)} and type {tensor.dtype}", fix=f"pass {name} as (rows, width) of real numbers"
+            f"{name} has shape {tuple(tensor.shape)} and type {tensor.dtype}",
+            fix=f"pass {name} as (rows, width) of real numbers",
         )
     return tensor
 
@@ -83,7 +86,9 @@ def from_arrays(
     rows = as_tensor(x, "x")
     outs = None if target is None else as_tensor(target, "target")
     if outs is not None and len(outs) != len(rows):
-        raise MonoscopeError(f"{len(rows)} rows of x and {len(outs)} of target", fix="pass one target row for every row of x")
+        raise MonoscopeError(
+            f"{len(rows)} rows of x and {len(outs)} of target", fix="pass one target row for every row of x"
+        )
     if len(rows) < batch_size:
         raise MonoscopeError(
             f"{len(rows):,} rows are fewer than one batch of {batch_size:,}", fix="pass batch_size, or more rows"
@@ -132,7 +137,9 @@ def _pairs(blocks: Iterable[Any], targets: Iterable[Any] | None, size: int) -> I
             y = x if targets is None else torch.cat([b for _, b in held])
             batch = x[:size]
             if not bool(torch.isfinite(batch.float().sum())):
-                raise MonoscopeError("a row of x is not finite", fix="look for overflow where the activations were made")
+                raise MonoscopeError(
+                    "a row of x is not finite", fix="look for overflow where the activations were made"
+                )
             yield batch, batch if targets is None else y[:size]
             held = [(x[size:], y[size:])]
             count -= size

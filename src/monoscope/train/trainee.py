@@ -1,4 +1,4 @@
-"""One dictionary in training: its weights, its optimiser's moments, its objective. Several learn from the same batches."""
+"""One dictionary in training: weights, optimiser's moments, objective. Several learn from the same batches."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ class Units:
             mean = rows.mean(0)
             scale = float((rows - mean).square().mean().sqrt())
             if not scale > 0:
-                raise MonoscopeError("all activations are alike", fix="check the site and the text; nothing can be learned here")
+                raise MonoscopeError(
+                    "all activations are alike", fix="check the site and the text; nothing can be learned here"
+                )
             means.append(mean)
             scales.append(scale)
         return cls(means[0], means[1], scales[0], scales[1])
@@ -67,7 +69,9 @@ class Trainee:
         self.moments = {n: (torch.zeros_like(p), torch.zeros_like(p)) for n, p in self.parameters.items()}
         self.steps = 0
 
-    def step(self, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], seen: int, n_tokens: int) -> dict[str, float]:
+    def step(
+        self, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], seen: int, n_tokens: int
+    ) -> dict[str, float]:
         """Learn from one batch of normalised rows; returns the loss terms and the L0.
 
         Raises:
@@ -81,7 +85,7 @@ class Trainee:
                 f"the loss is not finite after {seen:,} tokens: {values}",
                 fix="lower the learning rate; the last checkpoint is intact, and the same command goes on from it",
             )
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         self._update(self.schedule.at((seen + len(x)) / n_tokens))
         self.objective.after_step(self.dictionary, self, x, y, seen + len(x))
         return {**values, "l0": self.objective.l0}
@@ -105,7 +109,7 @@ class Trainee:
             moment[rows] = 0
 
     def finish(self, units: Units, held_out: Float[Tensor, "n d_in"]) -> Dictionary:
-        """The trained dictionary in the model's own units; ``held_out`` are normalised rows that were not trained on."""
+        """The trained dictionary in the model's own units; ``held_out``: normalised rows not trained on."""
         self.objective.finish(self.dictionary, held_out)
         made = self.dictionary.requires_grad_(False)
         if units.scale_in != units.scale_out:  # a transcoder's codes are measured in units of what it writes

@@ -49,6 +49,11 @@ def number(value: float | None) -> float | None:
     return float(f"{float(value):.6g}") if value is not None and math.isfinite(value) else None
 
 
+def short_name(model: str) -> str:
+    """A model's name without the path or organisation before it."""
+    return next((part for part in reversed(model.split("/")) if part), "the model")
+
+
 def label_words(catalogue: Any, feature: int) -> str:
     """A feature's label; ``""`` where it has none."""
     return str(catalogue.features["label"][feature])
@@ -118,7 +123,10 @@ def weights(tokens: Sequence[Any]) -> list[dict[str, Any]]:
 
 def linked(catalogue: Any, pairs: Iterable[tuple[int, float]]) -> list[dict[str, Any]]:
     """Related features with their labels and the strength of the relation."""
-    return [{"id": int(i), "value": number(v), "label": label_words(catalogue, int(i))} for i, v in pairs]
+    f1 = catalogue.features["label_f1"]
+    return [
+        {"id": i, "value": number(v), "label": label_words(catalogue, i), "label_f1": number(f1[i])} for i, v in pairs
+    ]
 
 
 def check_feature(catalogue: Any, feature: int) -> None:

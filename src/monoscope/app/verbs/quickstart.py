@@ -76,6 +76,8 @@ def quickstart(
     console = Console()
     print_summary(run.catalogue, console)
     seconds = sum(run.timings.values())
-    console.print(f"\n  {out / 'report.html'} holds all of this in one file; the steps took {seconds / 60:.1f} minutes.")
+    console.print(
+        f"\n  {out / 'report.html'} holds all of this in one file; the steps took {seconds / 60:.1f} minutes."
+    )
     if serve:
         show(run, port=port, browser=browser and sys.stdout.isatty())

@@ -33,7 +33,9 @@ def read(run: Path, text: str = "-", *, file: Path | None = None, json: bool = F
     try:
         words = file.read_text(encoding="utf-8") if file else sys.stdin.read() if text == "-" else text
     except (OSError, UnicodeDecodeError) as error:
-        raise MonoscopeError(f"the text cannot be read: {error}", where=str(file or "stdin"), fix="give UTF-8 text") from error
+        raise MonoscopeError(
+            f"the text cannot be read: {error}", where=str(file or "stdin"), fix="give UTF-8 text"
+        ) from error
     reading = Run(run).reader.read(words)
     if json:
         sys.stdout.write(terminal.reading_json(reading) + "\n")

@@ -33,7 +33,8 @@ def search(run: Path, query: str, *, limit: int = 20, json: bool = False) -> Non
     hits = Run(run).catalogue.search(query, limit=limit)
     if json:
         rows = [
-            {"id": h.id, "label": h.label, "label_f1": number(h.label_f1), "density": h.density, "score": h.score} for h in hits
+            {"id": h.id, "label": h.label, "label_f1": number(h.label_f1), "density": h.density, "score": h.score}
+            for h in hits
         ]
         sys.stdout.write(js.dumps({"hits": rows}, ensure_ascii=False) + "\n")
     else:

@@ -1,1 +1,1 @@
-"""Formats of dictionaries on disk, one a file: ``recognises(folder)``, ``load(folder)``, ``save(dictionary, folder)``."""
+"""Formats on disk, one a file: ``recognises(folder)``, ``load(folder)``, ``save(dictionary, folder)``."""

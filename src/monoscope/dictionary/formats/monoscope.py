@@ -52,7 +52,9 @@ def load(path: Path) -> Dictionary:
         raise MonoscopeError(f"{damaged[0]} is damaged", where=str(path), fix="restore the file, or train again")
     config = folder.read_json(path / "config.json")
     if config["monoscope_dictionary"] > VERSION:
-        raise MonoscopeError("this dictionary was written by a newer Monoscope", where=str(path), fix="upgrade Monoscope")
+        raise MonoscopeError(
+            "this dictionary was written by a newer Monoscope", where=str(path), fix="upgrade Monoscope"
+        )
     made = architecture(config["architecture"])(
         config["d_in"], config["n_features"], config["d_out"], **config["options"]
     )

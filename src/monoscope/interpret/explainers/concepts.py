@@ -5,7 +5,8 @@ best *concept* (one, or a conjunction of two, of which one may be a set of token
 threshold ``t``: the feature counts as on above ``t ·`` its maximum on the fit documents. Both are tried on the test
 documents. A feature is labelled with the concept, as a *contextual* label, when that beats the token label there by
 ``MARGIN`` of F1 and the feature is on at ``LEAST_SUPPORT`` test tokens in ``LEAST_DOCUMENTS`` documents; else with the
-tokens.
+tokens. So that a mere change of threshold does not pass for context, the concept must beat the best set of tokens at
+its own threshold as well.
 
 ``shuffled`` is the control: the same search over activations that are shifted, feature by feature, along the rows of
 their split. What it finds is what the search finds in noise of the same density and burstiness.
@@ -172,15 +173,15 @@ def _explain(evidence: Evidence, index: Index, features: range, seed: int, shift
     maxima = _maxima(fit)
     found = search(evidence.fit, fit.offsets, fit.rows, bucketed(fit.values, fit.offsets, maxima))
     buckets = bucketed(test.values, test.offsets, maxima)
-    tried = [
-        judge(tally(evidence.test, claims, test.offsets, test.rows, buckets), seed)
-        for claims in (
-            Claims(found.first, found.second, found.tokens, found.bucket),
-            Claims(
-                np.full_like(found.first, TOKENS), np.full_like(found.first, NONE), found.tokens, found.token_bucket
-            ),
-        )
-    ]
+    none = np.full(len(features), NONE)
+    sets, thresholds = np.arange(len(features)), (found.token_bucket, found.bucket)
+    tokens, rivals = (found.tokens[sets, bucket] for bucket in thresholds)
+    claims = (
+        Claims(found.first, found.second, tokens, found.bucket),
+        Claims(np.full_like(none, TOKENS), none, tokens, found.token_bucket),
+        Claims(np.full_like(none, TOKENS), none, rivals, found.bucket),
+    )
+    tried = [judge(tally(evidence.test, claim, test.offsets, test.rows, buckets), seed) for claim in claims]
     enough = np.diff(fit.offsets) >= LEAST_ROWS
     return [_label(evidence.bits, feature, i, found, *tried) for i, feature in enumerate(features) if enough[i]]
 
@@ -210,10 +211,13 @@ def _maxima(part: _Part) -> Float[np.ndarray, " n"]:
     return maxima
 
 
-def _label(bits: ConceptBits, feature: int, i: int, found: Findings, context: Verdict, token: Verdict) -> Label:
-    spellings = [bits.lexicon[t] for t in found.tokens[i].tolist() if t >= 0]
+def _label(
+    bits: ConceptBits, feature: int, i: int, found: Findings, context: Verdict, token: Verdict, rival: Verdict
+) -> Label:
+    spellings = [bits.lexicon[t] for t in found.tokens[i, found.token_bucket[i]].tolist() if t >= 0]
+    baseline = max(token.f1[i], rival.f1[i])
     is_context = (
-        context.f1[i] >= token.f1[i] + MARGIN
+        context.f1[i] >= baseline + MARGIN
         and context.support[i] >= LEAST_SUPPORT
         and context.documents[i] >= LEAST_DOCUMENTS
     )
@@ -230,7 +234,7 @@ def _label(bits: ConceptBits, feature: int, i: int, found: Findings, context: Ve
         f1=float(verdict.f1[i]),
         f1_low=float(verdict.low[i]),
         f1_high=float(verdict.high[i]),
-        baseline_f1=float(token.f1[i]),
+        baseline_f1=float(baseline if is_context else token.f1[i]),
         support=int(verdict.support[i]),
         documents=int(verdict.documents[i]),
     )

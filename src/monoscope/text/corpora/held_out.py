@@ -1,8 +1,8 @@
 """Text that the reference models never saw: this machine's Python source, with a little of the rarer kinds.
 
-A sketch of the models' training documents travels with the package, so that a file that is one of them, or a near copy of
-one (another version of the same library), is passed over on any machine. After every ``PYTHON_BYTES`` of Python comes a
-document of a rarer kind: held-out verses in four scripts (CC0), base64, hexadecimal, DNA.
+A sketch of the models' training documents travels with the package, so that a file that is one of them, or a near copy
+of one (another version of the same library), is passed over on any machine. After every ``PYTHON_BYTES`` of Python
+comes a document of a rarer kind: held-out verses in four scripts (CC0), base64, hexadecimal, DNA.
 """
 
 from __future__ import annotations

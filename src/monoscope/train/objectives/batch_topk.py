@@ -48,14 +48,16 @@ class Objective(SparseReconstruction):
             offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         return Code(indices[keep], values[keep], offsets, dictionary.n_features)
 
-    def candidates(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], floor: float) -> tuple[Tensor, Tensor, Tensor]:
+    def candidates(
+        self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], floor: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """(row, feature, score) of every score above ``floor``, row after row."""
         parts = []
         for first, scores in product.blocks(x, dictionary.w_enc, dictionary.b_enc, self.precision()):
             rows, features = (scores > floor).nonzero(as_tuple=True)
             parts.append((rows + first, features.int(), scores[rows, features].float()))
-        rows, features, values = zip(*parts, strict=True)
-        return torch.cat(rows), torch.cat(features), torch.cat(values)
+        columns = [torch.cat(column) for column in zip(*parts, strict=True)]
+        return columns[0], columns[1], columns[2]
 
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
         """Set the threshold that keeps k features a row on average on rows that were not trained on."""

@@ -1,13 +1,13 @@
 """The recipe of *Towards Monosemanticity* (Bricken et al. 2023), whole.
 
-Mean squared error over vector elements plus ``penalty × Σ feature activations``; Kaiming-uniform weights, pre-encoder bias
-at the geometric median, unit-norm decoder rows with the gradient along them removed, and resampling of silent features in
-six steps: (1) at set times, find the features silent since half an interval ago; (2) the loss of a large sample of
-inputs; (3) draw inputs with probability ∝ loss²; (4) decoder row := the input, unit norm; (5) encoder row := the same,
-times 0.2 of the mean norm of living encoder rows, bias := 0; (6) Adam's moments of those rows := 0.
+Mean squared error over vector elements plus ``penalty × Σ feature activations``; Kaiming-uniform weights, pre-encoder
+bias at the geometric median, unit-norm decoder rows with the gradient along them removed, and resampling of silent
+features in six steps: (1) at set times, find the features silent since half an interval ago; (2) the loss of a large
+sample of inputs; (3) draw inputs with probability ∝ loss²; (4) decoder row := the input, unit norm; (5) encoder row :=
+the same, times 0.2 of the mean norm of living encoder rows, bias := 0; (6) Adam's moments of those rows := 0.
 
-The paper resamples at steps 25k, 50k, 75k, 100k of 1M and looks back 12,500 steps; here these are shares of the training.
-It leaves open whether the input of (4) is centred by the pre-encoder bias: the option ``centred_resampling`` says so.
+The paper resamples at steps 25k, 50k, 75k, 100k of 1M and looks back 12,500 steps; here these are shares of the
+training. It leaves open whether the input of (4) is centred by the pre-encoder bias: ``centred_resampling`` decides.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.l1_2023 import Architecture
-from monoscope.train.objective import Moments, Objective as Base
+from monoscope.train.objective import Moments
+from monoscope.train.objective import Objective as Base
 
 ENCODER_SHARE = 0.2
 
 
 class Objective(Base):
-    """``mse + l1``. Options: ``penalty``, ``resample_at`` (shares of the tokens), ``centred_resampling``, ``sample``."""
+    """``mse + l1``. Options: ``penalty``, ``resample_at`` (shares of the tokens), ``centred_resampling``, ``sample``"""
 
     defaults: ClassVar[dict[str, Any]] = {
         "penalty": 0.004,
@@ -73,7 +74,12 @@ class Objective(Base):
         return {"mse": left.square().mean(), "l1": self.options["penalty"] * active.sum(1).mean()}
 
     def after_step(
-        self, dictionary: Dictionary, moments: Moments, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], seen: int
+        self,
+        dictionary: Dictionary,
+        moments: Moments,
+        x: Float[Tensor, "n d_in"],
+        y: Float[Tensor, "n d_out"],
+        seen: int,
     ) -> None:
         """Before each resampling time, reduce the sample of step 2 to candidates as it streams by; then resample."""
         done = int(self.resampled)

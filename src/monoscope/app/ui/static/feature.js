@@ -5,7 +5,7 @@ import { activationHistogram, interval } from "./charts.js";
 import { h, show, skeleton } from "./dom.js";
 import { KINDS, count, density, fixed, nameOf, oneIn, short, signed } from "./format.js";
 import { trail } from "./features.js";
-import { concordance, literal, passage } from "./tokens.js";
+import { concordance, label, literal, passage } from "./tokens.js";
 
 const WIDER = { before: 160, after: 100 };
 
@@ -18,24 +18,24 @@ function head(f) {
   ].filter(Boolean);
   return h("header", { class: "feature-head" },
     h("p", { class: "eyebrow made" }, h("span", {}, `Feature ${f.id}`), f.label ? h("span", {}, `${KINDS[f.label.kind]} label`) : null),
-    f.label ? h("h1", {}, f.label.words) : h("h1", { class: "unlabelled" }, "no label"),
+    f.label ? h("h1", {}, label(f.label.words, 1)) : h("h1", { class: "unlabelled" }, "no label"),
     h("p", { class: "facts-line" }, facts.map(([name, value]) => h("span", {}, `${name} `, h("b", {}, value)))));
 }
 
-function evidence(label) {
-  if (!label) return h("section", { class: "panel" }, h("h2", {}, "Evidence"), h("p", { class: "none" }, "No concept describes this feature well enough to be its label. Judge by the examples."));
-  const baseline = label.kind === "context" ? label.baseline_f1 : null;
+function evidence(found) {
+  if (!found) return h("section", { class: "panel" }, h("h2", {}, "Evidence"), h("p", { class: "none" }, "No concept describes this feature well enough to be its label. Judge by the examples."));
+  const baseline = found.kind === "context" ? found.baseline_f1 : null;
   const share = (words, value, extra = "") => [h("dt", {}, words), h("dd", { class: "num" }, fixed(value)), h("dd", {}, h("div", { class: `bar01 ${extra}`, vars: { v: value ?? 0 } }))];
   return h("section", { class: "panel" }, h("h2", {}, "Evidence"),
     h("div", { class: "evidence" },
-      h("p", { class: "verdict", data: { trust: label.trust } }, label.trust_words),
+      h("p", { class: "verdict", data: { trust: found.trust } }, found.trust_words),
       h("dl", {},
-        h("dt", {}, "F1"), h("dd", { class: "num" }, h("b", {}, fixed(label.f1))), h("dd", { data: { tip: `95 % interval ${fixed(label.f1_low)} to ${fixed(label.f1_high)}` } }, interval(label.f1, label.f1_low, label.f1_high, { baseline })),
-        share("precision", label.precision), share("recall", label.recall),
+        h("dt", {}, "F1"), h("dd", { class: "num" }, h("b", {}, fixed(found.f1))), h("dd", { data: { tip: `95 % interval ${fixed(found.f1_low)} to ${fixed(found.f1_high)}` } }, interval(found.f1, found.f1_low, found.f1_high, { baseline })),
+        share("precision", found.precision), share("recall", found.recall),
         baseline === null ? null : share("best token list, F1", baseline, "baseline"),
-        h("dt", {}, "counts as on"), h("dd", { class: "wide" }, `above ${fixed(label.threshold, 1)} of the maximum`),
-        h("dt", {}, "support"), h("dd", { class: "wide" }, `${count(label.support)} tokens, ${count(label.documents)} documents`)),
-      h("p", { class: "concept" }, "Concept ", h("code", {}, label.concept))));
+        h("dt", {}, "counts as on"), h("dd", { class: "wide" }, `above ${fixed(found.threshold, 1)} of the maximum`),
+        h("dt", {}, "support"), h("dd", { class: "wide" }, `${count(found.support)} tokens, ${count(found.documents)} documents`)),
+      h("p", { class: "concept" }, "Concept ", h("code", {}, found.concept))));
 }
 
 function example(f, e) {
@@ -93,7 +93,7 @@ function aside(f) {
 }
 
 function lists(f) {
-  const links = (items) => h("div", { class: "links" }, items.map((o) => h("div", {}, h("a", { href: `/feature/${o.id}`, title: nameOf(o) }, h("span", { class: "id" }, `#${o.id}`), o.label || "no label"), h("span", { class: "num" }, fixed(o.value)))));
+  const links = (items) => h("div", { class: "links" }, items.map((o) => h("div", {}, h("a", { href: `/feature/${o.id}`, title: nameOf(o) }, h("span", { class: "id" }, `#${o.id}`), label(o.label, o.label_f1)), h("span", { class: "num" }, fixed(o.value)))));
   return h("div", { class: "lists" },
     only(f.top_tokens_by_mean, () => panel("Strongest on", "Tokens by mean activation wherever they occur.", bars(f.top_tokens_by_mean))),
     only(f.top_tokens_by_mass, () => panel("Mostly on", "Tokens by their share of all its activation.", bars(f.top_tokens_by_mass))),

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { interval } from "./charts.js";
 import { debounce, h, show } from "./dom.js";
 import { KINDS, count, density, fixed, short, signed } from "./format.js";
-import { literal } from "./tokens.js";
+import { label, literal } from "./tokens.js";
 
 const CHUNK = 100;
 const OVERSCAN = 8;
@@ -49,7 +49,7 @@ function urlOf(state) {
 function cells(row) {
   return [
     h("span", { class: "cell id", role: "cell" }, row.id),
-    h("span", { class: `cell label${row.label ? "" : " empty"}`, role: "cell" }, h("a", { href: `/feature/${row.id}`, tabindex: "-1", title: row.label || null }, row.label || "no label")),
+    h("span", { class: `cell label${row.label ? "" : " empty"}`, role: "cell" }, h("a", { href: `/feature/${row.id}`, tabindex: "-1", title: row.label || null }, label(row.label, row.label_f1))),
     h("span", { class: "cell f1", role: "cell" }, h("span", {}, fixed(row.label_f1)), interval(row.label_f1, row.label_f1_low, row.label_f1_high)),
     h("span", { class: "cell density num", role: "cell" }, density(row.density)),
     h("span", { class: "cell loss num", role: "cell" }, signed(row.loss_effect)),

@@ -4,13 +4,13 @@ import { get } from "./api.js";
 import { comparison, densityHistogram } from "./charts.js";
 import { h, show, skeleton } from "./dom.js";
 import { KINDS, count, density, fixed } from "./format.js";
-import { excerpt } from "./tokens.js";
+import { excerpt, label } from "./tokens.js";
 
 function title(o) {
   const facts = [o.model, o.site, o.architecture.replaceAll("_", " "), o.name].filter(Boolean);
   return h("header", { class: "title" },
     h("p", { class: "eyebrow made" }, facts.map((fact) => h("span", {}, fact))),
-    h("h1", {}, `${count(o.n_features)} directions that ${o.model || "the model"} thinks in`),
+    h("h1", {}, `${count(o.n_features)} directions that ${o.model.split("/").filter(Boolean).pop() ?? "the model"} thinks in`),
     h("p", { class: "lead" }, `Read from ${count(o.n_tokens)} tokens of ${count(o.n_documents)} documents the dictionary never saw. ${count(o.alive)} features are alive, ${count(o.dead)} never fired.`));
 }
 
@@ -50,7 +50,7 @@ function picture(o) {
 
 function card(row) {
   return h("article", { class: "card" },
-    h("h3", {}, h("a", { href: `/feature/${row.id}` }, row.label)),
+    h("h3", {}, h("a", { href: `/feature/${row.id}` }, label(row.label, row.label_f1))),
     row.example ? excerpt(row.example, row.max) : null,
     h("p", { class: "facts" }, h("span", { class: `badge ${row.label_kind}` }, KINDS[row.label_kind]), h("span", {}, `F1 ${fixed(row.label_f1)} (${fixed(row.label_f1_low)} to ${fixed(row.label_f1_high)})`), h("span", {}, density(row.density)), h("span", {}, `#${row.id}`)));
 }

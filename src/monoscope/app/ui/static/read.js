@@ -4,7 +4,7 @@
 import { post } from "./api.js";
 import { debounce, h, show } from "./dom.js";
 import { characterAt, count, fixed, nameOf, short } from "./format.js";
-import { literal, strength } from "./tokens.js";
+import { label, literal, strength } from "./tokens.js";
 
 const WAIT = 60; // ms after the last key
 const LONGEST_SHARED = 1500; // characters that still fit an address
@@ -184,7 +184,7 @@ class Reading {
   line(f, top) {
     const isPinned = f.id === this.pinned;
     return h("div", { class: "found", data: { pinned: isPinned } },
-      h("button", { type: "button", "aria-pressed": isPinned ? "true" : "false", title: "Colour the text by this feature", onclick: () => this.pin(f.id) }, f.label || "no label"),
+      h("button", { type: "button", "aria-pressed": isPinned ? "true" : "false", title: "Colour the text by this feature", onclick: () => this.pin(f.id) }, label(f.label, f.label_f1)),
       h("span", { class: "num" }, short(f.value)),
       h("span", { class: "bar", vars: { v: Math.max(0, f.value / top).toFixed(3) } }),
       h("span", { class: "facts" }, h("a", { href: `/feature/${f.id}` }, `#${f.id}`), f.label_f1 === null ? null : h("span", {}, `F1 ${fixed(f.label_f1)}`)));

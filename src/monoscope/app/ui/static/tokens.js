@@ -65,4 +65,11 @@ export function passage(tokens, position, max) {
   return h("pre", { class: "passage code", dir: "ltr", tabindex: "0" }, tokens.map((t) => token(t, max, { target: t.position === position, broken: true })));
 }
 
+// A label in words: what stands between backticks is a token. One that evidence does not bear out is set back.
+export function label(words, f1) {
+  const weak = f1 === null || f1 === undefined || f1 < 0.5;
+  const parts = words.split(/`([^`]+)`/).map((part, i) => (i % 2 ? h("code", { class: "lit" }, part) : part));
+  return h("span", { class: weak ? "label-words weak" : "label-words" }, words ? parts : "no label");
+}
+
 export const literal = (text) => h("code", { class: "lit" }, text === "" ? "▏" : pieces(text, false, true));

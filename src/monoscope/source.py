@@ -1,7 +1,7 @@
 """Where training rows come from: numbered chunks, each a shuffled sample of the whole, the same every time.
 
-A ``RowSource`` knows how many rows each chunk holds before it makes one. So a reader can begin at any row, and a resumed
-training sees what an undisturbed one would have seen.
+A ``RowSource`` knows how many rows each chunk holds before it makes one. So a reader can begin at any row, and a
+resumed training sees what an undisturbed one would have seen.
 """
 
 from __future__ import annotations

@@ -1,0 +1,141 @@
+"""Laws of dictionaries, over every architecture and every format in its folder."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monoscope import plugins
+from monoscope.dictionary import io
+from monoscope.dictionary.base import Dictionary, architecture, architectures
+from monoscope.errors import MonoscopeError
+
+every_architecture = pytest.mark.parametrize("name", architectures())
+
+
+def made(name: str, d_in: int = 12, n_features: int = 40, d_out: int | None = None, seed: int = 0) -> Dictionary:
+    """A random dictionary with every tensor set, thresholds included."""
+    dictionary = architecture(name)(d_in, n_features, d_out).requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    for tensor in dictionary.state_dict().values():
+        tensor.copy_(torch.randn(tensor.shape, generator=generator) / 4)
+    for buffer in dictionary.buffers():
+        buffer.abs_()
+    return dictionary
+
+
+def rows(n: int = 64, d: int = 12) -> torch.Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(7))
+
+
+def test_there_are_architectures_and_unknown_ones_are_refused():
+    assert {"topk", "batch_topk", "l1_2023"} <= set(architectures())
+    with pytest.raises(MonoscopeError, match="did you mean 'topk'"):
+        architecture("topkk")
+    with pytest.raises(MonoscopeError):
+        architecture("base")
+
+
+@every_architecture
+def test_encode_is_row_wise_bit_for_bit(name):
+    dictionary, x = made(name), rows()
+    whole = dictionary.encode(x)
+    for i in (0, 13, 63):
+        alone, here = dictionary.encode(x[i : i + 1]), whole[i : i + 1]
+        order, other = alone.indices.argsort(), here.indices.argsort()
+        assert torch.equal(alone.indices[order], here.indices[other])
+        assert torch.equal(alone.values[order], here.values[other])
+
+
+@every_architecture
+def test_decode_is_the_weighted_sum_of_directions(name):
+    dictionary, x = made(name), rows()
+    code = dictionary.encode(x)
+    torch.testing.assert_close(dictionary(x), code.to_dense() @ dictionary.directions + dictionary.b_dec)
+
+
+@every_architecture
+def test_scaling_and_shifting_fold_exactly(name):
+    """A dictionary of (x − m) / s, folded, reconstructs x as s times the reconstruction plus m."""
+    x, mean, scale = rows(), torch.linspace(-2, 2, 12), 3.5
+    inner, folded = made(name), made(name)
+    folded.scale(scale)
+    folded.shift(mean, mean)
+    wanted = inner((x - mean) / scale) * scale + mean
+    torch.testing.assert_close(folded(x), wanted, rtol=1e-4, atol=1e-4)
+
+
+@every_architecture
+def test_a_transcoder_may_write_another_width(name):
+    dictionary = made(name, d_out=5)
+    assert dictionary(rows()).shape == (64, 5)
+
+
+@every_architecture
+@pytest.mark.parametrize("form", plugins.names(io.FORMATS))
+def test_save_and_load_are_inverse(name, form, tmp_path):
+    dictionary, x = made(name), rows()
+    dictionary.provenance = {"model": "m", "site": "mlp_act.0"}
+    dictionary.save(tmp_path / "d", format=form)
+    again = io.load(tmp_path / "d")
+    assert (again.architecture, again.options(), again.provenance) == (
+        name,
+        dictionary.options(),
+        dictionary.provenance,
+    )
+    assert all(
+        torch.equal(a, b) for a, b in zip(dictionary.state_dict().values(), again.state_dict().values(), strict=True)
+    )
+    assert torch.equal(again(x), dictionary(x))
+
+
+@every_architecture
+def test_bad_rows_are_refused(name):
+    dictionary = made(name)
+    with pytest.raises(MonoscopeError, match="width 12"):
+        dictionary.encode(torch.zeros(3, 11))
+    bad = rows()
+    bad[5, 2] = torch.nan
+    with pytest.raises(MonoscopeError, match="row 5 are not finite"):
+        dictionary.encode(bad)
+    assert len(dictionary.encode(torch.zeros(0, 12))) == 0
+
+
+def test_options_are_checked():
+    with pytest.raises(MonoscopeError, match="has no option 'kk'"):
+        architecture("topk")(4, 8, kk=3)
+    with pytest.raises(MonoscopeError, match="choose k"):
+        architecture("topk")(4, 8, k=9)
+
+
+def test_a_code_of_another_dictionary_is_refused():
+    with pytest.raises(MonoscopeError, match="for a dictionary of 40"):
+        made("topk").decode(made("topk", n_features=41).encode(rows()))
+
+
+def test_damage_is_found_on_loading(tmp_path):
+    made("topk").save(tmp_path / "d")
+    weights = tmp_path / "d/weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-3] ^= 1
+    weights.write_bytes(bytes(data))
+    with pytest.raises(MonoscopeError, match=r"weights\.safetensors is damaged"):
+        io.load(tmp_path / "d")
+    weights.write_bytes(bytes(data[:-10]))
+    with pytest.raises(MonoscopeError, match="bytes long"):
+        io.load(tmp_path / "d")
+    with pytest.raises(MonoscopeError, match="does not exist"):
+        io.load(tmp_path / "elsewhere")
+
+
+def test_a_half_written_dictionary_is_no_dictionary(tmp_path):
+    made("topk").save(tmp_path / "d")
+    (tmp_path / "d/manifest.json").unlink()
+    with pytest.raises(MonoscopeError, match="not complete"):
+        io.load(tmp_path / "d")
+
+
+def test_top_k_never_gives_more_than_k_features():
+    code = made("topk").encode(rows(200))
+    assert int(code.counts().max()) <= 32
+    assert bool((code.values > 0).all())

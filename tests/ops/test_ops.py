@@ -1,0 +1,185 @@
+"""Law 3: every kernel equals its reference, over random shapes, dtypes, k and degenerate rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monoscope.errors import MonoscopeError
+from monoscope.ops import adam, encode, product, sparse, topk, transpose, weighted_rows
+from monoscope.types import Code
+
+shapes = st.tuples(st.integers(1, 40), st.integers(1, 200), st.integers(1, 24), st.integers(0, 2**31))
+quick = settings(max_examples=60, deadline=None)
+
+
+def rows(n: int, d: int, seed: int) -> torch.Tensor:
+    """Random rows, some of them all zero, some repeated, some huge."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, d, generator=generator)
+    kind = torch.randint(0, 6, (n,), generator=generator)
+    x[kind == 0] = 0
+    x[kind == 1] = x[0].clone()
+    x[kind == 2] *= 1e4
+    return x
+
+
+def random_code(n: int, n_features: int, seed: int) -> Code:
+    generator = torch.Generator().manual_seed(seed)
+    dense = torch.rand(n, n_features, generator=generator)
+    return Code.from_dense(torch.where(dense > 0.7, dense, 0))
+
+
+@quick
+@given(shapes, st.sampled_from([torch.float32, torch.bfloat16]), st.data())
+def test_topk_equals_its_reference(shape, dtype, data):
+    n, n_features, _, seed = shape
+    scores = rows(n, n_features, seed).to(dtype)
+    k = data.draw(st.integers(1, n_features))
+    indices, values = topk.topk(scores, k)
+    _, wanted = topk.reference(scores, k)
+    assert torch.equal(values.float().sort(1, descending=True).values, wanted.float())  # the same values: no tolerance
+    at = scores.gather(1, indices.long())
+    assert torch.equal(torch.where(values > 0, at, 0), values)
+    for places, chosen in zip(indices, values, strict=True):
+        named = places[chosen > 0]
+        assert len(named.unique()) == len(named)
+
+
+def test_topk_refuses_a_k_out_of_range():
+    for k in (0, 6):
+        with pytest.raises(MonoscopeError, match="choose k"):
+            topk.topk(torch.randn(2, 5), k)
+
+
+def test_ties_go_to_the_lower_index():
+    scores = torch.ones(3, 64)
+    indices, _ = topk.topk(scores, 5)
+    assert all(sorted(row.tolist()) == [0, 1, 2, 3, 4] for row in topk.topk(scores[:, :5], 5)[0])
+    assert all(len(set(row.tolist())) == 5 for row in indices)
+
+
+def agree(mine: Code, wanted: Code, x: torch.Tensor, weight: torch.Tensor) -> None:
+    """Equal up to fp32 rounding: values close, and a selection differs only between scores that are as close."""
+    tolerance = 1e-5 * (1 + float(x.norm(dim=1).max() * weight.norm(dim=1).max()))
+    a, b = mine.to_dense(), wanted.to_dense()
+    both = (a > 0) & (b > 0)
+    assert torch.allclose(a[both], b[both], atol=tolerance, rtol=1e-4)
+    for row in ((a > 0) != (b > 0)).any(1).nonzero()[:, 0]:
+        differing = (a[row] > 0) != (b[row] > 0)
+        edge = torch.cat([a[row][a[row] > 0], b[row][b[row] > 0]]).min()  # the smallest score that anyone kept
+        assert bool((torch.maximum(a[row], b[row])[differing] - edge <= tolerance).all())
+
+
+@quick
+@given(shapes, st.sampled_from([torch.float32, torch.bfloat16]), st.data())
+def test_exact_topk_is_the_fp32_code_whatever_the_product(shape, dtype, data):
+    n, n_features, d, seed = shape
+    x, weight, bias = rows(n, d, seed), rows(n_features, d, seed + 1) / 10, rows(1, n_features, seed + 2)[0]
+    k = data.draw(st.integers(1, n_features))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(product, "fastest", lambda device="cpu": dtype)
+        agree(encode.topk(x, weight, bias, k), encode.reference_topk(x, weight, bias, k), x, weight)
+
+
+@quick
+@given(shapes, st.sampled_from([torch.float32, torch.bfloat16]))
+def test_exact_above_is_the_fp32_code_whatever_the_product(shape, dtype):
+    n, n_features, d, seed = shape
+    x, weight, bias = rows(n, d, seed), rows(n_features, d, seed + 1) / 10, rows(1, n_features, seed + 2)[0]
+    threshold = torch.rand(n_features, generator=torch.Generator().manual_seed(seed))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(product, "fastest", lambda device="cpu": dtype)
+        agree(encode.above(x, weight, bias, threshold), encode.reference_above(x, weight, bias, threshold), x, weight)
+
+
+@quick
+@given(shapes)
+def test_transpose_equals_its_reference(shape):
+    n, n_features, _, seed = shape
+    code = random_code(n, n_features, seed)
+    for mine, wanted in zip(transpose.transpose(code), transpose.reference(code), strict=True):
+        assert torch.equal(mine.long(), wanted.long())
+
+
+@quick
+@given(shapes)
+def test_products_equal_their_references(shape):
+    n, n_features, d, seed = shape
+    code = random_code(n, n_features, seed)
+    by = transpose.transpose(code)
+    w, x = rows(n_features, d, seed), rows(n, d, seed + 1)
+    dense = code.to_dense().double()
+    close = {"rtol": 1e-5, "atol": 1e-5 * float(1 + x.abs().max() + w.abs().max()) * max(n, n_features)}
+    torch.testing.assert_close(weighted_rows.gather(code, w).double(), dense @ w.double(), **close)
+    size = (x.norm(dim=1).max() * w.norm(dim=1).max()).item()
+    wanted = weighted_rows.reference_dots(code, x.double(), w.double())
+    torch.testing.assert_close(weighted_rows.dots(code, x, w).double(), wanted, rtol=0, atol=1e-6 * d * (1 + size))
+    torch.testing.assert_close(weighted_rows.scatter(by, code.values, x).double(), dense.T @ x.double(), **close)
+    torch.testing.assert_close(weighted_rows.sums(by, code.values).double(), dense.sum(0), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        weighted_rows.reference_scatter(by, code.values, x).double(), dense.T @ x.double(), **close
+    )
+
+
+@quick
+@given(shapes)
+def test_gradients_of_the_sparse_path_are_those_of_the_dense_one(shape):
+    n, n_features, d, seed = shape
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, d, generator=generator, requires_grad=True)
+    w_enc, w_dec = (torch.randn(n_features, d, generator=generator, requires_grad=True) for _ in range(2))
+    bias = torch.randn(n_features, generator=generator, requires_grad=True)
+    k = max(1, n_features // 3)
+    code = encode.reference_topk(x.detach(), w_enc.detach(), bias.detach(), k)
+    by = transpose.transpose(code)
+    values = sparse.active(x, w_enc, bias, code, by)
+    loss = (sparse.decode(values, w_dec, code, by) - x).square().sum()
+    mine = torch.autograd.grad(loss, (x, w_enc, bias, w_dec), allow_unused=True)
+
+    mask = code.to_dense() > 0
+    dense = torch.where(mask, x @ w_enc.T + bias, 0)
+    wanted = torch.autograd.grad((dense @ w_dec - x).square().sum(), (x, w_enc, bias, w_dec), allow_unused=True)
+    for a, b in zip(mine, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-4, atol=2e-4 * float(1 + b.abs().max()))
+
+
+@pytest.mark.parametrize("unit_rows", [False, True])
+def test_adam_equals_its_reference_and_torch(unit_rows):
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(7, 33, generator=generator)
+    start /= start.norm(dim=1, keepdim=True)
+    mine, wanted = start.clone(), start.clone()
+    theirs = start.clone().requires_grad_()
+    optimiser = torch.optim.Adam([theirs], lr=0.01)
+    moments = [[torch.zeros_like(start) for _ in range(2)] for _ in range(2)]
+    for step in range(1, 6):
+        gradient = torch.randn(7, 33, generator=generator)
+        how = {"step": step, "rate": 0.01, "scale": 0.5, "unit_rows": unit_rows}
+        adam.adam(mine, gradient, *moments[0], **how)
+        adam.reference(wanted, gradient, *moments[1], **how)
+        theirs.grad = gradient * 0.5
+        optimiser.step()
+        torch.testing.assert_close(mine, wanted, rtol=1e-5, atol=1e-6)
+        if unit_rows:
+            torch.testing.assert_close(mine.norm(dim=1), torch.ones(7), rtol=1e-6, atol=1e-6)
+        else:
+            torch.testing.assert_close(mine, theirs.detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_unit_row_ignores_the_gradient_along_itself():
+    row = torch.nn.functional.normalize(torch.randn(1, 16, generator=torch.Generator().manual_seed(3)))
+    moved, moments = row.clone(), [torch.zeros(1, 16), torch.zeros(1, 16)]
+    adam.adam(moved, 3 * row, *moments, step=1, rate=0.1, unit_rows=True)
+    assert moments[0].abs().max() < 1e-6
+
+
+def test_the_chosen_precision_is_one_of_the_two_and_stays():
+    assert product.fastest() in (torch.float32, torch.bfloat16)
+    assert product.precision("float32") is torch.float32
+    x, w, b = rows(50, 8, 1), rows(30, 8, 2), torch.zeros(30)
+    parts = [scores for _, scores in product.blocks(x, w, b, torch.float32)]
+    np.testing.assert_allclose(torch.cat(parts).numpy(), (x @ w.T).numpy(), rtol=1e-5, atol=1e-2)

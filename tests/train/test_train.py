@@ -1,0 +1,269 @@
+"""Training: recovery of planted features, exact resume, AuxK, the 2023 recipe's steps, schedules, bad input."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from monoscope import plugins
+from monoscope.dictionary.base import architecture, architectures
+from monoscope.errors import MonoscopeError
+from monoscope.train import checkpoint, dead, rows
+from monoscope.train.fit import Recipe, fit
+from monoscope.train.loop import Keeping, train
+from monoscope.train.objective import PACKAGE, objective
+from monoscope.train.objectives.l1_2023 import geometric_median
+from monoscope.train.schedules import Schedule
+
+D, TRUE = 24, 48
+
+
+def planted(n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows made of few of ``TRUE`` unit directions, and the directions."""
+    generator = torch.Generator().manual_seed(1)
+    directions = torch.nn.functional.normalize(torch.randn(TRUE, D, generator=generator))
+    generator = torch.Generator().manual_seed(100 + seed)
+    active = (torch.rand(n, TRUE, generator=generator) < 0.06) * torch.rand(n, TRUE, generator=generator)
+    return active @ directions + 0.5, directions
+
+
+def data_of(n: int = 20_000, batch: int = 500, *, hold_back: bool = False):
+    return rows.from_arrays(planted(n)[0], None, batch, None, 0, hold_back=hold_back)
+
+
+def recovered(dictionary, directions) -> float:
+    """Mean over true directions of the best cosine with a learned one."""
+    learned = torch.nn.functional.normalize(dictionary.directions)
+    return float((learned @ directions.T).max(0).values.mean())
+
+
+@pytest.mark.parametrize("name", ["topk", "batch_topk"])
+def test_planted_features_are_recovered(name):
+    x, directions = planted(60_000)
+    found = fit(x, 96, name, k=4, batch_size=500, rate=1e-2, show_progress=False)
+    held_out, _ = planted(5000, seed=1)
+    left = held_out - found(held_out)
+    fvu = float(left.square().sum() / (held_out - held_out.mean(0)).square().sum())
+    random = fit(x, 96, name, k=4, batch_size=500, rate=1e-2, frozen=("w_dec",), show_progress=False)
+    assert recovered(found, directions) > 0.95
+    assert recovered(random, directions) < 0.8
+    assert fvu < 0.25
+    code = found.encode(held_out)
+    assert abs(len(code.indices) / len(code) - 4) / 4 < 0.06  # batch_topk: the calibrated threshold keeps the L0
+
+
+def test_l1_2023_learns_and_keeps_unit_rows():
+    x, directions = planted(60_000)
+    found = fit(x, 96, "l1_2023", batch_size=500, rate=3e-3, penalty=0.03, sample=5000, show_progress=False)
+    torch.testing.assert_close(found.directions.norm(dim=1), torch.ones(96), rtol=1e-5, atol=1e-5)
+    assert recovered(found, directions) > 0.85
+
+
+@pytest.mark.parametrize("name", architectures())
+def test_every_parameter_moves_and_frozen_ones_do_not(name):
+    data = data_of(2000)
+    trainee = Recipe.of(name, 32, frozen=("b_dec",)).trainee(data)
+    before = {n: p.detach().clone() for n, p in trainee.dictionary.named_parameters()}
+    x, y = data.sample
+    for step in range(3):
+        trainee.step(x[:500], y[:500], 500 * (step + 1), 10_000)
+    for n, p in trainee.dictionary.named_parameters():
+        assert torch.equal(p, before[n]) == (n == "b_dec"), n
+
+
+@pytest.mark.parametrize("name", architectures())
+def test_resume_after_a_stop_is_bit_for_bit_no_stop(name, tmp_path):
+    """Law 4, over every architecture. The stop comes from the data, in the middle of the pass."""
+    recipe = Recipe.of(name, 64, **({"sample": 4000} if name == "l1_2023" else {"dead_after": 600}))
+    hold = recipe.objective.calibrates
+
+    def run(folder, stop_after: int | None):
+        data = data_of(hold_back=hold)
+        whole = data.batches
+
+        def limited(start: int):
+            for done, pair in enumerate(whole(start)):
+                if stop_after is not None and start == 0 and done == stop_after:
+                    raise KeyboardInterrupt
+                yield pair
+
+        trainees = {"main": recipe.trainee(data)}
+        return train(replace(data, batches=limited), trainees, keeping=Keeping(folder, every_seconds=0, plan={"a": 1}))
+
+    undisturbed = run(tmp_path / "one", None)["main"]
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "two", 17)
+    resumed = run(tmp_path / "two", None)["main"]
+    for a, b in zip(undisturbed.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", architectures())
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not(name):
+    x, _ = planted(4000)
+    a, b, c = (fit(x, 32, name, batch_size=500, seed=s, show_progress=False) for s in (1, 1, 2))
+    assert torch.equal(a.w_enc, b.w_enc)
+    assert not torch.equal(a.w_enc, c.w_enc)
+    assert (a.provenance["seed"], c.provenance["seed"]) == (1, 2)
+
+
+def test_a_checkpoint_of_another_plan_or_a_damaged_one_is_refused(tmp_path):
+    data = data_of(2000)
+    trainees = {"main": Recipe.of("topk", 16, k=4).trainee(data)}
+    checkpoint.save(tmp_path, trainees, {"plan": {"k": 4}, "seen": 0})
+    with pytest.raises(MonoscopeError, match="another k"):
+        checkpoint.restore(tmp_path, trainees, {"k": 5})
+    path = tmp_path / checkpoint.NAME
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(MonoscopeError, match="damaged"):
+        checkpoint.restore(tmp_path, trainees, {"k": 4})
+
+
+def test_auxk_moves_encoder_and_decoder_of_dead_features_also_below_zero():
+    dictionary = architecture("topk")(8, 20, k=2)
+    generator = torch.Generator().manual_seed(0)
+    for p in dictionary.parameters():
+        p.data = torch.randn(p.shape, generator=generator)
+    dictionary.b_enc.data -= 100  # every score is far below zero
+    x = torch.randn(30, 8, generator=generator)
+    marked = torch.zeros(20, dtype=torch.bool)
+    marked[[3, 7]] = True
+    loss = dead.auxk(dictionary, x, torch.randn(30, 8, generator=generator), marked)
+    loss.backward()
+    for parameter in (dictionary.w_enc, dictionary.b_enc, dictionary.w_dec):
+        moved = parameter.grad.reshape(20, -1).abs().sum(1) > 0
+        assert torch.equal(moved, marked)
+
+
+def test_auxk_revives_dead_features():
+    """Features buried by a large negative bias come back with AuxK and stay dead without."""
+    alive = {}
+    for weight in (0.0, 1 / 8):
+        data = data_of(60_000)
+        trainee = Recipe.of("topk", 64, k=4, auxk=weight, dead_after=1000, rate=1e-2).trainee(data)
+        trainee.dictionary.b_enc.data[:32] = -3
+        made = train(data, {"main": trainee})["main"]
+        alive[weight] = len(made.encode(planted(4000, 1)[0]).indices.unique())
+    assert alive[1 / 8] > alive[0.0] + 10
+
+
+def test_silence_counts_tokens_since_a_feature_fired():
+    data = data_of(2000)
+    dictionary = Recipe.of("topk", 16, k=4).trainee(data).dictionary
+    silence = dead.Silence(16)
+    x = data.sample[0][:100] - data.sample[0].mean(0)
+    code = dictionary.encode(x)
+    silence.hear(code)
+    fired = torch.zeros(16, dtype=torch.bool)
+    fired[code.indices.long()] = True
+    assert torch.equal(silence.tokens == 0, fired)
+    assert torch.equal(silence.dead(100), ~fired)
+
+
+def test_resampling_does_its_six_steps():
+    """Bar 18: unit decoder row, encoder at 0.2 of the living norm, zero bias, zero Adam moments."""
+    data = data_of(4000)
+    trainee = Recipe.of("l1_2023", 16, sample=2000, centred_resampling=False).trainee(data)
+    d, goal = trainee.dictionary, trainee.objective
+    x, y = data.sample
+    trainee.step(x[:500], y[:500], 0, 4000)
+    for seen in (500, 1000):
+        goal.draw(d, x[seen : seen + 500], y[seen : seen + 500], seen)
+    assert len(goal.rows) == 16
+    kept = goal.rows.clone()
+    marked = torch.zeros(16, dtype=torch.bool)
+    marked[[2, 9]] = True
+    norm = d.w_enc[~marked].norm(dim=1).mean()
+    untouched = d.w_enc[~marked].clone()
+    goal.resample(d, trainee, marked)
+    torch.testing.assert_close(d.w_dec[marked], torch.nn.functional.normalize(kept[:2, D:]))
+    torch.testing.assert_close(d.w_enc[marked].norm(dim=1), torch.full((2,), float(norm) * 0.2))
+    assert d.b_enc[marked].abs().max() == 0
+    assert torch.equal(d.w_enc[~marked], untouched)
+    for name in ("w_dec", "w_enc", "b_enc"):
+        for moment in trainee.moments[name]:
+            assert moment[marked].abs().max() == 0
+            assert moment[~marked].abs().max() > 0
+
+
+def test_inputs_are_drawn_in_proportion_to_squared_loss():
+    data = data_of(2000)
+    trainee = Recipe.of("l1_2023", 4).trainee(data)
+    d, goal = trainee.dictionary, trainee.objective
+    with torch.no_grad():
+        for p in d.parameters():
+            p.zero_()
+    x = torch.zeros(2, D)
+    x[0, 0], x[1, 0] = 1.0, 2**0.25  # losses 1 and √2: squared 1 and 2
+    first = 0
+    for seen in range(600):
+        goal.keys, goal.rows = goal.keys[:0], goal.rows[:0]
+        goal.draw(d, x, x, seen)
+        first += int(goal.rows[goal.keys.argmax(), 0] > 1.1)
+    assert abs(first / 600 - 2 / 3) < 4 * math.sqrt(2 / 9 / 600)
+
+
+def test_the_geometric_median_is_not_the_mean():
+    x = torch.zeros(101, 3)
+    x[100] = 1000.0
+    assert float(geometric_median(x).norm()) < 1e-2
+
+
+def test_schedules_warm_up_and_decay():
+    s = Schedule(2.0, warmup=0.1, decay=0.2)
+    assert [s.at(p) for p in (0, 0.05, 0.1, 0.5, 0.8, 0.9, 1)] == pytest.approx([0, 1, 2, 2, 2, 1, 0])
+    with pytest.raises(MonoscopeError, match="add up"):
+        Schedule(1.0, 0.6, 0.6)
+
+
+def test_a_transcoder_learns_a_linear_map():
+    x, _ = planted(40_000)
+    target = x @ torch.randn(D, 7, generator=torch.Generator().manual_seed(5)) * 10
+    found = fit(x, 96, "topk", k=6, target=target, batch_size=500, rate=1e-2, show_progress=False)
+    left = target - found(x)
+    assert found.d_out == 7
+    assert float(left.square().sum() / (target - target.mean(0)).square().sum()) < 0.4
+
+
+def test_blocks_and_arrays_are_read_alike():
+    x, _ = planted(4000)
+    whole = fit(iter(x.split(700)), 32, "topk", k=4, n_tokens=4000, batch_size=500, show_progress=False)
+    assert whole.provenance["n_tokens"] == 4000
+    with pytest.raises(MonoscopeError, match="ended after 4,000 rows of 5,000"):
+        fit(iter(x.split(700)), 32, "topk", k=4, n_tokens=5000, batch_size=500, show_progress=False)
+    with pytest.raises(MonoscopeError, match="pass n_tokens"):
+        fit(iter(x.split(700)), 32, "topk", k=4, show_progress=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"architecture": "tokp"}, "did you mean 'topk'"),
+        ({"penalty": 3}, "has no option 'penalty'"),
+        ({"batch_size": 100_000}, "fewer than one batch"),
+        ({"architecture": "l1_2023", "l0": 20}, "no setting for its L0"),
+        ({"k": 99}, "choose k"),
+        ({"rate": -1.0}, "rate is above 0"),
+    ],
+)
+def test_unusable_arguments_are_refused(arguments, message):
+    with pytest.raises(MonoscopeError, match=message):
+        fit(planted(4000)[0], **{"n_features": 32, "k": 4, "architecture": "topk", "show_progress": False, **arguments})
+
+
+def test_unusable_rows_are_refused():
+    x, _ = planted(8000)
+    with pytest.raises(MonoscopeError, match="shape"):
+        fit(x[0], 32, show_progress=False)
+    with pytest.raises(MonoscopeError, match="alike"):
+        fit(torch.ones(8000, 4), 8, k=2, show_progress=False)
+    with pytest.raises(MonoscopeError, match="not finite"):
+        fit(x.clone().index_fill_(0, torch.tensor([5]), torch.nan), 32, k=4, show_progress=False)
+
+
+def test_objectives_have_defaults_and_names():
+    for name in plugins.names(PACKAGE):
+        assert isinstance(objective(name).defaults, dict)
