@@ -293,6 +293,21 @@ def test_a_stopped_server_is_said(visit: Visit) -> None:
     page.wait_for_selector(".card")
 
 
+def test_what_was_typed_last_does_not_follow_to_the_next_page(visit: Visit) -> None:
+    page = visit.go("/read")
+    page.wait_for_selector("textarea")
+    page.click("textarea")
+    page.keyboard.type("def f(x)")
+    page.click("nav a >> nth=1")
+    page.keyboard.press("/")
+    page.wait_for_selector("input[type=search]:focus")
+    page.keyboard.type("comm")
+    page.click("nav a >> nth=0")
+    page.wait_for_selector(".card")
+    page.wait_for_timeout(600)
+    assert urlsplit(page.url).path == "/" and urlsplit(page.url).query == ""
+
+
 def test_what_does_not_exist_is_said(visit: Visit) -> None:
     visit.expected_errors = True
     page = visit.go("/feature/300")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from monoscope.app import terminal
-from monoscope.app.visible import plain, safe, visible
+from monoscope.app.visible import label_parts, plain, safe, visible
 
 
 def console(width: int = 140, colour: bool = False) -> tuple[Console, io.StringIO]:
@@ -88,3 +88,13 @@ def test_spaces_between_words_stay_and_runs_are_marked() -> None:
     assert plain("a b") == "a b" and plain(" ") == "·" and plain("a  b") == "a··b" and plain(" " * 9) == "····"
     assert plain("a\n\tb") == "a↵⇥b" and visible(" a", spaces=True) == [("·", True), ("a", False)]
     assert safe("a\n\t  b\x1b") == "a\n\t  b␛"
+
+
+def test_a_label_tells_its_tokens_from_its_words() -> None:
+    assert label_parts("`def` or `\x1b[` in a class") == [
+        ("def", True),
+        (" or ", False),
+        ("␛[", True),
+        (" in a class", False),
+    ]
+    assert label_parts("") == [] and label_parts("a ` b") == [("a ` b", False)]

@@ -41,3 +41,4 @@ def test_labels(first, second, tokens, writing, words):
 def test_long_sets_and_odd_bytes():
     assert in_words(CONCEPTS, TOKENS, NONE, [b"%d" % i for i in range(6)]) == "`0`, `1`, `2`, `3` and 2 more"
     assert spelled(b"\xe1\x8e") == "`\\xe1\\x8e`"
+    assert spelled(b"\n        x") == "`⏎·×8x`"

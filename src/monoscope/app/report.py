@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import platform
-import re
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +14,7 @@ from monoscope import folder
 from monoscope.app.ui import payloads
 from monoscope.app.ui.figures import density, density_histogram, interval, metric
 from monoscope.app.ui.markup import Markup, el
-from monoscope.app.visible import visible
+from monoscope.app.visible import label_parts, visible
 
 STATIC = Path(__file__).parent / "ui" / "static"
 EXAMPLES = 3
@@ -191,8 +190,7 @@ def _literal(text: str) -> Markup:
 
 def _words(label: str) -> list[str]:
     """A label; what stands between backticks is a token."""
-    parts = re.split(r"`([^`]+)`", label)
-    return [el("code", {"class": "lit"}, part) if i % 2 else part for i, part in enumerate(parts)]
+    return [el("code", {"class": "lit"}, part) if token else part for part, token in label_parts(label)]
 
 
 def _token(token: Mapping[str, Any], most: float | None, target: bool) -> Markup:

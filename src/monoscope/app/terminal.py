@@ -16,10 +16,11 @@ from rich.text import Text
 
 from monoscope.app.ui import payloads
 from monoscope.app.ui.figures import density, known
-from monoscope.app.visible import plain, safe, visible
+from monoscope.app.visible import label_parts, plain, safe, visible
 
 WEAK, STRONG = (255, 240, 219), (242, 155, 56)  # the pages' scale for activation, under dark text
 PALETTE = ("#f2b34b", "#8fc7c4", "#d9a5c7", "#a9cf8a", "#e79a7f", "#a8b6ec", "#d8cf6a", "#c3b59f")
+BORNE_OUT = 0.5  # F1 below which a label is a hint
 WIDE = 110  # columns from which a table shows all it has
 KINDS = {"context": "contextual", "token": "token", "": "–"}
 
@@ -54,6 +55,15 @@ def _excerpt(example: Mapping[str, Any] | None, most: float | None, room: int = 
         style = _shade(min(1.0, value / most)) if value > 0 and most else ""
         out.append_text(_visible(token["text"], f"bold {style}" if token["position"] == position else style))
     return out
+
+
+def _label(words: str, f1: float | None) -> Text:
+    """A label; its tokens stand out, and one that evidence does not bear out is set back."""
+    weak = "dim italic " if f1 is None or f1 < BORNE_OUT else ""
+    out = Text()
+    for part, token in label_parts(words):
+        out.append(part, style=weak + ("cyan" if token else ""))
+    return out if words else Text("no label", style="dim italic")
 
 
 def _dots(value: float | None) -> Text:
@@ -129,7 +139,7 @@ def print_features(rows: Iterable[Mapping[str, Any]], console: Console) -> None:
         f1 = Text(f"{row['label_f1']:.2f}", style="bold").append(
             f" {row['label_f1_low']:.2f}–{row['label_f1_high']:.2f}", style="dim"
         )
-        words = Text(plain(row["label"]), style="" if row["label_kind"] == "context" else "italic")
+        words = _label(row["label"], row["label_f1"])
         cells = [
             Text(str(row["id"])),
             words,
@@ -165,10 +175,10 @@ def print_reading(reading: Mapping[str, Any], console: Console, strongest: int =
     console.print()
     console.print(_coloured(tokens, colours))
     console.print()
-    names = {f["id"]: f["label"] for token in tokens for f in token["features"]}
+    names = {f["id"]: (f["label"], f["label_f1"]) for token in tokens for f in token["features"]}
     for feature, colour in colours.items():
         legend = Text("  ").append("   ", style=f"on {colour}").append(f" {feature:>6}  ", style="dim")
-        console.print(legend.append(plain(names[feature]) or "no label"))
+        console.print(legend.append_text(_label(*names[feature])))
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
     table.add_column("token", no_wrap=True, max_width=24)
     table.add_column("strongest features")
@@ -203,7 +213,7 @@ def _strongest(features: Sequence[Mapping[str, Any]], colours: Mapping[int, str]
             out.append("\n")
         out.append("▌", style=colours.get(feature["id"], "dim"))
         out.append(f"{feature['value']:>6.2f} ", style="dim")
-        out.append(plain(feature["label"]) or "no label", style="" if feature["label"] else "dim italic")
+        out.append_text(_label(feature["label"], feature["label_f1"]))
         out.append(f"  #{feature['id']}", style="dim")
         if feature["label_f1"] is not None:
             out.append(f"  F1 {feature['label_f1']:.2f}", style="dim")
@@ -220,6 +230,5 @@ def print_hits(hits: Sequence[Any], console: Console) -> None:
         table.add_column(name, justify=side)  # type: ignore[arg-type]
     for hit in hits:
         f1 = payloads.number(hit.label_f1)
-        words = Text(plain(hit.label)) if hit.label else Text("no label", style="dim italic")
-        table.add_row(str(hit.id), words, "–" if f1 is None else f"{f1:.2f}", density(hit.density))
+        table.add_row(str(hit.id), _label(hit.label, f1), "–" if f1 is None else f"{f1:.2f}", density(hit.density))
     console.print(table)

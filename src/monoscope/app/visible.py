@@ -37,6 +37,12 @@ def visible(text: str, *, spaces: bool = False) -> list[tuple[str, bool]]:
     return pieces
 
 
+def label_parts(words: str) -> list[tuple[str, bool]]:
+    """A label as (part, whether it is a token): what stands between backticks is a token."""
+    parts = re.split(r"`([^`]+)`", words)
+    return [(plain(part), bool(i % 2)) for i, part in enumerate(parts) if part]
+
+
 def plain(text: str) -> str:
     """The same as one string."""
     return "".join(piece for piece, _ in visible(text))

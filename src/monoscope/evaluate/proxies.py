@@ -118,9 +118,8 @@ class Script:
         """The ratio of the shortest string of whole characters, or of what is seen of one, that ends at each token."""
         spans = Spans.of(document, BLOCKS[self.name])
         probability = np.where(spans.inside & ~spans.cut, 1.0, IMPOSSIBLE)
-        data = document.text.encode()
-        for i in np.flatnonzero(spans.cut & spans.earlier_inside):
-            begun = data[spans.last_starts[i] : document.ends[i]]
+        unfinished = np.flatnonzero(spans.cut & spans.earlier_inside)
+        for i, begun in zip(unfinished, spans.begun(document, unfinished), strict=True):
             probability[i] = max(self.partial.get(begun, 0.0), IMPOSSIBLE)
         ratio: np.ndarray = np.log(probability) - np.log(self.share)
         return ratio
@@ -156,6 +155,12 @@ class Spans:
         earlier = outside_before[last] == outside_before[first]
         return cls(earlier, inside[last], document.ends < ends[last], begins[last])
 
+    def begun(self, document: TokenisedDocument, tokens: Int[np.ndarray, " n"]) -> list[bytes]:
+        """What is seen of the last character at the end of each of these tokens."""
+        data = document.text.encode()
+        ends = np.asarray(document.ends)[tokens]
+        return [data[s:e] for s, e in zip(self.last_starts[tokens].tolist(), ends.tolist(), strict=True)]
+
     @property
     def inside(self) -> Bool[np.ndarray, " n_tokens"]:
         """All characters lie in the blocks."""
@@ -179,14 +184,13 @@ def fit(names: Iterable[str], documents: Iterable[TokenisedDocument], vocabulary
     for document in documents:
         counts += np.bincount(document.tokens, minlength=vocabulary)
         tokens += len(document)
-        data = document.text.encode()
         for name in scripts:
             spans = Spans.of(document, BLOCKS[name])
             of_script[name] += int(spans.inside.sum())
-            for i in np.flatnonzero(spans.cut):
-                key = (name, data[spans.last_starts[i] : document.ends[i]])
-                begun[key] += 1
-                begun_inside[key] += int(spans.last_inside[i])
+            cut = np.flatnonzero(spans.cut)
+            for data, inside in zip(spans.begun(document, cut), spans.last_inside[cut].tolist(), strict=True):
+                begun[name, data] += 1
+                begun_inside[name, data] += inside
     log_unigram = np.log(counts / counts.sum())
     return [
         Charset(name, *ALPHABETS[name], log_unigram)

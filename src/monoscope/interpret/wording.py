@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from monoscope.concepts import Concept, token_literal
@@ -10,6 +11,7 @@ from monoscope.interpret.search import NONE, TOKENS
 SHOWN = 4  # tokens of a set that are spelled out in words
 
 _VISIBLE = str.maketrans({" ": "·", "\n": "⏎", "\t": "⇥", "\r": "␍"})
+_RUN = re.compile("·{4,}")
 # What a phrase begins with when it says where a token stands, and not what it is.
 _PLACES = frozenset(
     "in inside on at after before right under between among beyond first last starting ending holding continuing "
@@ -18,9 +20,9 @@ _PLACES = frozenset(
 
 
 def spelled(spelling: bytes) -> str:
-    """A token made visible, in backticks: ``·return``, ``⏎``, ``\\xe1\\x8e``."""
-    text = spelling.decode(errors="backslashreplace")
-    return "`" + text.translate(_VISIBLE) + "`"
+    """A token made visible, in backticks: ``·return``, ``⏎·×8``, ``\\xe1\\x8e``."""
+    text = spelling.decode(errors="backslashreplace").translate(_VISIBLE)
+    return "`" + _RUN.sub(lambda run: f"·×{len(run[0])}", text) + "`"
 
 
 def tokens_in_words(spellings: Sequence[bytes]) -> str:

@@ -254,8 +254,9 @@ export async function open(root, { query }, shell, visit) {
   }
 
   function change(part) {
+    if (!visit.current()) return;
     Object.assign(state, part);
-    shell.rewrite(urlOf(state));
+    visit.rewrite(urlOf(state));
     load();
   }
 
@@ -294,7 +295,7 @@ export async function open(root, { query }, shell, visit) {
   const returning = trail.url === urlOf(state) && trail.query;
   await load(returning ? { scroll: trail.scroll, active: trail.index } : undefined);
   if (query.get("focus")) {
-    shell.rewrite(urlOf(state));
+    visit.rewrite(urlOf(state));
     search.focus();
   }
 }

@@ -1,7 +1,7 @@
 // The shell: routes, links, keys, theme, notices.
 //
 // A page is a module with `open(root, parameters, shell, visit)`. `visit.current()` says whether the reader is still
-// there; `visit.hold({ key, search, close })` hands over the page's keys and its clearing up, before anything is loaded.
+// there, `visit.rewrite(url)` changes the address while they are; `visit.hold({ key, search, close })` hands over the page's keys and its clearing up, before anything is loaded.
 
 import { h, show } from "./dom.js";
 import * as overview from "./overview.js";
@@ -39,9 +39,6 @@ export const shell = {
     else history.pushState(null, "", url);
     return route({ focus });
   },
-  rewrite(url) {
-    history.replaceState(history.state, "", url);
-  },
   title(text) {
     document.title = text ? `${text} · Monoscope` : "Monoscope";
   },
@@ -65,6 +62,7 @@ async function route({ focus = false } = {}) {
   page = null;
   const visit = {
     current: () => turn === opened,
+    rewrite: (url) => turn === opened && history.replaceState(history.state, "", url),
     hold(handlers) {
       if (turn === opened) page = handlers;
       else handlers.close?.();

@@ -12,8 +12,9 @@ const LISTED = 16; // features per token that the page asks for and shows
 const SAMPLE = 'def area(radius: float) -> float:\n    """Return the area of a circle."""\n    if radius < 0:\n        raise ValueError("radius must not be negative")\n    return 3.14159 * radius ** 2\n';
 
 class Reading {
-  constructor(shell, text, pinned) {
+  constructor(shell, visit, text, pinned) {
     this.shell = shell;
+    this.visit = visit;
     this.tokens = [];
     this.chosen = -1;
     this.pinned = pinned;
@@ -43,10 +44,11 @@ class Reading {
     const query = new URLSearchParams();
     if (this.text && this.text.length <= LONGEST_SHARED) query.set("text", this.text);
     if (this.pinned !== null) query.set("feature", this.pinned);
-    this.shell.rewrite(query.size ? `/read?${query}` : "/read");
+    this.visit.rewrite(query.size ? `/read?${query}` : "/read");
   }
 
   async read() {
+    if (!this.visit.current()) return;
     const text = this.text;
     const turn = ++this.turn;
     this.abort?.abort();
@@ -193,7 +195,7 @@ class Reading {
 
 export async function open(root, { query }, shell, visit) {
   const asked = query.get("feature");
-  const reading = new Reading(shell, query.get("text") ?? "", asked !== null && /^\d+$/.test(asked) ? Number(asked) : null);
+  const reading = new Reading(shell, visit, query.get("text") ?? "", asked !== null && /^\d+$/.test(asked) ? Number(asked) : null);
   shell.title("Read");
   show(root, h("header", { class: "reading-head" }, h("h1", {}, "Read along"), h("p", { class: "lead" }, "Put the cursor on a word to see what the model has in mind there. Choose a feature to colour the whole text by it.")),
     h("div", { class: "reading" }, h("div", {}, h("div", { class: "sheet" }, reading.back, reading.area), reading.under), reading.inspector));
