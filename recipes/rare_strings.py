@@ -15,6 +15,7 @@ that no training has used. ``OUT`` receives ``rare_strings.json`` and, where mat
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -213,18 +214,21 @@ def occurs(kind: str, text: store.TokenStore) -> bool:
 
 
 def table(found: dict[str, dict[str, Finding]]) -> Table:
-    """One line for each feature and each neuron."""
+    """One line for each feature and each neuron: correlation with the proxy, and which share of what is in class."""
     shown = Table(title="The best feature and the best neuron for each kind of string, on held-out text")
-    for column in ("kind", "", "Pearson", "95 %", "of all", "of active", "of mass", "top half", "active tokens"):
-        shown.add_column(column, justify="left" if column in ("kind", "") else "right")
+    for column in ("kind", "detector"):
+        shown.add_column(column, no_wrap=True)
+    for column in ("Pearson (95 %)", "in class: all", "active", "weighted", "top half", "active tokens"):
+        shown.add_column(column, justify="right", no_wrap=True)
     for kind, pair in found.items():
         for what, finding in pair.items():
             s, e = finding.specificity, finding.pearson
-            interval = "-" if e.low is None or e.high is None else f"{e.low:.2f} to {e.high:.2f}"
+            known = e.value is not None and e.low is not None and e.high is not None
+            pearson = f"{e.value:.2f} ({e.low:.2f} to {e.high:.2f})" if known else "-"
             shares = [f"{x:.1%}" if math.isfinite(x) else "-" for x in (s.base, s.of_active, s.of_mass, s.of_top)]
-            pearson = "-" if e.value is None else f"{e.value:.2f}"
-            name = kind if what == "feature" else ""
-            shown.add_row(name, f"{what} {finding.index}", pearson, interval, *shares, f"{s.n_active:,}")
+            shown.add_row(
+                kind if what == "feature" else "", f"{what} {finding.index}", pearson, *shares, f"{s.n_active:,}"
+            )
         shown.add_section()
     return shown
 
@@ -244,7 +248,7 @@ def plot(kind: str, pair: dict[str, Finding], path: Path) -> None:
         s = finding.specificity
         height = s.counts.sum(1, keepdims=True)
         for row, (values, title) in enumerate(
-            [(s.counts / np.maximum(height, 1), "share of tokens"), (s.mass, "activation")]
+            [(s.counts / np.maximum(height, 1), "share of tokens"), (s.mass, "total activation")]
         ):
             axis, base = axes[row, column], np.zeros(len(values))
             for j, colour in enumerate(colours):
@@ -257,7 +261,8 @@ def plot(kind: str, pair: dict[str, Finding], path: Path) -> None:
         pearson = "-" if finding.pearson.value is None else f"{finding.pearson.value:.2f}"
         axes[0, column].set_title(f"{what} {finding.index}: Pearson {pearson}")
         axes[1, column].set_xlabel("activation level")
-    axes[0, 1].legend(title="proxy (nats)", fontsize=8, loc="lower right")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, title="proxy, nats", loc="outside lower center", ncols=len(names), frameon=False)
     figure.suptitle(f"{kind}: which tokens it fires on")
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
@@ -288,7 +293,7 @@ def find(
         "strings": SEED,
     }
     folder.write_json(out / "rare_strings.json", {**facts, "kinds": written})
-    Console().print(table(found))
+    Console(width=None if sys.stdout.isatty() else 120).print(table(found))
     if find_spec("matplotlib") is None:
         print("no figures: install the extra `plots` (matplotlib) for them")
         return

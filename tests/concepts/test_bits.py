@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monoscope.concepts import compile_bits, every
+from monoscope.concepts import Analysed, compile_bits, every
 from monoscope.text.rows import Rows
 from monoscope.text.store import TokenStore
 
@@ -34,8 +34,9 @@ def rows(tokenised):
 
 def test_every_bit(rows):
     bits = compile_bits(rows)
+    documents = [Analysed(rows.store.document(d)) for d in (2, 0, 1)]
     for c, concept in enumerate(every()):
-        expected = np.concatenate([concept.mask(rows.store.document(d)) for d in (2, 0, 1)])
+        expected = np.concatenate([concept.mask(d) for d in documents])
         assert np.array_equal(bits.mask(c), expected), concept
         assert bits.counts[c] == expected.sum()
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monoscope import plugins
-from monoscope.concepts import Analysed, every
+from monoscope.concepts import Analysed, Lexicon, every
 from monoscope.types import TokenisedDocument
 
 SNIPPETS = {
@@ -66,9 +66,8 @@ def test_no_text_is_too_strange(text, step):
 
 
 def test_one_document_does_not_sway_another():
-    lone = {c.name: c.mask(_whole(SNIPPETS["rich"])) for c in every()}
-    from monoscope.concepts import Lexicon
-
+    alone = Analysed(_whole(SNIPPETS["rich"]))
+    lone = {c.name: c.mask(alone) for c in every()}
     shared = Lexicon()
     for text in SNIPPETS.values():
         document = Analysed(_whole(text), shared)

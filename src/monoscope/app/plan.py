@@ -37,6 +37,7 @@ class Plan:
     seed: int
     precision: str
     dictionary: str | None = None  # where a dictionary trained elsewhere came from
+    target: str | None = None  # what a transcoder reconstructs, if not the site itself
 
     def settle(self, run: Path) -> Plan:
         """Write the plan; or, where the folder has one, check that it is this one and keep its precision.
@@ -108,6 +109,7 @@ def resolve(
     seed: int,
     dictionary: Dictionary | None = None,
     origin: str | None = None,
+    target: str | None = None,
 ) -> Plan:
     """Fill in what was not said, and check that model, site and dictionary belong together.
 
@@ -122,6 +124,8 @@ def resolve(
     width = lm.width(place)
     if dictionary is not None:
         refuse_stranger(dictionary, lm, str(place), width)
+    if target is not None:
+        lm.width(target)
     wanted = tokens or TOKENS
     return Plan(
         model=lm.name,
@@ -136,6 +140,7 @@ def resolve(
         seed=seed,
         precision=str(product.fastest()).removeprefix("torch."),
         dictionary=origin,
+        target=None if target is None else str(Site.parse(target)),
     )
 
 

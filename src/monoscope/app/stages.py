@@ -25,6 +25,7 @@ from monoscope.catalogue.store import Catalogue
 from monoscope.concepts import ConceptBits, compile_bits
 from monoscope.dictionary import io
 from monoscope.dictionary.base import Dictionary
+from monoscope.errors import MonoscopeError
 from monoscope.evaluate.controls.neurons import Neurons
 from monoscope.evaluate.controls.pca import fit_pca
 from monoscope.evaluate.evaluation import Evaluation
@@ -32,10 +33,10 @@ from monoscope.evaluate.reconstructor import Reconstructor
 from monoscope.evaluate.run import evaluate
 from monoscope.harvest import shards
 from monoscope.harvest.shards import Shards
-from monoscope.source import RowSource, batches
 from monoscope.harvest.stream import Stream
 from monoscope.interpret.explainers import concepts as concept_labels
 from monoscope.models import LanguageModel
+from monoscope.source import RowSource, batches
 from monoscope.text import prepare
 from monoscope.text.corpus import open_corpus
 from monoscope.text.store import TokenStore
@@ -61,7 +62,8 @@ def text(run: Run) -> TokenStore:
 
 def stream(run: Run, lm: LanguageModel) -> Stream:
     """The activations that dictionaries are trained on, as they would be harvested from ``lm``."""
-    return Stream(lm, run.store, run.store.documents(TRAIN), [run.plan.site], seed=run.plan.seed)
+    sites = [run.plan.site] if run.plan.target is None else [run.plan.site, run.plan.target]
+    return Stream(lm, run.store, run.store.documents(TRAIN), sites, seed=run.plan.seed)
 
 
 def activations(run: Run) -> Shards:
@@ -88,8 +90,10 @@ def fit(run: Run, source: RowSource, lm: LanguageModel, outs: Mapping[str, Path]
         for name in outs
     }
     calibrates = any(recipe.objective.calibrates for recipe in recipes.values())
-    data = rows.from_source(source, plan.site, None, plan.batch_size, None, hold_back=calibrates)
+    data = rows.from_source(source, plan.site, plan.target, plan.batch_size, None, hold_back=calibrates)
     provenance = {"model": lm.name, "fingerprint": lm.fingerprint, "site": plan.site, "text": plan.text}
+    if plan.target is not None:
+        provenance["target"] = plan.target
     trainees = {name: recipe.trainee(data, provenance) for name, recipe in recipes.items()}
     keeping = Keeping(run.path / TRAINING, plan={"plan": as_json(plan), "trains": sorted(outs), "model": lm.name})
     with progress.bar(title, data.n_rows) as report:
@@ -99,12 +103,27 @@ def fit(run: Run, source: RowSource, lm: LanguageModel, outs: Mapping[str, Path]
     shutil.rmtree(run.path / TRAINING)
 
 
-def dictionaries(run: Run) -> dict[str, Dictionary]:
-    """Train the dictionary, and beside it, on the same batches, the control whose decoder stays random."""
+def dictionaries(run: Run, source: RowSource | None = None) -> dict[str, Dictionary]:
+    """Train the dictionary, and beside it, on the same batches, the control whose decoder stays random.
+
+    ``source`` are the rows; by default the run's own shards, harvested first if need be.
+    """
     outs = {"main": run.path / "dictionary", "frozen_decoder": run.path / CONTROLS / "frozen_decoder"}
     if not all(folder.is_sealed(path) for path in outs.values()):
-        fit(run, activations(run), run.lm, outs, "training")
-    return {name: io.load(path) for name, path in outs.items()}
+        fit(run, source or activations(run), run.lm, outs, "training")
+    return trained(run)
+
+
+def trained(run: Run) -> dict[str, Dictionary]:
+    """The run's dictionary and, where it was trained, its frozen-decoder control."""
+    made = {"main": run.dictionary}
+    control = run.path / CONTROLS / "frozen_decoder"
+    return {**made, "frozen_decoder": io.load(control)} if folder.is_sealed(control) else made
+
+
+def harvest_of(path: Path) -> Shards:
+    """The shards of a harvest's folder."""
+    return Shards(path / ACTIVATIONS)
 
 
 def adopt(run: Run, dictionary: Dictionary) -> dict[str, Dictionary]:
@@ -118,6 +137,11 @@ def evaluation(run: Run, dictionaries: Mapping[str, Dictionary]) -> None:
     """Judge the dictionary beside its controls on the test split; writes ``evaluation.json``."""
     if run.evaluation is not None:
         return
+    if run.plan.target is not None:
+        raise MonoscopeError(
+            f"this dictionary reads {run.plan.site} and writes {run.plan.target}; only those of one site are evaluated",
+            fix="its catalogue can be built all the same: monoscope catalogue RUN",
+        )
     lm, plan = run.lm, run.plan
     l0 = mean_l0(run, dictionaries["main"])
     site_rows = (b.values[plan.site].float() for b in batches(first_rows(run), 4096, stop=PCA_ROWS))
@@ -163,7 +187,15 @@ def build_catalogue(out: Path, run: Run, lm: LanguageModel, dictionary: Dictiona
     with progress.bar(title, None, unit="steps") as report:
         tell = steps(report)
         return build(
-            out, lm, run.plan.site, dictionary, run.store, splits=(FIT, TEST), seed=run.plan.seed, progress=tell
+            out,
+            lm,
+            run.plan.site,
+            dictionary,
+            run.store,
+            splits=(FIT, TEST),
+            target=run.plan.target,
+            seed=run.plan.seed,
+            progress=tell,
         )
 
 

@@ -179,7 +179,7 @@ def fit(names: Iterable[str], documents: Iterable[TokenisedDocument], vocabulary
             raise unknown_name("proxy", name, [*ALPHABETS, *BLOCKS])
     scripts = [name for name in wanted if name in BLOCKS]
     counts = np.ones(vocabulary)  # one of each, so that an unseen token is improbable, not impossible
-    of_script, begun, begun_inside = Counter[str](), Counter[tuple[str, bytes]](), Counter[tuple[str, bytes]]()
+    of_script, begun, begun_inside = Counter[str](), Begun(), Begun()
     tokens = 0
     for document in documents:
         counts += np.bincount(document.tokens, minlength=vocabulary)
@@ -200,9 +200,7 @@ def fit(names: Iterable[str], documents: Iterable[TokenisedDocument], vocabulary
     ]
 
 
-def _script(
-    name: str, found: int, tokens: int, begun: Counter[tuple[str, bytes]], begun_inside: Counter[tuple[str, bytes]]
-) -> Script:
+def _script(name: str, found: int, tokens: int, begun: Begun, begun_inside: Begun) -> Script:
     if found == 0:
         raise MonoscopeError(
             f"no token of the text is {name}", fix=f"add text in the {name} script, or leave that proxy out"

@@ -1,7 +1,8 @@
 // The shell: routes, links, keys, theme, notices.
 //
 // A page is a module with `open(root, parameters, shell, visit)`. `visit.current()` says whether the reader is still
-// there, `visit.rewrite(url)` changes the address while they are; `visit.hold({ key, search, close })` hands over the page's keys and its clearing up, before anything is loaded.
+// there, `visit.rewrite(url)` changes the address while they are, and `visit.hold({ key, search, close })` hands over the
+// page's keys and its clearing up, before anything is loaded.
 
 import { h, show } from "./dom.js";
 import * as overview from "./overview.js";

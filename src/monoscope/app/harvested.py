@@ -1,0 +1,78 @@
+"""A harvest's folder: ``harvest.json`` (what was harvested), ``text`` and ``activations``."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from monoscope import folder, progress
+from monoscope.app.plan import FIT, TEST, TRAIN, default_text
+from monoscope.errors import MonoscopeError
+from monoscope.harvest import shards
+from monoscope.harvest.shards import Shards
+from monoscope.harvest.stream import Stream
+from monoscope.models import LanguageModel
+from monoscope.text import prepare
+from monoscope.text.corpus import open_corpus
+from monoscope.text.store import TokenStore
+
+NAME = "harvest.json"
+
+
+def harvest(
+    lm: LanguageModel, sites: list[str], text: str | None, tokens: int, out: Path, *, seed: int, stored: str
+) -> Shards:
+    """Prepare text and harvest ``sites`` of ``lm`` over its training split into ``out``; goes on where it stopped.
+
+    Raises:
+        MonoscopeError: a site the model lacks, unusable text, or a folder that holds another harvest.
+    """
+    facts: dict[str, Any] = {
+        "model": lm.name,
+        "fingerprint": lm.fingerprint,
+        "sites": sites,
+        "text": text or default_text(lm.name),
+        "tokens": tokens,
+        "seed": seed,
+    }
+    for site in sites:
+        lm.width(site)
+    if (out / NAME).is_file() and folder.read_json(out / NAME) != facts:
+        raise MonoscopeError(
+            f"{out} holds a harvest of something else", fix="choose another folder, or remove this one"
+        )
+    folder.write_json(out / NAME, facts)
+    if not folder.is_sealed(out / "text"):
+        budget = {TRAIN: tokens, FIT: tokens // 2, TEST: tokens // 2}
+        with progress.bar("reading text", sum(budget.values())) as report:
+            prepare.prepare(open_corpus(facts["text"]), lm.tokeniser, out / "text", budget, seed=seed, progress=report)
+    store = TokenStore(out / "text")
+    source = Stream(lm, store, store.documents(TRAIN), sites, seed=seed)
+    with progress.bar(f"harvesting {', '.join(sites)}", sum(source.counts)) as report:
+        return shards.write(source, out / "activations", stored=stored, progress=report)
+
+
+def is_harvest(path: Path) -> bool:
+    """Whether the folder is a harvest's."""
+    return (path / NAME).is_file()
+
+
+def facts(path: Path) -> dict[str, Any]:
+    """What was harvested into a folder."""
+    return folder.read_json(path / NAME)
+
+
+def hand_over_text(harvest: Path, run: Path) -> None:
+    """Give a run the harvest's text, by hard links where the disk allows; the manifest goes last."""
+    if folder.is_sealed(run / "text"):
+        return
+    (run / "text").mkdir(parents=True, exist_ok=True)
+    names = [p.name for p in (harvest / "text").iterdir() if p.name != folder.MANIFEST]
+    for name in [*names, folder.MANIFEST]:
+        source, destination = harvest / "text" / name, run / "text" / name
+        destination.unlink(missing_ok=True)
+        try:
+            destination.hardlink_to(source)
+        except OSError:
+            shutil.copyfile(source, destination)
