@@ -107,12 +107,20 @@ def _search(fit: Fit, offsets: np.ndarray, rows: np.ndarray, buckets: np.ndarray
         )
         bases = _best_singles(fit, singles, on, least, f, found)
         members = found.tokens[f, found.token_bucket[f]]
-        members = members[members >= 0]
-        chosen[members] = True
+        _mark(chosen, members, True)
         _count_pairs(fit, rows[first:last], buckets[first:last], bases, chosen, pairs)
         _best_pairs(fit, singles, tokens, pairs, bases, on, least, members, f, found)
-        chosen[members] = False
-        tokens[touched[:n_touched]] = 0
+        _mark(chosen, members, False)
+        for i in range(n_touched):
+            for b in range(N_THRESHOLDS):
+                tokens[touched[i], b] = 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _mark(chosen: np.ndarray, members: np.ndarray, value: bool) -> None:
+    for token in members:
+        if token >= 0:
+            chosen[token] = value
 
 
 @numba.njit(cache=True, nogil=True)
@@ -183,7 +191,8 @@ def _best_tokens(
             if better <= f1 + 1e-12:
                 break
             f1 = better
-            best[b, :n], best[b, n:] = members[:n], -1
+            for i in range(MOST_TOKENS):
+                best[b, i] = members[i] if i < n else -1
         if f1 > best_f1:
             best_f1, best_bucket = f1, b
     return best_f1, best_bucket
@@ -238,8 +247,10 @@ def _count_pairs(
             c = fit.listed[j]
             for i in range(n):
                 pairs[holding[i], c, b] += 1
-    for b in range(N_THRESHOLDS - 2, -1, -1):
-        pairs[:, :, b] += pairs[:, :, b + 1]
+    for i in range(BASES + 1):
+        for c in range(len(place)):
+            for b in range(N_THRESHOLDS - 2, -1, -1):
+                pairs[i, c, b] += pairs[i, c, b + 1]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -288,13 +299,19 @@ def _base(
     fit: Fit, singles: np.ndarray, tokens: np.ndarray, is_set: bool, concept: int, members: np.ndarray
 ) -> tuple[np.ndarray, int, np.ndarray]:
     """A base's true positives by threshold, its rows, and its rows together with every concept."""
-    if not is_set:
-        return singles[concept], fit.positives[concept], fit.both[concept].astype(np.int64)
     hits = np.zeros(N_THRESHOLDS, dtype=np.int64)
     size = 0
     sizes = np.zeros(len(fit.positives), dtype=np.int64)
+    if not is_set:
+        for d in range(len(sizes)):
+            sizes[d] = fit.both[concept, d]
+        return singles[concept], fit.positives[concept], sizes
     for token in members:
-        hits += tokens[token]
+        if token < 0:
+            break
         size += fit.token_counts[token]
-        sizes += fit.token_concepts[token]
+        for b in range(N_THRESHOLDS):
+            hits[b] += tokens[token, b]
+        for d in range(len(sizes)):
+            sizes[d] += fit.token_concepts[token, d]
     return hits, size, sizes

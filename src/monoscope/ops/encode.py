@@ -62,24 +62,43 @@ def above(
 def _exact(x: Tensor, weight: Tensor, bias: Tensor, threshold: Tensor | None, k: int) -> Code:
     x, weight, bias = (t.detach().float().contiguous() for t in (x, weight, bias))
     dtype = product.fastest()
-    # |rounded − exact| ≤ (2u + u²) ‖x‖ ‖w‖ + u (|score| + |bias|): inputs and result are rounded to unit roundoff u
-    unit = 2.0**-8 if dtype == torch.bfloat16 else 2.0**-20
-    reach = weight.norm(dim=1).max().item() * 2.02 * unit
+    bits, shift = (torch.int16, 16) if dtype == torch.bfloat16 else (torch.int32, 0)
+    features = _rounding(weight, bias, dtype)
+    cut = None if threshold is None else threshold.detach().float().contiguous().numpy()
     parts = [(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))]
     for first, scores in product.blocks(x, weight, bias, dtype):
         rows = x[first : first + len(scores)]
-        margin = (rows.norm(dim=1) * reach + float(bias.abs().max()) * unit).numpy()
-        operands = (margin, np.float32(unit), rows.numpy(), weight.numpy(), bias.numpy())
-        if threshold is None:
-            bits = scores.view(torch.int16 if dtype == torch.bfloat16 else torch.int32).numpy()
-            done = _rescore_topk(bits, 16 if dtype == torch.bfloat16 else 0, *operands, k, group_size(len(weight), k))
+        rounded = rows.to(dtype).float()
+        lengths = torch.stack([(rows - rounded).norm(dim=1), rounded.norm(dim=1)], 1).numpy()
+        operands = (np.float32(UNIT[dtype]), lengths, features, rows.numpy(), weight.numpy(), bias.numpy())
+        if cut is None:
+            parts.append(_rescore_topk(scores.view(bits).numpy(), shift, *operands, k, group_size(len(weight), k)))
         else:
-            done = _rescore_above(scores.float().numpy(), *operands, threshold.detach().float().contiguous().numpy())
-        parts.append(done)
+            parts.append(_rescore_above(scores.float().numpy(), *operands, cut))
     counts, indices, values = (np.concatenate(column) for column in zip(*parts, strict=True))
     offsets = torch.zeros(len(x) + 1, dtype=torch.long)
     torch.cumsum(torch.from_numpy(counts), 0, out=offsets[1:])
     return Code(torch.from_numpy(indices), torch.from_numpy(values), offsets, len(weight))
+
+
+UNIT = {torch.bfloat16: 2.0**-8, torch.float32: 2.0**-23}  # of the rounding of a result
+
+
+def _rounding(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> np.ndarray:
+    """What bounds a feature's error: its length with what summing in fp32 may lose, its lengths' rounding, its bias'.
+
+    With x̃, w̃, b̃ the rounded operands, ``|x·w + b − (x̃·w̃ + b̃)| ≤ ‖x − x̃‖ ‖w‖ + ‖x̃‖ ‖w − w̃‖ + |b − b̃|``.
+    """
+    rounded = weight.to(dtype).float()
+    length = weight.norm(dim=1) * 1.001
+    summing = 2.0**-23 * weight.shape[1] * length
+    lost = (bias - bias.to(dtype).float()).abs() + 2.0**-20 * bias.abs()
+    return torch.stack([length, (weight - rounded).norm(dim=1) + summing, lost], 1).contiguous().numpy()
+
+
+@njit(inline="always")
+def _error(lengths, i, features, f):  # type: ignore[no-untyped-def]
+    return lengths[i, 0] * features[f, 0] + lengths[i, 1] * features[f, 1] + features[f, 2]
 
 
 @njit(inline="always")
@@ -121,12 +140,13 @@ def _keep_largest(places, values, found, k, kept, exact):  # type: ignore[no-unt
 
 
 @njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
-def _rescore_topk(bits, shift, margins, unit, x, weight, bias, k, group):  # type: ignore[no-untyped-def]
+def _rescore_topk(bits, shift, unit, lengths, features, x, weight, bias, k, group):  # type: ignore[no-untyped-def]
     n, n_features = bits.shape
     counts = np.zeros(n, np.int64)
     kept = np.empty((n, k), np.int32)
     exact = np.empty((n, k), np.float32)
     n_groups = n_features // group
+    largest = np.array([features[:, 0].max(), features[:, 1].max(), features[:, 2].max()], np.float32)
     for block in prange((n + 31) // 32):
         maxima = np.empty(n_groups, bits.dtype)
         found = np.empty(n_features, bits.dtype)
@@ -135,40 +155,43 @@ def _rescore_topk(bits, shift, margins, unit, x, weight, bias, k, group):  # typ
         as_int = np.zeros(1, np.int32)
         as_float = as_int.view(np.float32)
         for i in range(block * 32, min(n, block * 32 + 32)):
+            worst = lengths[i, 0] * largest[0] + lengths[i, 1] * largest[1] + largest[2]
             top = group_maxima(bits[i], maxima, n_groups)
             bound = kth_largest(maxima, n_groups, k, top) if top > 0 else 0
+            floor = np.float32(0)  # no score below it can be among the k largest, nor, at the end, above 0
             if bound > 0:
-                bound = kth_largest(found, collect(bits[i], maxima, n_groups, bound, found, places), k, top)
-            as_int[0] = np.int32(bound) << shift
-            # a rounded score below this floor can neither be among the k largest nor, at the end, above 0
-            floor = as_float[0] - np.float32(2.01) * (margins[i] + unit * as_float[0])
-            count = 0
-            if floor > 0:
-                as_float[0] = floor
+                count = collect(bits[i], maxima, n_groups, bound, found, places)
+                bound = kth_largest(found, count, k, top)
+                as_int[0] = np.int32(bound) << shift
+                floor = as_float[0]
+                for c in range(count):
+                    if found[c] >= bound:
+                        as_int[0] = np.int32(found[c]) << shift
+                        floor = min(floor, as_float[0] * (1 - unit) - _error(lengths, i, features, places[c]))
+                floor = max(floor, np.float32(0))
+            as_float[0] = (floor - worst) / (1 + unit)
+            if as_float[0] > 0:
                 count = collect(bits[i], maxima, n_groups, as_int[0] >> shift, found, places)
-            else:
-                as_float[0] = -floor
-                lowest = (
-                    -(as_int[0] >> shift) - 1
-                )  # negative floats order backwards: their magnitude is in the low bits
-                magnitude = ~(np.int32(-1) << (31 - shift))
+            else:  # rounded scores of either sign may do
+                count = n_features
                 for f in range(n_features):
-                    if bits[i, f] >= 0 or -(bits[i, f] & magnitude) >= lowest:
-                        places[count] = f
-                        count += 1
+                    found[f] = bits[i, f]
+                    places[f] = f
             positive = 0
             for c in range(count):
-                score = _score(x, i, weight, bias, places[c])
-                if score > 0:
-                    places[positive] = places[c]
-                    values[positive] = score
-                    positive += 1
+                as_int[0] = np.int32(found[c]) << shift
+                if as_float[0] + unit * abs(as_float[0]) + _error(lengths, i, features, places[c]) >= floor:
+                    score = _score(x, i, weight, bias, places[c])
+                    if score > 0:
+                        places[positive] = places[c]
+                        values[positive] = score
+                        positive += 1
             counts[i] = _keep_largest(places, values, positive, k, kept[i], exact[i])
     return _pack(counts, kept, exact)
 
 
 @njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
-def _rescore_above(scores, margins, unit, x, weight, bias, threshold):  # type: ignore[no-untyped-def]
+def _rescore_above(scores, unit, lengths, features, x, weight, bias, threshold):  # type: ignore[no-untyped-def]
     n, n_features = scores.shape
     counts = np.zeros(n, np.int64)
     kept = np.empty((n, n_features), np.int32)
@@ -177,7 +200,7 @@ def _rescore_above(scores, margins, unit, x, weight, bias, threshold):  # type: 
         at = 0
         for f in range(n_features):
             rounded = scores[i, f]
-            if rounded + unit * abs(rounded) + margins[i] > threshold[f]:
+            if rounded + unit * abs(rounded) + _error(lengths, i, features, f) > threshold[f]:
                 score = _score(x, i, weight, bias, f)
                 if score > threshold[f]:
                     kept[i, at] = f
