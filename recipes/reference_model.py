@@ -366,6 +366,54 @@ def export(name: str, *, work: Path, out: Path | None = None) -> None:
     print(f"{out}: {sum(f.stat().st_size for f in out.iterdir()) / 1e6:.1f} MB, {progress['tokens']:,} tokens seen")
 
 
+# --- report ----------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def model_nats(model: Any, text: store.TokenStore, windows: np.ndarray, tokeniser: Tokeniser) -> np.ndarray:
+    """The loss of every document token of these windows, in order."""
+    found = []
+    for i in range(0, len(windows), 32):
+        block = pack.block(text, windows[i : i + 32], tokeniser, CONTEXT)
+        log_p = torch.log_softmax(model(block.tokens[:, :-1]).logits.float(), -1)
+        nats = -log_p.gather(2, block.tokens[:, 1:, None])[..., 0]
+        found.append(nats[block.is_text[:, 1:]].numpy())
+    return np.concatenate(found)
+
+
+@app.command
+def report(*, work: Path, windows: int = 2000, names: str = "A,B,C", out: Path | None = None) -> None:
+    """Held-out loss of each trained model beside unigrams and Kneser-Ney trigrams, on the same tokens."""
+    from kneser_ney import KneserNey
+
+    tokeniser, text = tokeniser_of(work), store.TokenStore(work / "text")
+    held_out, trained_on = text.documents("held_out"), text.documents("model")
+    found = pack.windows(text, held_out, tokeniser, CONTEXT)
+    chosen = found[np.random.default_rng(0).permutation(len(found))[:windows]]
+    documents = [np.asarray(text.tokens[text.token_offsets[d] : text.token_offsets[d + 1]]) for d in trained_on]
+    baseline = KneserNey(documents, VOCABULARY)
+    per_token: dict[str, list[np.ndarray]] = {"unigram": [], "kneser_ney": []}
+    for d, first, n in chosen.tolist():
+        whole = np.asarray(text.tokens[text.token_offsets[d] : text.token_offsets[d] + first + n])
+        per_token["kneser_ney"].append(baseline.nats(whole)[first:])
+        per_token["unigram"].append(baseline.unigram_nats(whole[first:]))
+    losses = {name: np.concatenate(parts) for name, parts in per_token.items()}
+    seen = {}
+    for name in names.split(","):
+        if (work / f"{name}.checkpoint.pt").exists():
+            model, progress = trained(name, work)
+            losses[name], seen[name] = model_nats(model, text, chosen, tokeniser), progress["tokens"]
+    facts = {
+        "held_out_tokens": len(losses["unigram"]),
+        "kneser_ney_trained_on": int(sum(map(len, documents))),
+        "tokens_seen": seen,
+        "nats": {name: round(float(values.mean()), 4) for name, values in losses.items()},
+    }
+    print(json.dumps(facts, indent=1))
+    if out is not None:
+        folder.write_json(out, facts)
+
+
 @app.command
 def export_text(*, data: Path, work: Path) -> None:
     """Write what tells held-out text apart into the package: the training sketch, and held-out verses."""

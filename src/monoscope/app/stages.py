@@ -45,7 +45,7 @@ from monoscope.train.fit import Recipe
 from monoscope.train.loop import Keeping, train
 
 ACTIVATIONS, TRAINING, CONTROLS, LABELS = "activations", "training", "controls", "labels.json"
-PCA_ROWS, EVALUATED, EVALUATED_LOSS = 65_536, 300_000, 60_000
+PCA_ROWS, EVALUATED, EVALUATED_LOSS = 65_536, 250_000, 50_000
 LIBRARIES = ("monoscope", "torch", "transformers", "tokenizers", "numpy", "numba")
 
 

@@ -84,12 +84,12 @@ class Stream:
             )
         last = len(windows) if n_rows is None else int(np.searchsorted(ends, n_rows)) + 1
         chunk_of = (ends[:last] - windows[:last, 2]) // rows_per_chunk
-        self._windows = [windows[:last][chunk_of == c] for c in range(int(chunk_of[-1]) + 1 if last else 0)]
-        self.counts = [int(w[:, 2].sum()) for w in self._windows]
+        self.windows = [windows[:last][chunk_of == c] for c in range(int(chunk_of[-1]) + 1 if last else 0)]
+        self.counts = [int(w[:, 2].sum()) for w in self.windows]
 
     def chunk(self, index: int) -> Activations:
         """Run the model over one chunk's windows."""
-        windows, context = self._windows[index], self.lm.context
+        windows, context = self.windows[index], self.lm.context
         size = max(1, TOKENS_PER_BLOCK // context)
         count = self.counts[index]
         order = torch.from_numpy(np.random.default_rng((self.seed, 1, index)).permutation(count))

@@ -1,0 +1,236 @@
+"""The main job, whole and small: every step, reuse, refusal, and what is left after being killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import monoscope as ms
+from monoscope import folder
+from monoscope.app import cli
+from monoscope.app.doctor import check_run
+from monoscope.app.quickstart import quickstart
+from monoscope.text.corpora import python_source
+
+SMALL = {"tokens": 24_000, "features": 128, "k": 8}
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory) -> str:
+    """Forty short Python files of the standard library."""
+    out = tmp_path_factory.mktemp("code")
+    chosen = (path for name, path in python_source.paths() if name.startswith("stdlib/") and name.count("/") == 1)
+    small = [path for path in chosen if 1500 < path.stat().st_size < 9000][:40]
+    for path in small:
+        (out / path.name).write_bytes(path.read_bytes())
+    return f"files:{out}/*.py"
+
+
+@pytest.fixture(scope="module")
+def run(text, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    quickstart(out, text=text, controls="full", **SMALL)
+    return out
+
+
+def test_a_run_holds_all_that_the_design_says(run):
+    manifest = folder.unseal(run, "run")
+    assert manifest["seed"] == 0
+    for name in (
+        "plan.json",
+        "text",
+        "dictionary",
+        "evaluation.json",
+        "catalogue.sqlite",
+        "report.html",
+        "labels.json",
+    ):
+        assert (run / name).exists(), name
+    assert not (run / "activations").exists()
+    assert check_run(run) == []
+
+
+def test_the_evaluation_has_every_control_and_metric_with_its_interval(run):
+    found = json.loads((run / "evaluation.json").read_text())
+    assert set(found["controls"]) == {"random_model", "frozen_decoder", "pca", "neurons"}
+    for metrics in (found["metrics"], *found["controls"].values()):
+        for name in ("l0", "fvu", "loss_recovered_mean", "loss_recovered_zero", "dead_fraction"):
+            assert metrics[name]["low"] <= metrics[name]["value"] <= metrics[name]["high"], name
+
+
+def test_the_public_face_opens_it(run):
+    catalogue = ms.open_catalogue(run)
+    assert len(catalogue.features["density"]) == 128
+    assert catalogue[3].id == 3
+    dictionary = ms.load(run)
+    assert (dictionary.n_features, dictionary.provenance["site"]) == (128, "mlp_act.0")
+    reading = ms.read(run, "def f(x):\n    return x\n")
+    assert "".join(t["text"] for t in reading["tokens"]) == "def f(x):\n    return x\n"
+    assert max(len(t["features"]) for t in reading["tokens"]) <= 8
+
+
+def test_a_label_can_be_recomputed_from_the_public_face(run):
+    """Anyone can check an F1: the concept's mask against the feature's activations on the test split."""
+    import numpy as np
+
+    catalogue = ms.open_catalogue(run)
+    rows = catalogue.rows
+    labelled = np.flatnonzero((catalogue.features["label_kind"] != "") & (catalogue.features["label_f1"] > 0.3))
+    assert len(labelled)
+    for feature in labelled[:5].tolist():
+        label = catalogue[feature].label
+        holds = np.concatenate([ms.concept(label.concept).mask(catalogue.store.document(d)) for d in rows.documents])
+        active, values = catalogue.index.of(feature)
+        test, fit = rows.in_split("test"), rows.in_split("fit")
+        most = values[fit[active]].max()
+        on = np.zeros(len(rows), bool)
+        on[active[values > label.threshold * most]] = True
+        hit = float((on & holds & test).sum())
+        f1 = 2 * hit / float((on & test).sum() + (holds & test).sum())
+        assert f1 == pytest.approx(label.f1, abs=1e-3)
+
+
+def test_run_again_it_reuses_everything(run, text):
+    before = {
+        p: p.stat().st_mtime_ns for p in run.rglob("*") if p.suffix in (".safetensors", ".u32", ".f16", ".sqlite")
+    }
+    quickstart(run, text=text, controls="full", **SMALL)
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+
+
+def test_a_folder_of_another_run_or_of_something_else_is_refused(run, text, tmp_path):
+    with pytest.raises(ms.MonoscopeError, match="another k"):
+        quickstart(run, text=text, **{**SMALL, "k": 9})
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(ms.MonoscopeError, match="no run of Monoscope"):
+        quickstart(tmp_path, text=text, **SMALL)
+    assert (tmp_path / "letter.txt").read_text() == "dear"
+
+
+def test_a_dictionary_trained_elsewhere_is_catalogued(run, text, tmp_path):
+    made = quickstart(tmp_path / "adopted", text=text, dictionary=run / "dictionary", tokens=24_000)
+    assert made.plan.n_features == 128
+    assert (tmp_path / "adopted/report.html").is_file()
+    with pytest.raises(ms.MonoscopeError, match=r"trained at mlp_act\.0"):
+        quickstart(tmp_path / "wrong", text=text, dictionary=run / "dictionary", site="resid_post.0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["quickstart", "--model", "reference-z"], "reference-"),
+        (["quickstart", "--site", "mlp_akt.0"], "mlp_act"),
+        (["quickstart", "--text", "no/such/file.txt"], "no/such"),
+        (["quickstart", "--controls", "all"], "basic, full"),
+        (["quickstart", "--architecture", "topq"], "topk"),
+        (["read", "no-such-run", "x"], "no-such-run"),
+        (["ui", "no-such-run"], "no-such-run"),
+    ],
+)
+def test_user_errors_exit_2_and_say_what_to_do(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(arguments)
+    assert exit_.value.code == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert "→" in shown
+
+
+def test_verbs_answer_in_json(run, capsys):
+    def answer(*arguments: str):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main([*arguments, "--json"])
+        assert exit_.value.code == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert set(answer("read", str(run), "import os")["tokens"][0]) == {"text", "start", "end", "features"}
+    assert set(answer("search", str(run), "python")["hits"][0]) == {"id", "label", "label_f1", "density", "score"}
+    explained = answer("explain", str(run))["features"]
+    assert {"kind", "concept", "threshold", "precision", "recall", "f1", "baseline_f1", "support"} <= set(explained[0])
+    assert "fvu" in answer("evaluate", str(run))["metrics"]
+
+
+def test_every_verb_explains_itself(capsys):
+    from monoscope import plugins
+
+    for verb in plugins.names(cli.VERBS):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main([verb, "--help"])
+        assert exit_.value.code == 0
+        shown = capsys.readouterr().out
+        assert f"monoscope {verb}" in shown
+        assert "Example" in shown, verb
+
+
+def test_harvest_then_train_equals_streaming(text, tmp_path, capsys):
+    def call(*arguments: str) -> None:
+        with pytest.raises(SystemExit) as exit_:
+            cli.main(list(arguments))
+        assert exit_.value.code == 0, capsys.readouterr().err
+
+    sizes = ["--features", "64", "--k", "4"]
+    call(
+        "harvest",
+        "reference-a",
+        "--site",
+        "mlp_act.0,mlp_out.0",
+        "--text",
+        text,
+        "--tokens",
+        "20000",
+        "--out",
+        str(tmp_path / "acts"),
+    )
+    call("train", str(tmp_path / "acts"), *sizes, "--out", str(tmp_path / "a"))
+    call(
+        "train",
+        "reference-a",
+        "--site",
+        "mlp_act.0",
+        "--text",
+        text,
+        "--tokens",
+        "20000",
+        *sizes,
+        "--out",
+        str(tmp_path / "b"),
+    )
+    mine, theirs = ms.load(tmp_path / "a"), ms.load(tmp_path / "b")
+    assert all((x == y).all() for x, y in zip(mine.state_dict().values(), theirs.state_dict().values(), strict=True))
+    call("train", str(tmp_path / "acts"), *sizes, "--target", "mlp_out.0", "--out", str(tmp_path / "t"))
+    assert ms.load(tmp_path / "t").d_out == 128
+    call("catalogue", str(tmp_path / "t"))
+
+
+@pytest.mark.slow
+def test_killed_at_ten_moments_it_ends_with_the_same_weights(text, tmp_path):
+    """``kill -9`` at random moments, then once more: bit for bit the weights of an undisturbed run."""
+    arguments = ["--text", text, "--tokens", "60000", "--features", "256", "--k", "8", "--no-serve", "--out"]
+
+    def start(out: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "monoscope", "quickstart", *arguments, str(out)]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+
+    began = time.monotonic()
+    assert start(tmp_path / "undisturbed").wait() == 0
+    took, rng = time.monotonic() - began, random.Random(0)
+    for _ in range(10):
+        process = start(tmp_path / "killed")
+        try:
+            process.wait(rng.uniform(0.1, 0.7) * took)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    assert start(tmp_path / "killed").wait() == 0
+    weights = "dictionary/weights.safetensors"
+    assert (tmp_path / "undisturbed" / weights).read_bytes() == (tmp_path / "killed" / weights).read_bytes()
+    assert check_run(tmp_path / "killed") == []
