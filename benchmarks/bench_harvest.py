@@ -78,9 +78,8 @@ def main(model: str = "reference-a", site: str = "mlp_act.0", module: str = "tra
             }
         )
         rows = sum(stream.counts)
-        print(
-            f"{model} {site}: bare {rows / took['bare']:,.0f} tokens/s, harvest {rows / took['harvest']:,.0f} tokens/s, "
-        )
+        speeds = ", ".join(f"{name} {rows / seconds:,.0f} tokens/s" for name, seconds in took.items())
+        print(f"{model} {site}: {speeds}")
         print(f"  overhead {100 * (took['harvest'] / took['bare'] - 1):.1f} % (shuffled chunks in bf16 included)")
         written = shards.write(stream, Path(folder) / "shards")
         read = least({"read": lambda: sum(float(b.values[site][0, 0]) for b in copied(written, site))})

@@ -43,7 +43,7 @@ def recovered(dictionary, directions) -> float:
 @pytest.mark.parametrize("name", ["topk", "batch_topk"])
 def test_planted_features_are_recovered(name):
     x, directions = planted(60_000)
-    found = fit(x, 96, name, k=4, batch_size=500, rate=1e-2, show_progress=False)
+    found = fit(x, 96, name, k=4, batch_size=500, rate=1e-2, n_tokens=180_000, show_progress=False)
     held_out, _ = planted(5000, seed=1)
     left = held_out - found(held_out)
     fvu = float(left.square().sum() / (held_out - held_out.mean(0)).square().sum())
@@ -57,7 +57,9 @@ def test_planted_features_are_recovered(name):
 
 def test_l1_2023_learns_and_keeps_unit_rows():
     x, directions = planted(60_000)
-    found = fit(x, 96, "l1_2023", batch_size=500, rate=3e-3, penalty=0.03, sample=5000, show_progress=False)
+    found = fit(
+        x, 96, "l1_2023", batch_size=500, rate=1e-2, penalty=0.06, sample=5000, n_tokens=300_000, show_progress=False
+    )
     torch.testing.assert_close(found.directions.norm(dim=1), torch.ones(96), rtol=1e-5, atol=1e-5)
     assert recovered(found, directions) > 0.85
 
@@ -142,9 +144,9 @@ def test_auxk_revives_dead_features():
     """Features buried by a large negative bias come back with AuxK and stay dead without."""
     alive = {}
     for weight in (0.0, 1 / 8):
-        data = data_of(60_000)
-        trainee = Recipe.of("topk", 64, k=4, auxk=weight, dead_after=1000, rate=1e-2).trainee(data)
-        trainee.dictionary.b_enc.data[:32] = -3
+        data = data_of(180_000)
+        trainee = Recipe.of("topk", 64, k=4, auxk=weight, dead_after=1000, rate=3e-2).trainee(data)
+        trainee.dictionary.b_enc.data[:32] = -6
         made = train(data, {"main": trainee})["main"]
         alive[weight] = len(made.encode(planted(4000, 1)[0]).indices.unique())
     assert alive[1 / 8] > alive[0.0] + 10

@@ -14,6 +14,7 @@ from monoscope import folder
 from monoscope.app import plan as plans
 from monoscope.app.reading import Reader
 from monoscope.catalogue.store import Catalogue
+from monoscope.concepts import ConceptBits
 from monoscope.dictionary import io
 from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
@@ -34,6 +35,7 @@ class Run:
         """
         self.path = Path(path)
         self.plan = plans.load(self.path)
+        self.bits: ConceptBits | None = None  # what the concepts say of the catalogued text, once they were asked
 
     @cached_property
     def lm(self) -> LanguageModel:

@@ -212,25 +212,29 @@ def steps(report: progress.Report) -> Callable[[str, int, int], None]:
 
 def labels(run: Run, made: Catalogue) -> dict[str, Any]:
     """Label the features with tested concepts, and count what the same search finds on shuffled activations."""
-    return label(run.path, run, made, None, "labelling")[0]
+    return label(run.path, run, made, "labelling")
 
 
-def label(
-    out: Path, run: Run, made: Catalogue, bits: ConceptBits | None, title: str
-) -> tuple[dict[str, Any], ConceptBits | None]:
-    """Label a catalogue; writes ``labels.json`` into ``out``. Returns its content, and the concepts' bits for reuse."""
+def label(out: Path, run: Run, made: Catalogue, title: str) -> dict[str, Any]:
+    """Label a catalogue of the run's text; writes the counts into ``labels.json`` in ``out`` and returns them."""
     if (out / LABELS).is_file():
-        return folder.read_json(out / LABELS), bits
-    if bits is None:
-        with progress.bar("asking the concepts", len(made.rows)) as report:
-            bits = compile_bits(made.rows, progress=report)
+        return folder.read_json(out / LABELS)
+    bits = concept_bits(run, made)
     with progress.bar(title, 2 * len(made), unit="features") as report:
         found = concept_labels.explain(made, bits, seed=run.plan.seed, progress=report)
         control = concept_labels.shuffled(made, bits, seed=run.plan.seed, progress=report)
     made.write_labels(found)
     counted = {"concepts": len(bits.concepts), "labels": count(found), "shuffled": count(control)}
     folder.write_json(out / LABELS, counted)
-    return counted, bits
+    return counted
+
+
+def concept_bits(run: Run, made: Catalogue) -> ConceptBits:
+    """What every concept says of every catalogued token; asked once, since all catalogues of a run share their text."""
+    if run.bits is None:
+        with progress.bar("asking the concepts", len(made.rows)) as report:
+            run.bits = compile_bits(made.rows, progress=report)
+    return run.bits
 
 
 def count(found: list[Label]) -> dict[str, dict[str, int]]:
@@ -254,7 +258,7 @@ def random_model(run: Run) -> None:
         current["controls"]["random_model"] = found["metrics"]
         folder.write_json(run.path / "evaluation.json", current)
     made = build_catalogue(out, run, lm, dictionary, "cataloguing (random model)")
-    label(out, run, made, None, "labelling (random model)")
+    label(out, run, made, "labelling (random model)")
 
 
 def report(run: Run, made: Catalogue) -> None:

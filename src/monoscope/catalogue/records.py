@@ -10,8 +10,9 @@ class Label:
     """A feature in words, and the evidence for them.
 
     A *token* label is a set of at most 8 tokens; a *contextual* one is any other executable concept. The feature
-    counts as on above ``threshold ·`` its maximum. Precision, recall, F1 and its interval are measured on documents
-    that had no part in choosing the label; ``baseline_f1`` is what the same search reaches over shuffled activations.
+    counts as on above ``threshold ·`` its maximum over the fit documents. Precision, recall, F1 and its interval are
+    measured on test documents, which had no part in choosing the label; ``baseline_f1`` is what the best set of at
+    most 8 tokens reaches there (for a token label, its own F1).
     """
 
     feature: int
@@ -25,8 +26,8 @@ class Label:
     f1_low: float
     f1_high: float
     baseline_f1: float
-    support: int  # tokens of the held-out half on which the concept holds
-    documents: int  # documents that those tokens are in
+    support: int  # test tokens on which the feature is on
+    documents: int  # test documents that those tokens are in
 
 
 @dataclass(frozen=True)

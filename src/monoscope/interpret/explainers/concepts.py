@@ -36,6 +36,7 @@ MARGIN = 0.05
 LEAST_SUPPORT = 50
 LEAST_DOCUMENTS = 10
 LEAST_ROWS = 20  # fit rows on which a feature must fire to be labelled at all
+LEAST_F1 = 0.2  # on the fit rows: below it, no label says more than none
 _BATCH = 1 << 22  # entries searched at once by one thread
 
 
@@ -182,7 +183,7 @@ def _explain(evidence: Evidence, index: Index, features: range, seed: int, shift
         Claims(np.full_like(none, TOKENS), none, rivals, found.bucket),
     )
     tried = [judge(tally(evidence.test, claim, test.offsets, test.rows, buckets), seed) for claim in claims]
-    enough = np.diff(fit.offsets) >= LEAST_ROWS
+    enough = (np.diff(fit.offsets) >= LEAST_ROWS) & (np.maximum(found.f1, found.token_f1) >= LEAST_F1)
     return [_label(evidence.bits, feature, i, found, *tried) for i, feature in enumerate(features) if enough[i]]
 
 

@@ -69,8 +69,10 @@ def dna_text(rng: random.Random) -> str:
 KINDS: dict[str, Callable[[random.Random], str]] = {"base64": base64_text, "hex": hex_text, "dna": dna_text}
 
 
-def stream(kind: str, seed: str) -> Iterator[Document]:
-    """Endless documents of one kind, the same for the same ``seed``; another seed shares no string with it.
+def stream(kind: str, seed: str, strings: int = 4) -> Iterator[Document]:
+    """Endless documents of one kind with so many strings each.
+
+    The same ``seed`` gives the same documents; another shares no string with them.
 
     Raises:
         MonoscopeError: no such kind.
@@ -79,7 +81,7 @@ def stream(kind: str, seed: str) -> Iterator[Document]:
         raise unknown_name("kind of string", kind, KINDS)
     for i in count():
         rng = random.Random(f"{kind}:{seed}:{i}")
-        yield Document(f"{kind}/{seed}/{i}", "\n".join(KINDS[kind](rng) for _ in range(4)))
+        yield Document(f"{kind}/{seed}/{i}", "\n".join(KINDS[kind](rng) for _ in range(strings)))
 
 
 def documents(source: str = "") -> Iterator[Document]:
