@@ -343,6 +343,22 @@ def train(name: str, *, work: Path, tokens: str = "40M", threads: int = 2, minut
     print(json.dumps({"name": name, "step": step, "tokens": seen, "complete": seen >= total}))
 
 
+CARD = """---
+license: apache-2.0
+---
+# reference-{name}
+
+A {n_layer}-layer GPT-2 of width {d_model} ({activation}), trained from scratch for {tokens:,} tokens with seed {seed} by
+`recipes/reference_model.py` of Monoscope, as an instrument for interpretability: small enough to study on a laptop, not
+meant for use as a language model.
+
+Data: Python source of the standard library and installed packages (each package's own licence), English from WikiText-2
+(CC BY-SA 3.0), verses in Cherokee, Gujarati, Syriac and Ukrainian (bible-corpus, CC0), generated base64, hexadecimal and
+DNA strings. A tenth of the documents, near-duplicates kept together, was held out.
+
+`docs/reference-models.md` has the split, the held-out loss beside n-gram baselines, and how to train it again.
+"""
+
 # --- export ----------------------------------------------------------------------------------------------------------
 
 
@@ -363,6 +379,7 @@ def export(name: str, *, work: Path, out: Path | None = None) -> None:
     tokeniser_of(work).fast.save_pretrained(out)
     shape = asdict(MODELS[name])
     folder.write_json(out / "training.json", {"name": name, **progress, "shape": shape})
+    (out / "README.md").write_text(CARD.format(name=name.lower(), **progress, **shape), encoding="utf-8")
     print(f"{out}: {sum(f.stat().st_size for f in out.iterdir()) / 1e6:.1f} MB, {progress['tokens']:,} tokens seen")
 
 

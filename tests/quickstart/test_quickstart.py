@@ -87,7 +87,7 @@ def test_a_label_can_be_recomputed_from_the_public_face(run):
     assert len(labelled)
     for feature in labelled[:5].tolist():
         label = catalogue[feature].label
-        holds = np.concatenate([ms.concept(label.concept).mask(catalogue.store.document(d)) for d in rows.documents])
+        holds = np.concatenate([ms.concept(label.concept).mask(catalogue.store.document(int(d))) for d in rows.documents])
         active, values = catalogue.index.of(feature)
         test, fit = rows.in_split("test"), rows.in_split("fit")
         most = values[fit[active]].max()

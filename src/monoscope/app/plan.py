@@ -93,8 +93,8 @@ def default_site(lm: LanguageModel) -> str:
 
 
 def default_text(model: str) -> str:
-    """What a reference model never saw; for any other model, this machine's Python source."""
-    return "held_out" if model in REFERENCE_MODELS else "python_source"
+    """The Python source that a reference model never saw; for any other model, all of this machine's."""
+    return "held_out:python" if model in REFERENCE_MODELS else "python_source"
 
 
 def resolve(
