@@ -348,13 +348,13 @@ license: apache-2.0
 ---
 # reference-{name}
 
-A {n_layer}-layer GPT-2 of width {d_model} ({activation}), trained from scratch for {tokens:,} tokens with seed {seed} by
-`recipes/reference_model.py` of Monoscope, as an instrument for interpretability: small enough to study on a laptop, not
-meant for use as a language model.
+A {n_layer}-layer GPT-2 of width {d_model} ({activation}), trained from scratch for {tokens:,} tokens with seed {seed}
+by `recipes/reference_model.py` of Monoscope, as an instrument for interpretability: small enough to study on a laptop,
+not meant for use as a language model.
 
-Data: Python source of the standard library and installed packages (each package's own licence), English from WikiText-2
-(CC BY-SA 3.0), verses in Cherokee, Gujarati, Syriac and Ukrainian (bible-corpus, CC0), generated base64, hexadecimal and
-DNA strings. A tenth of the documents, near-duplicates kept together, was held out.
+Data: Python source of the standard library and installed packages (each package's own licence), English from
+WikiText-2 (CC BY-SA 3.0), verses in Cherokee, Gujarati, Syriac and Ukrainian (bible-corpus, CC0), generated base64,
+hexadecimal and DNA strings. A tenth of the documents, near-duplicates kept together, was held out.
 
 `docs/reference-models.md` has the split, the held-out loss beside n-gram baselines, and how to train it again.
 """
