@@ -20,7 +20,8 @@ class Level:
         n1, n2, n3, n4 = (int((counts == i).sum()) for i in (1, 2, 3, 4))
         y = n1 / max(1, n1 + 2 * n2)
         wanted = [1 - 2 * y * n2 / max(1, n1), 2 - 3 * y * n3 / max(1, n2), 3 - 4 * y * n4 / max(1, n3)]
-        self.discounts = np.array([0.0, *(min(max(d, 0.0), i + 1.0) for i, d in enumerate(wanted))])
+        # at least a tenth, so that what was never seen keeps some probability where the counts of counts are degenerate
+        self.discounts = np.array([0.0, *(min(max(d, 0.1), i + 1.0) for i, d in enumerate(wanted))])
         self.histories, first = np.unique(keys // vocabulary, return_index=True)
         self.totals = np.add.reduceat(counts, first).astype(np.float64)
         taken = np.add.reduceat(self.discounts[np.minimum(counts, 3)], first)

@@ -182,7 +182,7 @@ def test_resampling_does_its_six_steps():
     untouched = d.w_enc[~marked].clone()
     goal.resample(d, trainee, marked)
     torch.testing.assert_close(d.w_dec[marked], torch.nn.functional.normalize(kept[:2, D:]))
-    torch.testing.assert_close(d.w_enc[marked].norm(dim=1), torch.full((2,), float(norm) * 0.2))
+    torch.testing.assert_close(d.w_enc[marked].norm(dim=1), torch.full((2,), float(norm.detach()) * 0.2))
     assert d.b_enc[marked].abs().max() == 0
     assert torch.equal(d.w_enc[~marked], untouched)
     for name in ("w_dec", "w_enc", "b_enc"):
@@ -253,7 +253,17 @@ def test_blocks_and_arrays_are_read_alike():
 )
 def test_unusable_arguments_are_refused(arguments, message):
     with pytest.raises(MonoscopeError, match=message):
-        fit(planted(4000)[0], **{"n_features": 32, "k": 4, "architecture": "topk", "show_progress": False, **arguments})
+        fit(
+            planted(4000)[0],
+            **{
+                "n_features": 32,
+                "k": 4,
+                "architecture": "topk",
+                "batch_size": 500,
+                "show_progress": False,
+                **arguments,
+            },
+        )
 
 
 def test_unusable_rows_are_refused():
@@ -263,7 +273,7 @@ def test_unusable_rows_are_refused():
     with pytest.raises(MonoscopeError, match="alike"):
         fit(torch.ones(8000, 4), 8, k=2, show_progress=False)
     with pytest.raises(MonoscopeError, match="not finite"):
-        fit(x.clone().index_fill_(0, torch.tensor([5]), torch.nan), 32, k=4, show_progress=False)
+        fit(x.clone().index_fill_(0, torch.tensor([5]), torch.nan), 32, k=4, batch_size=500, show_progress=False)
 
 
 def test_objectives_have_defaults_and_names():

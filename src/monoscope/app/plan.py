@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from monoscope import folder
+from monoscope.dictionary import base as architectures
 from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.models import LanguageModel
 from monoscope.models.reference import NAMES as REFERENCE_MODELS
 from monoscope.ops import product
+from monoscope.text.corpus import open_corpus
 from monoscope.types import Site
 
 NAME = "plan.json"
 CONTROLS = ("basic", "full")
-TOKENS, FEATURES, K = 2_000_000, 4096, 32
+TOKENS, FEATURES, K, BATCH_SIZE = 2_000_000, 4096, 32, 4096
 TRAIN, FIT, TEST = "dictionary", "fit", "test"
 
 
@@ -126,7 +128,13 @@ def resolve(
         refuse_stranger(dictionary, lm, str(place), width)
     if target is not None:
         lm.width(target)
-    wanted = tokens or TOKENS
+    wanted, batch_size = tokens or TOKENS, BATCH_SIZE if (tokens or TOKENS) >= 100 * BATCH_SIZE else BATCH_SIZE // 4
+    if dictionary is None:
+        settings = {"k": K if k is None else k} if "k" in architectures.architecture(architecture).settings else {}
+        architectures.architecture(architecture)(width, features or FEATURES, **settings)  # refuses what cannot be
+    if wanted < batch_size:
+        raise MonoscopeError(f"{wanted:,} tokens are fewer than one batch of {batch_size:,}", fix="ask for more tokens")
+    open_corpus(text or default_text(lm.name))
     return Plan(
         model=lm.name,
         fingerprint=lm.fingerprint,
@@ -136,7 +144,7 @@ def resolve(
         architecture=architecture,
         n_features=features or FEATURES,
         k=K if k is None else k,
-        batch_size=4096 if wanted >= 400_000 else 1024,
+        batch_size=batch_size,
         seed=seed,
         precision=str(product.fastest()).removeprefix("torch."),
         dictionary=origin,

@@ -70,9 +70,6 @@ def bootstrap(per_document: Totals, values: Values, seed: int, number: int = RES
         values: the named numbers that follow from totals; it works on arrays with a leading axis of samples.
         seed: fixes the resamples.
         number: how many resamples.
-
-    Returns:
-        By name; null where a value is undefined, or in more than a fortieth of the resamples is.
     """
     (n_documents,) = {len(v) for v in per_document.values()}
     found = values({name: v.sum(0, keepdims=True) for name, v in per_document.items()})
@@ -80,7 +77,7 @@ def bootstrap(per_document: Totals, values: Values, seed: int, number: int = RES
     estimates = {}
     for name, value in found.items():
         sample = drawn[name][np.isfinite(drawn[name])]
-        if not np.isfinite(value[0]) or len(sample) < (1 + LEVEL) / 2 * len(drawn[name]):
+        if not np.isfinite(value[0]) or len(sample) == 0:
             estimates[name] = Estimate()
             continue
         low, high = np.quantile(sample, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from monoscope.errors import MonoscopeError
+from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.models import reference
 from monoscope.models.language_model import LanguageModel
 from monoscope.text import tokenise
@@ -54,6 +54,8 @@ def _source(name: str) -> tuple[str, str]:
     """What to hand to ``transformers``, and the name to keep: absolute for folders, so that it is found again."""
     if name in reference.NAMES:
         return str(reference.folder(name)), name
+    if name.startswith("reference-"):
+        raise unknown_name("packaged model", name, reference.NAMES)
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():

@@ -1,4 +1,4 @@
-"""One thread each for torch and Numba: the worlds are tiny, and waking threads costs more than their work."""
+"""One thread each for torch and Numba: what tests compute is tiny, and waking threads costs more than the work."""
 
 from __future__ import annotations
 
