@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monoscope.errors import MonoscopeError
-from monoscope.ops import adam, encode, product, sparse, topk, transpose, weighted_rows
+from monoscope.ops import above, adam, encode, product, sparse, topk, transpose, weighted_rows
 from monoscope.types import Code
 
 shapes = st.tuples(st.integers(1, 40), st.integers(1, 200), st.integers(1, 24), st.integers(0, 2**31))
@@ -47,6 +47,16 @@ def test_topk_equals_its_reference(shape, dtype, data):
     for places, chosen in zip(indices, values, strict=True):
         named = places[chosen > 0]
         assert len(named.unique()) == len(named)
+
+
+@quick
+@given(shapes, st.sampled_from([torch.float32, torch.bfloat16]), st.floats(-2, 2))
+def test_above_equals_its_reference(shape, dtype, floor):
+    n, n_features, _, seed = shape
+    scores = rows(n, n_features, seed).to(dtype)
+    floor = float(torch.tensor(floor).to(dtype))  # a number that both sides of the comparison can hold
+    for mine, wanted in zip(above.above(scores, floor), above.reference(scores, floor), strict=True):
+        assert torch.equal(mine, wanted)
 
 
 def test_topk_refuses_a_k_out_of_range():

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops import product
+from monoscope.ops.above import above
 from monoscope.ops.topk import topk
 from monoscope.train.objective import SparseReconstruction
 from monoscope.types import Code
@@ -54,8 +55,8 @@ class Objective(SparseReconstruction):
         """(row, feature, score) of every score above ``floor``, row after row."""
         parts = []
         for first, scores in product.blocks(x, dictionary.w_enc, dictionary.b_enc, self.precision()):
-            rows, features = (scores > floor).nonzero(as_tuple=True)
-            parts.append((rows + first, features.int(), scores[rows, features].float()))
+            counts, features, values = above(scores, floor)
+            parts.append((torch.repeat_interleave(torch.arange(first, first + len(counts)), counts), features, values))
         columns = [torch.cat(column) for column in zip(*parts, strict=True)]
         return columns[0], columns[1], columns[2]
 
