@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 console = Console(stderr=True)
 
@@ -33,12 +33,11 @@ def bar(title: str, total: int | None, *, unit: str = "tokens", shown: bool = Tr
         yield silent
         return
     columns = (
-        TextColumn("{task.description:<26}"),
-        BarColumn(bar_width=28),
+        TextColumn("{task.description:<20}"),  # all of it fits into 80 columns
+        BarColumn(bar_width=14),
         TaskProgressColumn(),
         TextColumn("[cyan]{task.fields[speed]}"),
         TextColumn("[dim]{task.fields[note]}"),
-        TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     began, count = time.monotonic(), 0

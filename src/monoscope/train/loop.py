@@ -71,7 +71,7 @@ def train(
             seen += len(x)
             log({"tokens": seen, **shown})
             first = next(iter(shown.values()))
-            report(len(x), "  ".join(f"{name} {value:.4g}" for name, value in first.items()))
+            report(len(x), " ".join(f"{name} {value:.3g}" for name, value in first.items() if value))
             if keeping.folder and (asked() or time.monotonic() - saved > keeping.every_seconds):
                 checkpoint.save(keeping.folder, trainees, {"plan": dict(keeping.plan), "seen": seen})
                 saved = time.monotonic()
