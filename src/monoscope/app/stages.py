@@ -257,7 +257,7 @@ def random_model(run: Run) -> None:
     dictionary = io.load(out / "dictionary")
     if "random_model" not in current.get("controls", {}):
         # ablation harms a random model little, so its ratio needs more tokens for an interval as narrow
-        judged = judge(run, lm, {"random_model": dictionary}, "evaluating (random model)", 2 * EVALUATED_LOSS)
+        judged = judge(run, lm, {"random_model": dictionary}, "evaluating (random model)", 4 * EVALUATED_LOSS)
         found = judged.to_json()
         current["controls"]["random_model"] = found["metrics"]
         folder.write_json(run.path / "evaluation.json", current)
