@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from monoscope.errors import MonoscopeError
     from monoscope.models import load_model
     from monoscope.train.fit import fit
+
+# GNU OpenMP spins for milliseconds at every barrier, so that another program on one core slows parallel work a hundred
+# times. Microseconds lose nothing on an idle machine. Read once, when torch loads.
+os.environ.setdefault("GOMP_SPINCOUNT", "500")
 
 __version__ = "0.1.0"
 __all__ = ["MonoscopeError", "concept", "fit", "load", "load_model", "open_catalogue", "read"]

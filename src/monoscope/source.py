@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from monoscope.errors import MonoscopeError
@@ -31,6 +32,27 @@ class RowSource(Protocol):
     def chunk(self, index: int) -> Activations:
         """The rows of one chunk, in their final order."""
         ...
+
+
+class Epochs:
+    """The first ``rows`` rows of a source, over and over; from the second time on, each chunk in a new order."""
+
+    def __init__(self, source: RowSource, rows: int, epochs: int, seed: int) -> None:
+        self.source, self.seed, self.widths = source, seed, source.widths
+        before = np.concatenate([[0], np.cumsum(source.counts)])
+        once = np.clip(rows - before[:-1], 0, source.counts)
+        self._once = once[once > 0].tolist()
+        self.counts = self._once * epochs
+
+    def chunk(self, index: int) -> Activations:
+        """A chunk of the source, reordered by epoch."""
+        epoch, place = divmod(index, len(self._once))
+        rows = _slice(self.source.chunk(place), 0, self._once[place])
+        if epoch == 0:
+            return rows
+        order = torch.from_numpy(np.random.default_rng((self.seed, epoch, place)).permutation(len(rows)))
+        values = {site: v[order] for site, v in rows.values.items()}
+        return Activations(values, rows.documents[order], rows.positions[order])
 
 
 def batches(source: RowSource, size: int, *, start: int = 0, stop: int | None = None) -> Iterator[Activations]:

@@ -279,3 +279,17 @@ def test_unusable_rows_are_refused():
 def test_objectives_have_defaults_and_names():
     for name in plugins.names(PACKAGE):
         assert isinstance(objective(name).defaults, dict)
+
+
+def test_more_tokens_than_rows_are_epochs_that_never_touch_what_was_held_back():
+    x = torch.randn(1000, 4)
+    data = rows.from_arrays(x, None, 100, 2500, 0, hold_back=True)
+    held = {tuple(row) for row in data.held_out.tolist()}
+    assert len(held) == 50
+    seen = [tuple(row) for batch, _ in data.batches(0) for row in batch.tolist()]
+    assert len(seen) == 2500
+    first, second = seen[:950], seen[950:1900]
+    assert set(first) == set(second) and first != second
+    assert not held & set(seen)
+    again = [tuple(row) for batch, _ in data.batches(1300) for row in batch.tolist()]
+    assert again == seen[1300:]

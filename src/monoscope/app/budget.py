@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from monoscope.app.plan import default_site
+from monoscope.app.plan import default_site, held_out, training
 from monoscope.errors import MonoscopeError
 from monoscope.models import LanguageModel
 from monoscope.ops import product
@@ -14,10 +14,11 @@ from monoscope.train import rows
 from monoscope.train.fit import Recipe
 from monoscope.types import TokenBlock
 
-FIXED = 30.0  # seconds that no number of tokens changes: starting, compiling kernels, drawing pages
-PASSES = 8.0  # of the cut model over the training tokens: harvest, evaluation with splices, catalogue, effects
-STEPS = 3.0  # training steps' worth: the dictionary, its frozen control, encoding the catalogue
-LEAST = 20_000
+FIXED = 20.0  # seconds that no number of tokens changes: starting, compiling kernels, drawing pages
+HARVESTED = 1.5  # forward passes of the cut model over each training token, with what storing it takes
+TRAINED = 2.0  # steps of each training token in an epoch: the dictionary and its frozen control
+SPLICED, ENCODED = 6.5, 3.0  # passes and steps' worth of each held-out token: evaluation, catalogue, effects, labels
+LEAST, MOST = 20_000, 100_000_000
 
 
 def affordable(lm: LanguageModel, site: str | None, minutes: float, features: int, *, full: bool) -> int:
@@ -27,14 +28,19 @@ def affordable(lm: LanguageModel, site: str | None, minutes: float, features: in
         MonoscopeError: not even a small run fits.
     """
     forward, step = trial(lm, site or default_site(lm), features)
-    per_token = (PASSES * forward + STEPS * step) * (2 if full else 1)
-    tokens = int((60 * minutes - FIXED) / per_token)
+    left = (60 * minutes - FIXED) / (2 if full else 1)
+
+    def seconds(tokens: int) -> float:
+        taught = tokens * (HARVESTED * forward + TRAINED * training(tokens)[1] * step)
+        return taught + 2 * held_out(tokens) * (SPLICED * forward + ENCODED * step)
+
+    tokens = max((n for n in range(0, MOST, 1000) if seconds(max(n, 1)) <= left), default=0)
     if tokens < LEAST:
         raise MonoscopeError(
             f"{minutes:g} minutes are too few for this model on this machine",
             fix=f"allow {minutes + 2:g}, or pass --tokens {LEAST}",
         )
-    return min(tokens, 100_000_000) // 1000 * 1000
+    return tokens
 
 
 def trial(lm: LanguageModel, site: str, features: int) -> tuple[float, float]:

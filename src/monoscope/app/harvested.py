@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from monoscope import folder, progress
-from monoscope.app.plan import FIT, TEST, TRAIN, default_text
+from monoscope.app.plan import FIT, TEST, TRAIN, default_text, held_out
 from monoscope.errors import MonoscopeError
 from monoscope.harvest import shards
 from monoscope.harvest.shards import Shards
@@ -44,7 +44,7 @@ def harvest(
         )
     folder.write_json(out / NAME, facts)
     if not folder.is_sealed(out / "text"):
-        budget = {TRAIN: tokens, FIT: tokens // 2, TEST: tokens // 2}
+        budget = {TRAIN: tokens, FIT: held_out(tokens), TEST: held_out(tokens)}
         with progress.bar("reading text", sum(budget.values())) as report:
             prepare.prepare(open_corpus(facts["text"]), lm.tokeniser, out / "text", budget, seed=seed, progress=report)
     store = TokenStore(out / "text")

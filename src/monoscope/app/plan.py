@@ -20,6 +20,8 @@ from monoscope.types import Site
 NAME = "plan.json"
 CONTROLS = ("basic", "full")
 TOKENS, FEATURES, K, BATCH_SIZE = 2_000_000, 4096, 32, 4096
+ENOUGH = 250_000  # tokens each to find labels and to test them, of at most four times those of the training
+STEPS, EPOCHS = 400, 8  # a small budget is read several times, until a dictionary has had enough steps to settle
 TRAIN, FIT, TEST = "dictionary", "fit", "test"
 
 
@@ -39,6 +41,7 @@ class Plan:
     seed: int
     precision: str
     dictionary: str | None = None  # where a dictionary trained elsewhere came from
+    epochs: int = 1  # how often training reads its tokens
     target: str | None = None  # what a transcoder reconstructs, if not the site itself
 
     def settle(self, run: Path) -> Plan:
@@ -99,6 +102,22 @@ def default_text(model: str) -> str:
     return "held_out:python" if model in REFERENCE_MODELS else "python_source"
 
 
+def default_features(tokens: int) -> int:
+    """As many features as that many tokens can teach: 4,096 from a million on, at least 1,024."""
+    return max(FEATURES // 4, min(FEATURES, 1 << (FEATURES * tokens // 1_000_000).bit_length() - 1))
+
+
+def training(tokens: int) -> tuple[int, int]:
+    """Batch size and epochs for that many training tokens."""
+    size = BATCH_SIZE if tokens >= 100 * BATCH_SIZE else BATCH_SIZE // 4
+    return size, max(1, min(EPOCHS, -(-STEPS * size // tokens)))
+
+
+def held_out(tokens: int) -> int:
+    """Tokens for finding labels, and as many for tests: half of the training's, and not too few of a small run's."""
+    return max(tokens // 2, min(2 * tokens, ENOUGH))
+
+
 def resolve(
     lm: LanguageModel,
     *,
@@ -128,10 +147,12 @@ def resolve(
         refuse_stranger(dictionary, lm, str(place), width)
     if target is not None:
         lm.width(target)
-    wanted, batch_size = tokens or TOKENS, BATCH_SIZE if (tokens or TOKENS) >= 100 * BATCH_SIZE else BATCH_SIZE // 4
+    wanted = tokens or TOKENS
+    features = features or default_features(wanted)
+    batch_size, epochs = training(wanted)
     if dictionary is None:
         settings = {"k": K if k is None else k} if "k" in architectures.architecture(architecture).settings else {}
-        architectures.architecture(architecture)(width, features or FEATURES, **settings)  # refuses what cannot be
+        architectures.architecture(architecture)(width, features, **settings)  # refuses what cannot be
     if wanted < batch_size:
         raise MonoscopeError(f"{wanted:,} tokens are fewer than one batch of {batch_size:,}", fix="ask for more tokens")
     open_corpus(text or default_text(lm.name))
@@ -140,14 +161,15 @@ def resolve(
         fingerprint=lm.fingerprint,
         site=str(place),
         text=text or default_text(lm.name),
-        tokens={TRAIN: wanted, FIT: wanted // 2, TEST: wanted // 2},
+        tokens={TRAIN: wanted, FIT: held_out(wanted), TEST: held_out(wanted)},
         architecture=architecture,
-        n_features=features or FEATURES,
+        n_features=features,
         k=K if k is None else k,
         batch_size=batch_size,
         seed=seed,
         precision=str(product.fastest()).removeprefix("torch."),
         dictionary=origin,
+        epochs=epochs if dictionary is None else 1,
         target=None if target is None else str(Site.parse(target)),
     )
 

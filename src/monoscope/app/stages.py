@@ -45,7 +45,7 @@ from monoscope.train.fit import Recipe
 from monoscope.train.loop import Keeping, train
 
 ACTIVATIONS, TRAINING, CONTROLS, LABELS = "activations", "training", "controls", "labels.json"
-PCA_ROWS, EVALUATED, EVALUATED_LOSS = 65_536, 250_000, 50_000
+PCA_ROWS, EVALUATED, EVALUATED_LOSS = 65_536, 250_000, 100_000
 LIBRARIES = ("monoscope", "torch", "transformers", "tokenizers", "numpy", "numba")
 
 
@@ -90,7 +90,9 @@ def fit(run: Run, source: RowSource, lm: LanguageModel, outs: Mapping[str, Path]
         for name in outs
     }
     calibrates = any(recipe.objective.calibrates for recipe in recipes.values())
-    data = rows.from_source(source, plan.site, plan.target, plan.batch_size, None, hold_back=calibrates)
+    data = rows.from_source(
+        source, plan.site, plan.target, plan.batch_size, hold_back=calibrates, epochs=plan.epochs, seed=plan.seed
+    )
     provenance = {"model": lm.name, "fingerprint": lm.fingerprint, "site": plan.site, "text": plan.text}
     if plan.target is not None:
         provenance["target"] = plan.target
@@ -154,16 +156,16 @@ def evaluation(run: Run, dictionaries: Mapping[str, Dictionary]) -> None:
     folder.write_json(run.path / "evaluation.json", found.to_json())
 
 
-def judge(
-    run: Run, lm: LanguageModel, judged: Mapping[str, Reconstructor], title: str, loss_tokens: int = EVALUATED_LOSS
-) -> Evaluation:
-    """Evaluate some reconstructors on the test split of the run's text."""
+def judge(run: Run, lm: LanguageModel, judged: Mapping[str, Reconstructor], title: str, times: int = 1) -> Evaluation:
+    """Evaluate some reconstructors on the test split of the run's text; the loss on ``times`` as many tokens."""
     documents = run.store.documents(TEST)
-    wanted = min(EVALUATED, run.store.tokens_in(TEST))
+    held = run.store.tokens_in(TEST)
+    loss_tokens = min(times * min(EVALUATED_LOSS, held // 5), held)
+    wanted = min(max(EVALUATED, loss_tokens), held)
     with progress.bar(title, wanted) as report:
         return evaluate(
             lm, run.plan.site, judged, run.store, documents,
-            n_tokens=wanted, n_loss_tokens=min(loss_tokens, wanted), seed=run.plan.seed, progress=report,
+            n_tokens=wanted, n_loss_tokens=loss_tokens, seed=run.plan.seed, progress=report,
         )  # fmt: skip
 
 
@@ -257,7 +259,7 @@ def random_model(run: Run) -> None:
     dictionary = io.load(out / "dictionary")
     if "random_model" not in current.get("controls", {}):
         # ablation harms a random model little, so its ratio needs more tokens for an interval as narrow
-        judged = judge(run, lm, {"random_model": dictionary}, "evaluating (random model)", 4 * EVALUATED_LOSS)
+        judged = judge(run, lm, {"random_model": dictionary}, "evaluating (random model)", times=4)
         found = judged.to_json()
         current["controls"]["random_model"] = found["metrics"]
         folder.write_json(run.path / "evaluation.json", current)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from monoscope.errors import MonoscopeError
-from monoscope.source import RowSource, batches
+from monoscope.source import Epochs, RowSource, batches
 from monoscope.train.loop import Data, Pair, sample_of
 from monoscope.types import Activations
 
@@ -20,46 +20,57 @@ CALIBRATION = 32_768  # rows kept back for calibration, at most a twentieth
 
 
 def from_source(
-    source: RowSource, site: str, target: str | None, batch_size: int, n_tokens: int | None, *, hold_back: bool
+    source: RowSource,
+    site: str,
+    target: str | None,
+    batch_size: int,
+    n_tokens: int | None = None,
+    *,
+    hold_back: bool,
+    epochs: int = 1,
+    seed: int = 0,
 ) -> Data:
-    """The rows of ``site`` (and of ``target``) in a ``RowSource``; resumable at any row."""
-    total = sum(source.counts)
-    if n_tokens is not None and n_tokens > total:
-        raise MonoscopeError(
-            f"{n_tokens:,} tokens are wanted, {total:,} were harvested", fix="harvest more, or ask for fewer"
-        )
-    back = min(CALIBRATION, total // 20) if hold_back else 0
-    n_rows = min(total - back, n_tokens or total)
+    """The rows of ``site`` (and of ``target``) in a ``RowSource``; resumable at any row.
 
-    def pairs(start: int, stop: int, size: int) -> Iterator[Pair]:
-        for rows in batches(source, size, start=start, stop=stop):
+    Args:
+        source: the rows; the last of them are never trained on where ``hold_back`` says so.
+        site, target: what is read, and what is reconstructed, if another.
+        batch_size: rows per step.
+        n_tokens: rows to train on; more than there are mean several epochs. None: ``epochs`` of them.
+        hold_back: keep rows for calibration.
+        epochs: how often each row is seen, without ``n_tokens``.
+        seed: the order of later epochs.
+    """
+    total = sum(source.counts)
+    back = min(CALIBRATION, total // 20) if hold_back else 0
+    once = total - back
+    n_rows = n_tokens or epochs * once
+    repeated = Epochs(source, once, -(-n_rows // once), seed)
+
+    def pairs(of: RowSource, start: int, stop: int, size: int) -> Iterator[Pair]:
+        for rows in batches(of, size, start=start, stop=stop):
             x = rows.values[site]
             yield x, x if target is None else rows.values[target]
 
-    sample = sample_of(pairs(0, n_rows, min(batch_size, n_rows)), min(SAMPLE, n_rows))
-    held = sample_of(pairs(total - back, total, back), back)[0] if back else sample[0]
-    return Data(lambda start: pairs(start, n_rows, batch_size), n_rows, batch_size, sample, held)
+    sample = sample_of(pairs(source, 0, once, min(batch_size, once)), min(SAMPLE, once))
+    held = sample_of(pairs(source, once, total, back), back)[0] if back else sample[0]
+    return Data(lambda start: pairs(repeated, start, n_rows, batch_size), n_rows, batch_size, sample, held)
 
 
 class ArraySource:
-    """A ``RowSource`` over an array of rows (and one of targets): each epoch a new permutation by ``seed``."""
+    """A ``RowSource`` over an array of rows (and one of targets), in an order by ``seed``."""
 
     CHUNK = 131_072
 
-    def __init__(self, x: Tensor, y: Tensor | None, n_tokens: int, seed: int) -> None:
-        self.x, self.y, self.seed = x, y, seed
+    def __init__(self, x: Tensor, y: Tensor | None, seed: int) -> None:
+        self.x, self.y = x, y
         self.widths = {"x": x.shape[1]} | ({} if y is None else {"y": y.shape[1]})
-        self._spans = [
-            (epoch, first, min(first + self.CHUNK, len(x)))
-            for epoch in range(-(-n_tokens // len(x)))
-            for first in range(0, len(x), self.CHUNK)
-        ]
-        self.counts = [last - first for _, first, last in self._spans]
+        self.counts = [min(self.CHUNK, len(x) - first) for first in range(0, len(x), self.CHUNK)]
+        self._order = torch.from_numpy(np.random.default_rng(seed).permutation(len(x)))
 
     def chunk(self, index: int) -> Activations:
-        """The rows of one piece of one epoch's permutation; ``documents`` are the rows' places in the array."""
-        epoch, first, last = self._spans[index]
-        order = torch.from_numpy(np.random.default_rng((self.seed, epoch)).permutation(len(self.x))[first:last])
+        """One piece of the order; ``documents`` are the rows' places in the array."""
+        order = self._order[index * self.CHUNK : (index + 1) * self.CHUNK]
         values = {"x": self.x[order]} | ({} if self.y is None else {"y": self.y[order]})
         return Activations(values, order, torch.zeros_like(order))
 
@@ -93,9 +104,8 @@ def from_arrays(
         raise MonoscopeError(
             f"{len(rows):,} rows are fewer than one batch of {batch_size:,}", fix="pass batch_size, or more rows"
         )
-    source = ArraySource(rows, outs, n_tokens or len(rows), seed)
-    wanted = None if n_tokens is None else min(n_tokens, sum(source.counts))
-    return from_source(source, "x", None if outs is None else "y", batch_size, wanted, hold_back=hold_back)
+    site = None if outs is None else "y"
+    return from_source(ArraySource(rows, outs, seed), "x", site, batch_size, n_tokens, hold_back=hold_back, seed=seed)
 
 
 def from_blocks(

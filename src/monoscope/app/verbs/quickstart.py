@@ -45,9 +45,9 @@ def quickstart(
     out
         The run's folder. Run again, the command goes on or reuses what is there.
     tokens
-        Training tokens; half as many each are kept for labelling and for testing.
+        Training tokens; half as many each (of a small run, more) are kept for labelling and for testing.
     features
-        Features to learn.
+        Features to learn; by default 4,096, fewer where there are under a million tokens.
     k
         Active features per token.
     architecture

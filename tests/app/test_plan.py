@@ -1,0 +1,36 @@
+"""What a run settles on when it is told little."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monoscope.app.budget import affordable
+from monoscope.app.plan import BATCH_SIZE, EPOCHS, FEATURES, STEPS, TOKENS, default_features, training
+from monoscope.models import load_model
+
+
+def test_the_default_is_one_pass_with_all_features():
+    assert training(TOKENS) == (BATCH_SIZE, 1)
+    assert default_features(TOKENS) == FEATURES
+
+
+@given(st.integers(1_000, 100_000_000))
+def test_small_budgets_are_read_until_there_are_enough_steps(tokens):
+    size, epochs = training(tokens)
+    assert epochs == 1 or (epochs - 1) * tokens < STEPS * size
+    assert epochs == EPOCHS or epochs * tokens >= STEPS * size
+
+
+@given(st.integers(1, 10_000_000))
+def test_features_grow_with_the_tokens(tokens):
+    found = default_features(tokens)
+    assert FEATURES // 4 <= found <= FEATURES
+    assert found & (found - 1) == 0
+    assert default_features(2 * tokens) >= found
+
+
+def test_more_minutes_afford_more_tokens():
+    lm = load_model("reference-a")
+    few, many = (affordable(lm, None, minutes, 256, full=False) for minutes in (2, 6))
+    assert 0 < few < many
