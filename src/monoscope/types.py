@@ -162,6 +162,9 @@ class Code:
     def from_rows(cls, indices: Int[Tensor, "n k"], values: Float[Tensor, "n k"], n_features: int) -> Code:
         """A code from rows of ``k``; entries whose value is not above 0 are dropped."""
         keep = values > 0
+        if bool(keep.all()):
+            offsets = torch.arange(len(values) + 1, device=values.device) * values.shape[1]
+            return cls(indices.flatten(), values.flatten(), offsets, n_features)
         counts = keep.sum(1)
         offsets = torch.zeros(len(values) + 1, dtype=torch.long, device=values.device)
         torch.cumsum(counts, 0, out=offsets[1:])

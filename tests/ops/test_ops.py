@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monoscope.errors import MonoscopeError
-from monoscope.ops import above, adam, encode, product, sparse, topk, transpose, weighted_rows
+from monoscope.ops import above, adam, encode, largest, product, reconstruct, sparse, topk, transpose, weighted_rows
 from monoscope.types import Code
 
 shapes = st.tuples(st.integers(1, 40), st.integers(1, 200), st.integers(1, 24), st.integers(0, 2**31))
@@ -55,8 +55,14 @@ def test_above_equals_its_reference(shape, dtype, floor):
     n, n_features, _, seed = shape
     scores = rows(n, n_features, seed).to(dtype)
     floor = float(torch.tensor(floor).to(dtype))  # a number that both sides of the comparison can hold
-    for mine, wanted in zip(above.above(scores, floor), above.reference(scores, floor), strict=True):
-        assert torch.equal(mine, wanted)
+    mine, wanted = (as_dense(found(scores, floor), n_features) for found in (above.above, above.reference))
+    assert torch.equal(mine, wanted)
+
+
+def as_dense(ragged, n_features):
+    counts, columns, values = ragged
+    dense = torch.zeros(len(counts), n_features)
+    return dense.index_put((torch.repeat_interleave(counts), columns.long()), values, accumulate=True)
 
 
 def test_topk_refuses_a_k_out_of_range():
@@ -66,10 +72,10 @@ def test_topk_refuses_a_k_out_of_range():
 
 
 def test_ties_go_to_the_lower_index():
-    scores = torch.ones(3, 64)
-    indices, _ = topk.topk(scores, 5)
-    assert all(sorted(row.tolist()) == [0, 1, 2, 3, 4] for row in topk.topk(scores[:, :5], 5)[0])
-    assert all(len(set(row.tolist())) == 5 for row in indices)
+    for n_features in (5, 64, 1000):
+        scores = torch.ones(3, n_features)
+        scores[:, 3] = 2
+        assert all(sorted(row.tolist()) == [0, 1, 2, 3] for row in topk.topk(scores, 4)[0])
 
 
 def agree(mine: Code, wanted: Code, x: torch.Tensor, weight: torch.Tensor) -> None:
@@ -193,3 +199,84 @@ def test_the_chosen_precision_is_one_of_the_two_and_stays():
     x, w, b = rows(50, 8, 1), rows(30, 8, 2), torch.zeros(30)
     parts = [scores for _, scores in product.blocks(x, w, b, torch.float32)]
     np.testing.assert_allclose(torch.cat(parts).numpy(), (x @ w.T).numpy(), rtol=1e-5, atol=1e-2)
+
+
+@quick
+@given(shapes, st.sampled_from([torch.float32, torch.bfloat16]), st.integers(0, 2000))
+def test_largest_is_its_reference(shape, dtype, wanted):
+    n, n_features, _, seed = shape
+    ragged = above.above(rows(n, n_features, seed).to(dtype), 0.0)  # bfloat16 has ties
+    mine, reference = (f(ragged, wanted, n_features) for f in (largest.largest, largest.reference))
+    assert torch.equal(mine.indices, reference.indices)
+    assert torch.equal(mine.values, reference.values)
+    assert torch.equal(mine.offsets, reference.offsets)
+
+
+@quick
+@given(shapes, st.integers(1, 24), st.sampled_from([(), ("w_enc",), ("w_dec",)]))
+def test_the_squared_error_and_its_gradients_are_the_dense_ones(shape, d_out, frozen):
+    n, n_features, d, seed = shape
+    generator = torch.Generator().manual_seed(seed)
+    x, y = torch.randn(n, d, generator=generator), torch.randn(n, d_out, generator=generator)
+    w_enc, w_dec = (torch.randn(n_features, width, generator=generator) for width in (d, d_out))
+    b_enc, b_dec = torch.randn(n_features, generator=generator), torch.randn(d_out, generator=generator)
+    weights = {"w_enc": w_enc, "b_enc": b_enc, "w_dec": w_dec, "b_dec": b_dec}
+    trained = [w.requires_grad_(name not in frozen) for name, w in weights.items() if name not in frozen]
+    code = encode.reference_topk(x, w_enc.detach(), b_enc.detach(), max(1, n_features // 3))
+    error, left = reconstruct.squared_error(x, y, tuple(weights.values()), code, transpose.transpose(code))
+    mine = torch.autograd.grad(3 * error, trained)
+
+    active = torch.where(code.to_dense() > 0, x.double() @ w_enc.T.double() + b_enc, 0)
+    wanted_left = y - active @ w_dec.double() - b_dec
+    wanted = torch.autograd.grad(3 * wanted_left.square().mean(), trained)
+    torch.testing.assert_close(left.double(), wanted_left.detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(error.double(), wanted_left.square().mean(), rtol=1e-5, atol=1e-6)
+    for a, b in zip(mine, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-4, atol=2e-5 * float(1 + b.abs().max()))
+
+
+@quick
+@given(shapes)
+def test_the_fused_squared_error_is_the_composed_one(shape):
+    n, n_features, d, seed = shape
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, d, generator=generator)
+    sizes = ((n_features, d), (n_features,), (n_features, d), (d,))
+    weights = tuple(torch.randn(size, generator=generator, requires_grad=True) for size in sizes)
+    code = encode.reference_topk(x, weights[0].detach(), weights[1].detach(), max(1, n_features // 4))
+    by = transpose.transpose(code)
+    found = []
+    for function in (reconstruct.squared_error, reconstruct.reference):
+        error, left = function(x, x, weights, code, by)
+        found.append([error.detach(), left, *torch.autograd.grad(error, weights)])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-4, atol=2e-5 * float(1 + b.abs().max()))
+
+
+@quick
+@given(shapes, st.sampled_from([torch.float32, torch.bfloat16]), st.integers(1, 90), st.data())
+def test_choosing_block_by_block_is_choosing_at_once(shape, dtype, width, data):
+    n, n_features, _, seed = shape
+    scores = rows(n, n_features, seed).to(dtype)
+    k = data.draw(st.integers(1, n_features))
+    blocks = [(first, scores[:, first : first + width]) for first in range(0, n_features, width)]
+    chosen = []
+    for indices, values in (topk.topk(scores, k), topk.topk_of_blocks(blocks, k)):
+        dense = torch.zeros(n, n_features, dtype=dtype).scatter_add(1, indices.long(), values)
+        assert torch.equal(torch.where(dense > 0, scores, 0), dense)
+        chosen.append(dense)
+    assert torch.equal(*chosen)  # ties included
+    floor = float(values[values > 0].min()) if bool((values > 0).any()) else 0.0
+    at_once, in_blocks = above.above(scores, floor), above.above_of_blocks(blocks, floor)
+    assert torch.equal(as_dense(at_once, n_features), as_dense(in_blocks, n_features))
+
+
+@quick
+@given(shapes, st.sampled_from([torch.float32, torch.bfloat16]))
+def test_blocks_of_features_are_the_product(shape, dtype):
+    n, n_features, d, seed = shape
+    x, weight, bias = rows(n, d, seed), rows(n_features, d, seed + 1), rows(1, n_features, seed + 2)[0]
+    joined = torch.cat([scores for _, scores in product.feature_blocks(x, weight, bias, dtype)], 1)
+    wanted = x.to(dtype).double() @ weight.to(dtype).T.double() + bias.to(dtype)
+    size = 1 + (x.norm(dim=1)[:, None] * weight.norm(dim=1)).double() + bias.abs()
+    assert bool(((joined.double() - wanted).abs() <= 2 * torch.finfo(dtype).eps * size).all())

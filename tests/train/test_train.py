@@ -158,7 +158,7 @@ def test_silence_counts_tokens_since_a_feature_fired():
     silence = dead.Silence(16)
     x = data.sample[0][:100] - data.sample[0].mean(0)
     code = dictionary.encode(x)
-    silence.hear(code)
+    silence.hear(len(code), torch.bincount(code.indices, minlength=code.n_features) > 0)
     fired = torch.zeros(16, dtype=torch.bool)
     fired[code.indices.long()] = True
     assert torch.equal(silence.tokens == 0, fired)

@@ -15,7 +15,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from monoscope.ops import product
-from monoscope.ops.topk import collect, group_maxima, group_size, kth_largest
+from monoscope.ops.topk import GROUPS, collect, group_maxima, kth_largest
 from monoscope.types import Code
 
 
@@ -72,7 +72,7 @@ def _exact(x: Tensor, weight: Tensor, bias: Tensor, threshold: Tensor | None, k:
         lengths = torch.stack([(rows - rounded).norm(dim=1), rounded.norm(dim=1)], 1).numpy()
         operands = (np.float32(UNIT[dtype]), lengths, features, rows.numpy(), weight.numpy(), bias.numpy())
         if cut is None:
-            parts.append(_rescore_topk(scores.view(bits).numpy(), shift, *operands, k, group_size(len(weight), k)))
+            parts.append(_rescore_topk(scores.view(bits).numpy(), shift, *operands, k))
         else:
             parts.append(_rescore_above(scores.float().numpy(), *operands, cut))
     counts, indices, values = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -140,27 +140,26 @@ def _keep_largest(places, values, found, k, kept, exact):  # type: ignore[no-unt
 
 
 @njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
-def _rescore_topk(bits, shift, unit, lengths, features, x, weight, bias, k, group):  # type: ignore[no-untyped-def]
+def _rescore_topk(bits, shift, unit, lengths, features, x, weight, bias, k):  # type: ignore[no-untyped-def]
     n, n_features = bits.shape
     counts = np.zeros(n, np.int64)
     kept = np.empty((n, k), np.int32)
     exact = np.empty((n, k), np.float32)
-    n_groups = n_features // group
     largest = np.array([features[:, 0].max(), features[:, 1].max(), features[:, 2].max()], np.float32)
     for block in prange((n + 31) // 32):
-        maxima = np.empty(n_groups, bits.dtype)
-        found = np.empty(n_features, bits.dtype)
-        places = np.empty(n_features, np.int32)
+        maxima = np.empty(GROUPS, bits.dtype)
+        found = np.empty(n_features + 1, bits.dtype)
+        places = np.empty(n_features + 1, np.int32)
         values = np.empty(n_features, np.float32)
         as_int = np.zeros(1, np.int32)
         as_float = as_int.view(np.float32)
         for i in range(block * 32, min(n, block * 32 + 32)):
             worst = lengths[i, 0] * largest[0] + lengths[i, 1] * largest[1] + largest[2]
-            top = group_maxima(bits[i], maxima, n_groups)
-            bound = kth_largest(maxima, n_groups, k, top) if top > 0 else 0
+            top = group_maxima(bits[i], maxima)
+            bound = kth_largest(maxima, GROUPS, k, top) if top > 0 else 0
             floor = np.float32(0)  # no score below it can be among the k largest, nor, at the end, above 0
             if bound > 0:
-                count = collect(bits[i], maxima, n_groups, bound, found, places)
+                count = collect(bits[i], maxima, bound, found, places)
                 bound = kth_largest(found, count, k, top)
                 as_int[0] = np.int32(bound) << shift
                 floor = as_float[0]
@@ -171,7 +170,7 @@ def _rescore_topk(bits, shift, unit, lengths, features, x, weight, bias, k, grou
                 floor = max(floor, np.float32(0))
             as_float[0] = (floor - worst) / (1 + unit)
             if as_float[0] > 0:
-                count = collect(bits[i], maxima, n_groups, as_int[0] >> shift, found, places)
+                count = collect(bits[i], maxima, as_int[0] >> shift, found, places)
             else:  # rounded scores of either sign may do
                 count = n_features
                 for f in range(n_features):

@@ -7,6 +7,8 @@ Positive floats order as their bit patterns do, so bf16 is compared as 16-bit in
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +16,8 @@ from numba import njit, prange
 from torch import Tensor
 
 from monoscope.errors import MonoscopeError
+
+GROUPS = 256  # groups of a row's entries: several for each of the k places
 
 
 def reference(scores: Float[Tensor, "n n_features"], k: int) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
@@ -30,21 +34,41 @@ def topk(scores: Float[Tensor, "n n_features"], k: int) -> tuple[Int[Tensor, "n 
     Raises:
         MonoscopeError: k is not between 1 and the number of features.
     """
-    n, n_features = scores.shape
-    if not 1 <= k <= n_features:
-        raise MonoscopeError(f"k = {k} with {n_features} features", fix="choose k between 1 and the number of features")
-    if scores.device.type != "cpu" or scores.dtype not in (torch.bfloat16, torch.float32):
-        return reference(scores, k)
-    bits = torch.int16 if scores.dtype == torch.bfloat16 else torch.int32
-    indices = np.zeros((n, k), np.int32)
-    chosen = np.zeros((n, k), np.int16 if bits == torch.int16 else np.int32)
-    _topk_rows(scores.contiguous().view(bits).numpy(), group_size(n_features, k), indices, chosen)
-    return torch.from_numpy(indices), torch.from_numpy(chosen).view(scores.dtype)
+    if not 1 <= k <= scores.shape[1]:
+        raise MonoscopeError(
+            f"k = {k} with {scores.shape[1]} features", fix="choose k between 1 and the number of features"
+        )
+    return topk_of_blocks([(0, scores)], k)
 
 
-def group_size(n_features: int, k: int) -> int:
-    """Entries per group: few enough that there are several groups for each of the k places."""
-    return max(1, min(64, n_features // (4 * k)))
+def topk_of_blocks(
+    blocks: Iterable[tuple[int, Float[Tensor, "n block"]]], k: int
+) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
+    """The same of scores that come as blocks of columns, (first column, scores): only the k best so far are kept."""
+    kept: tuple[Tensor, Tensor] | None = None
+    counts = np.zeros(0, np.int32)
+    for first, scores in blocks:
+        if scores.device.type != "cpu" or scores.dtype not in (torch.bfloat16, torch.float32):
+            kept = _merge(kept, first, scores, k)
+            continue
+        bits = torch.int16 if scores.dtype == torch.bfloat16 else torch.int32
+        if kept is None:
+            n, counts = len(scores), np.zeros(len(scores), np.int32)
+            kept = torch.zeros((n, k), dtype=torch.int32), torch.zeros((n, k), dtype=scores.dtype)
+        _topk_rows(scores.contiguous().view(bits).numpy(), first, counts, kept[0].numpy(), kept[1].view(bits).numpy())
+    if kept is None:
+        raise MonoscopeError("there are no scores to choose from")
+    return kept
+
+
+def _merge(kept: tuple[Tensor, Tensor] | None, first: int, scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    indices, values = reference(scores, min(k, scores.shape[1]))
+    if kept is None:
+        room = k - values.shape[1]
+        return torch.nn.functional.pad(indices, (0, room)), torch.nn.functional.pad(values, (0, room))
+    both = torch.cat([kept[0], indices + first], 1), torch.cat([kept[1], values], 1)
+    best, places = torch.topk(both[1], k, dim=1)
+    return both[0].gather(1, places), best
 
 
 @njit(inline="always")
@@ -53,9 +77,9 @@ def kth_largest(values, n, k, top):  # type: ignore[no-untyped-def]
     low, high = 0, top  # invariant: at least k entries are >= low
     while low < high:
         middle = low + (high - low + 1) // 2
-        count = 0
+        count = np.int32(0)
         for i in range(n):
-            count += values[i] >= middle
+            count += np.int32(values[i] >= middle)
         if count >= k:
             low = middle
         else:
@@ -64,64 +88,90 @@ def kth_largest(values, n, k, top):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def collect(row, maxima, n_groups, floor, found, places):  # type: ignore[no-untyped-def]
-    """Entries of ``row`` that are at least ``floor`` (> 0), searched only in groups whose maximum is; how many."""
+def collect(row, maxima, floor, found, places):  # type: ignore[no-untyped-def]
+    """Entries of ``row`` that are at least ``floor`` (> 0), searched only in groups whose maximum is; how many.
+
+    ``found`` and ``places`` have room for one entry more than the row: each is written first and counted afterwards.
+    """
     count = 0
-    for g in range(n_groups):
+    for g in range(GROUPS):
         if maxima[g] >= floor:
-            for j in range(g, len(row), n_groups):
-                if row[j] >= floor:
-                    found[count] = row[j]
-                    places[count] = j
-                    count += 1
+            for j in range(g, len(row), GROUPS):
+                found[count] = row[j]
+                places[count] = j
+                count += row[j] >= floor
     return count
 
 
 @njit(inline="always")
-def group_maxima(row, maxima, n_groups):  # type: ignore[no-untyped-def]
-    """Maxima of the groups ``g, g + n_groups, g + 2 n_groups …``: interleaved, so that the loop is a vector maximum."""
-    for g in range(n_groups):
-        maxima[g] = row[g]
-    n = len(row)
-    whole = n // n_groups
-    for s in range(1, whole):
-        base = s * n_groups
-        for g in range(n_groups):
-            maxima[g] = max(maxima[g], row[base + g])
-    for g in range(n - whole * n_groups):
-        maxima[g] = max(maxima[g], row[whole * n_groups + g])
+def group_maxima(row, maxima):  # type: ignore[no-untyped-def]
+    """Write the groups' maxima, 0 where none is positive, and return the greatest.
+
+    Group ``g`` holds entries ``g, g + GROUPS, g + 2 GROUPS …``: a loop of constant length over neighbouring entries is
+    what a compiler turns into vector maxima.
+    """
+    for g in range(GROUPS):
+        maxima[g] = 0
+    whole = len(row) // GROUPS
+    for s in range(whole):
+        part = row[s * GROUPS : (s + 1) * GROUPS]
+        for g in range(GROUPS):
+            if part[g] > maxima[g]:
+                maxima[g] = part[g]
+    rest = row[whole * GROUPS :]
+    for g in range(len(rest)):
+        if rest[g] > maxima[g]:
+            maxima[g] = rest[g]
     top = maxima[0]
-    for g in range(1, n_groups):
-        top = max(top, maxima[g])
+    for g in range(GROUPS):
+        if maxima[g] > top:
+            top = maxima[g]
     return top
 
 
+@njit(inline="always")
+def _keep(found, places, count, k, cut, indices, chosen):  # type: ignore[no-untyped-def]
+    """Write the entries above ``cut`` and, by ascending place, as many of those equal to it as there is room for."""
+    at = 0
+    for c in range(count):
+        if found[c] > cut:
+            indices[at] = places[c]
+            chosen[at] = found[c]
+            at += 1
+    after = -1
+    while at < k:
+        first = -1
+        for c in range(count):
+            if found[c] == cut and places[c] > after and (first < 0 or places[c] < first):
+                first = places[c]
+        if first < 0:
+            break
+        indices[at] = first
+        chosen[at] = cut
+        after = first
+        at += 1
+    return at
+
+
 @njit(parallel=True, cache=True, nogil=True)
-def _topk_rows(bits, group, indices, chosen):  # type: ignore[no-untyped-def]
-    n, n_features = bits.shape
+def _topk_rows(bits, first, counts, indices, chosen):  # type: ignore[no-untyped-def]
+    """Take a block of columns into the k best entries of every row, of which there are ``counts`` so far."""
+    n, width = bits.shape
     k = indices.shape[1]
-    n_groups = n_features // group
-    blocks = (n + 63) // 64
-    for b in prange(blocks):
-        maxima = np.empty(n_groups, bits.dtype)
-        found = np.empty(n_features, bits.dtype)
-        places = np.empty(n_features, np.int32)
-        for i in range(b * 64, min(n, (b + 1) * 64)):
-            row = bits[i]
-            top = group_maxima(row, maxima, n_groups)
-            if top <= 0:
+    for block in prange((n + 63) // 64):
+        maxima = np.empty(GROUPS, bits.dtype)
+        found = np.empty(k + width + 1, bits.dtype)
+        places = np.empty(k + width + 1, np.int32)
+        for i in range(block * 64, min(n, (block + 1) * 64)):
+            top = group_maxima(bits[i], maxima)
+            held = counts[i]
+            # a tie with the least one held loses, for its column is higher
+            floor = max(1, kth_largest(maxima, GROUPS, k, top)) if held < k else 1 + int(chosen[i].min())
+            if top < floor:
                 continue
-            floor = max(1, kth_largest(maxima, n_groups, k, top))
-            count = collect(row, maxima, n_groups, floor, found, places)
-            cut = max(1, kth_largest(found, count, k, top))
-            at = 0
-            for c in range(count):
-                if found[c] > cut:
-                    indices[i, at] = places[c]
-                    chosen[i, at] = found[c]
-                    at += 1
-            for c in range(count):
-                if at < k and found[c] == cut:
-                    indices[i, at] = places[c]
-                    chosen[i, at] = found[c]
-                    at += 1
+            found[:held] = chosen[i, :held]
+            places[:held] = indices[i, :held]
+            count = held + collect(bits[i], maxima, floor, found[held:], places[held:])
+            places[held:count] += first
+            cut = max(1, kth_largest(found, count, k, max(top, found[:held].max()) if held else top))
+            counts[i] = _keep(found, places, count, k, cut, indices[i], chosen[i])

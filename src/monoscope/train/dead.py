@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from monoscope.dictionary.base import Dictionary
-from monoscope.types import Code
 
 
 class Silence(nn.Module):
@@ -23,10 +22,10 @@ class Silence(nn.Module):
         super().__init__()
         self.register_buffer("tokens", torch.zeros(n_features, dtype=torch.long))
 
-    def hear(self, code: Code) -> None:
-        """Count one batch."""
-        self.tokens += len(code)
-        self.tokens[code.indices.long()] = 0
+    def hear(self, n_tokens: int, fired: Bool[Tensor, " n_features"]) -> None:
+        """Count one batch of ``n_tokens``, on some of which ``fired`` features were active."""
+        self.tokens += n_tokens
+        self.tokens[fired] = 0
 
     def dead(self, after: int) -> Bool[Tensor, " n_features"]:
         """The features that were silent for at least ``after`` tokens."""

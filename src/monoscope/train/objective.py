@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from monoscope import plugins
 from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
-from monoscope.ops import product, sparse
+from monoscope.ops import product, reconstruct
 from monoscope.ops.transpose import transpose
 from monoscope.train.dead import Silence, auxk
 from monoscope.types import Code
@@ -100,17 +101,21 @@ class SparseReconstruction(Objective):
         """The dtype of the encoder's product."""
         return product.precision(self.options["precision"])
 
+    def scores(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Iterator[tuple[int, Float[Tensor, "n b"]]]:
+        """The batch's scores in blocks of features: (first feature, scores)."""
+        return product.feature_blocks(x, dictionary.w_enc, dictionary.b_enc, self.precision())
+
     def losses(
         self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float
     ) -> dict[str, Float[Tensor, ""]]:
         """``mse``: squared error per number; ``auxk``: weighted by the option of that name."""
         code = self.select(dictionary, x)
         by = transpose(code)
-        values = sparse.active(x, dictionary.w_enc, dictionary.b_enc, code, by)
-        left = y - sparse.decode(values, dictionary.w_dec, code, by) - dictionary.b_dec
-        self.silence.hear(code)
+        weights = (dictionary.w_enc, dictionary.b_enc, dictionary.w_dec, dictionary.b_dec)
+        mse, left = reconstruct.squared_error(x, y, weights, code, by)
+        self.silence.hear(len(code), by.offsets.diff() > 0)
         self.l0 = len(code.indices) / len(code)
-        terms = {"mse": left.square().mean()}
+        terms = {"mse": mse}
         if self.options["auxk"]:
             terms["auxk"] = self.options["auxk"] * auxk(dictionary, x, left, self.silence.dead(self.dead_after()))
         return terms

@@ -15,10 +15,13 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops import product
-from monoscope.ops.above import above
+from monoscope.ops.above import above_of_blocks
+from monoscope.ops.largest import largest
 from monoscope.ops.topk import topk
 from monoscope.train.objective import SparseReconstruction
 from monoscope.types import Code
+
+EASED = 0.9  # share of the last batch's threshold that a score must exceed to be a candidate
 
 
 class Objective(SparseReconstruction):
@@ -35,30 +38,14 @@ class Objective(SparseReconstruction):
         """The ``k × rows`` largest positive scores of the batch; ties at the cut go to earlier rows."""
         wanted = int(dictionary.options()["k"]) * len(x)
         with torch.no_grad():
-            floor = float(self.guess) * 0.9
-            rows, indices, values = self.candidates(dictionary, x, floor)
-            while len(values) < wanted and floor > 0:
+            floor = float(self.guess) * EASED
+            found = above_of_blocks(self.scores(dictionary, x), floor)
+            while len(found.values) < wanted and floor > 0:
                 floor = floor * 0.5 if floor > 1e-3 else 0.0
-                rows, indices, values = self.candidates(dictionary, x, floor)
-            cut = torch.topk(values, min(wanted, len(values))).values.min() if len(values) else values.new_zeros(())
-            keep = values > cut
-            ties = (values == cut).nonzero()[:, 0][: max(0, wanted - int(keep.sum()))]
-            keep[ties] = True
-            self.guess.copy_(cut)
-            counts = torch.bincount(rows[keep], minlength=len(x))
-            offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        return Code(indices[keep], values[keep], offsets, dictionary.n_features)
-
-    def candidates(
-        self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], floor: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """(row, feature, score) of every score above ``floor``, row after row."""
-        parts = []
-        for first, scores in product.blocks(x, dictionary.w_enc, dictionary.b_enc, self.precision()):
-            counts, features, values = above(scores, floor)
-            parts.append((torch.repeat_interleave(torch.arange(first, first + len(counts)), counts), features, values))
-        columns = [torch.cat(column) for column in zip(*parts, strict=True)]
-        return columns[0], columns[1], columns[2]
+                found = above_of_blocks(self.scores(dictionary, x), floor)
+            code = largest(found, wanted, dictionary.n_features)
+            self.guess.copy_(code.values.min() if len(code.values) else torch.zeros(()))
+        return code
 
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
         """Set the threshold that keeps k features a row on average on rows that were not trained on."""

@@ -68,8 +68,7 @@ class Objective(Base):
         left = y - active @ dictionary.w_dec - dictionary.b_dec
         with torch.no_grad():
             fired = active > 0
-            self.silence.tokens += len(x)
-            self.silence.tokens[fired.any(0)] = 0
+            self.silence.hear(len(x), fired.any(0))
             self.l0 = float(fired.sum()) / len(x)
         return {"mse": left.square().mean(), "l1": self.options["penalty"] * active.sum(1).mean()}
 

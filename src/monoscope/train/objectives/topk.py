@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
-from monoscope.ops import product
-from monoscope.ops.topk import topk
+from monoscope.ops.topk import topk_of_blocks
 from monoscope.train.objective import SparseReconstruction
 from monoscope.types import Code
 
@@ -18,11 +17,6 @@ class Objective(SparseReconstruction):
 
     def select(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Code:
         """Each row's k largest scores, those above 0."""
-        k = int(dictionary.options()["k"])
-        indices, values = [], []
         with torch.no_grad():
-            for _, scores in product.blocks(x, dictionary.w_enc, dictionary.b_enc, self.precision()):
-                places, chosen = topk(scores, k)
-                indices.append(places)
-                values.append(chosen)
-        return Code.from_rows(torch.cat(indices), torch.cat(values).float(), dictionary.n_features)
+            indices, values = topk_of_blocks(self.scores(dictionary, x), int(dictionary.options()["k"]))
+        return Code.from_rows(indices, values.float(), dictionary.n_features)
