@@ -12,13 +12,15 @@ from monoscope import folder
 from monoscope.dictionary.base import Dictionary, architecture
 from monoscope.errors import MonoscopeError
 
+FILES = ("config.json", "weights.safetensors", folder.MANIFEST)
 KIND = "dictionary"
 VERSION = 1
 
 
 def recognises(path: Path) -> bool:
     """Whether the folder holds a dictionary of ours."""
-    return (path / "config.json").is_file() and '"monoscope_dictionary"' in (path / "config.json").read_text()
+    config = path / "config.json"
+    return config.is_file() and b'"monoscope_dictionary"' in config.read_bytes()
 
 
 def save(dictionary: Dictionary, path: Path) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops import product
 from monoscope.ops.above import above
-from monoscope.ops.topk import topk
+from monoscope.train.calibrate import calibrate
 from monoscope.train.objective import SparseReconstruction
 from monoscope.types import Code
 
@@ -62,14 +62,4 @@ class Objective(SparseReconstruction):
 
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
         """Set the threshold that keeps k features a row on average on rows that were not trained on."""
-        k = int(dictionary.options()["k"])
-        width = min(dictionary.n_features, 8 * k)  # a row with over 8 k active features would be cut short here
-        best = []
-        with torch.no_grad():
-            for _, scores in product.blocks(x, dictionary.w_enc, dictionary.b_enc, torch.float32):
-                best.append(topk(scores, width)[1].flatten())
-        values = torch.cat(best)
-        values = values[values > 0]
-        wanted = min(k * len(x), len(values) - 1)
-        threshold = torch.topk(values, wanted + 1).values.min()
-        dictionary.get_buffer("threshold").fill_(float(threshold))
+        calibrate(dictionary, x)
