@@ -42,7 +42,10 @@ class Config:
             raise MonoscopeError(
                 f"{name} is {str(value)[:60]}, not {_KINDS[kind]}", where=self.where, fix="correct the file"
             )
-        return value  # type: ignore[return-value]
+        try:
+            return kind(value) if kind is float else value  # type: ignore[return-value]
+        except OverflowError as error:
+            raise MonoscopeError(f"{name} is beyond all bounds", where=self.where, fix="correct the file") from error
 
     def need(self, name: str, kind: type[T]) -> T:
         """The value of ``name``, which must be there."""

@@ -141,9 +141,9 @@ def _gated(weights: Weights, config: Config, name: str) -> Form:
 def _normalised(form: Form, path: Path, config: Config) -> Form:
     """Fold the constant that inputs were multiplied by, if they were."""
     asked = config.values.get("normalize_activations")
+    config.asked.add("normalize_activations")
     if asked in (None, False, "none"):
         return form
-    config.asked.add("normalize_activations")
     if asked not in (True, SCALED):
         raise MonoscopeError(
             f"inputs are normalised by {str(asked)[:40]}, which does not fold into a dictionary",
