@@ -43,7 +43,7 @@ class Config:
                 f"{name} is {str(value)[:60]}, not {_KINDS[kind]}", where=self.where, fix="correct the file"
             )
         try:
-            return kind(value) if kind is float else value  # type: ignore[return-value]
+            return float(value) if kind is float else value  # type: ignore[return-value, arg-type]
         except OverflowError as error:
             raise MonoscopeError(f"{name} is beyond all bounds", where=self.where, fix="correct the file") from error
 
