@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+
 import pytest
 import torch
 
-from monoscope import plugins
+from monoscope import folder
 from monoscope.dictionary import io
 from monoscope.dictionary.base import Dictionary, architecture, architectures
 from monoscope.errors import MonoscopeError
@@ -72,11 +75,10 @@ def test_a_transcoder_may_write_another_width(name):
 
 
 @every_architecture
-@pytest.mark.parametrize("form", plugins.names(io.FORMATS))
-def test_save_and_load_are_inverse(name, form, tmp_path):
+def test_save_and_load_are_inverse(name, tmp_path):
     dictionary, x = made(name), rows()
     dictionary.provenance = {"model": "m", "site": "mlp_act.0"}
-    dictionary.save(tmp_path / "d", format=form)
+    dictionary.save(tmp_path / "d")
     again = io.load(tmp_path / "d")
     assert (again.architecture, again.options(), again.provenance) == (
         name,
@@ -87,6 +89,18 @@ def test_save_and_load_are_inverse(name, form, tmp_path):
         torch.equal(a, b) for a, b in zip(dictionary.state_dict().values(), again.state_dict().values(), strict=True)
     )
     assert torch.equal(again(x), dictionary(x))
+
+
+@every_architecture
+@pytest.mark.parametrize("form", io.writable())
+def test_another_format_keeps_what_is_computed_or_refuses(name, form, tmp_path):
+    dictionary, x = made(name), rows()
+    try:
+        dictionary.save(tmp_path / "d", format=form)
+    except MonoscopeError as error:
+        assert error.fix and not (tmp_path / "d").exists()
+        return
+    torch.testing.assert_close(io.load(tmp_path / "d")(x), dictionary(x), rtol=1e-4, atol=1e-5)
 
 
 @every_architecture
@@ -139,3 +153,24 @@ def test_top_k_never_gives_more_than_k_features():
     code = made("topk").encode(rows(200))
     assert int(code.counts().max()) <= 32
     assert bool((code.values > 0).all())
+
+
+def test_a_file_does_not_decide_what_is_imported(tmp_path, monkeypatch):
+    """Law 9: an architecture of somebody else's module is loaded only where that module was imported already."""
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "__init__.py").touch()
+    (tmp_path / "strange" / "architecture.py").write_text("from monoscope.dictionary.topk import Architecture\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    saved = tmp_path / "saved"
+    made("topk").save(saved)
+    config = folder.read_json(saved / "config.json")
+    folder.write_json(saved / "config.json", {**config, "architecture": "strange.architecture"})
+    folder.seal(saved, "dictionary", {}, ["config.json", "weights.safetensors"])
+    with pytest.raises(MonoscopeError, match=r"import strange\.architecture before"):
+        io.load(saved)
+    assert "strange" not in sys.modules
+    importlib.import_module("strange.architecture")
+    try:
+        assert io.load(saved).n_features == made("topk").n_features
+    finally:
+        monkeypatch.delitem(sys.modules, "strange.architecture")

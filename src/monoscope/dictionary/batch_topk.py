@@ -34,8 +34,22 @@ class Architecture(Dictionary):
         self.k = int(k)
         self.register_buffer("threshold", torch.zeros(n_features))
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether the threshold was ever set."""
+        return not bool(self.threshold[0].isnan())
+
     def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
-        """The scores above the threshold."""
+        """The scores above the threshold.
+
+        Raises:
+            MonoscopeError: the threshold was never set (NaN): the file it came from has none.
+        """
+        if not self.calibrated:
+            raise MonoscopeError(
+                "this dictionary was saved without a threshold, so nothing says which features are active",
+                fix="set it on some thousand activations: monoscope.train.calibrate.calibrate(dictionary, activations)",
+            )
         return encode.above(self.check(x), self.w_enc, self.b_enc, self.threshold)
 
     def scale(self, s: float) -> None:

@@ -1,1 +1,1 @@
-"""Formats on disk, one a file: ``recognises(folder)``, ``load(folder)``, ``save(dictionary, folder)``."""
+"""Formats on disk, one a file: ``recognises(path)``, ``load(path)`` and, where it can be written, ``save``."""

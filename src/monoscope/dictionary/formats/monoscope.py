@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -12,13 +13,15 @@ from monoscope import folder
 from monoscope.dictionary.base import Dictionary, architecture
 from monoscope.errors import MonoscopeError
 
+FILES = ("config.json", "weights.safetensors", folder.MANIFEST)
 KIND = "dictionary"
 VERSION = 1
 
 
 def recognises(path: Path) -> bool:
     """Whether the folder holds a dictionary of ours."""
-    return (path / "config.json").is_file() and '"monoscope_dictionary"' in (path / "config.json").read_text()
+    config = path / "config.json"
+    return config.is_file() and b'"monoscope_dictionary"' in config.read_bytes()
 
 
 def save(dictionary: Dictionary, path: Path) -> None:
@@ -55,9 +58,14 @@ def load(path: Path) -> Dictionary:
         raise MonoscopeError(
             "this dictionary was written by a newer Monoscope", where=str(path), fix="upgrade Monoscope"
         )
-    made = architecture(config["architecture"])(
-        config["d_in"], config["n_features"], config["d_out"], **config["options"]
-    )
+    name = config["architecture"]
+    if "." in name and name not in sys.modules:  # a file must not decide what is imported
+        raise MonoscopeError(
+            f"this dictionary is of the architecture {name}, which is not part of Monoscope",
+            where=str(path),
+            fix=f"if you trust it, import {name} before you load the dictionary",
+        )
+    made = architecture(name)(config["d_in"], config["n_features"], config["d_out"], **config["options"])
     made.provenance = config["provenance"]
     try:
         made.load_state_dict(load_tensors((path / "weights.safetensors").read_bytes()))

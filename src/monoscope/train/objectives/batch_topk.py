@@ -14,13 +14,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
-from monoscope.ops import product
 from monoscope.ops.above import above_of_blocks
 from monoscope.ops.largest import largest
-from monoscope.ops.topk import topk
+from monoscope.train.calibrate import calibrate
 from monoscope.train.objective import SparseReconstruction
 from monoscope.types import Code
 
+SAMPLE = 64  # rows that the first guess of the threshold looks at
 EASED = 0.9  # share of the last batch's threshold that a score must exceed to be a candidate
 
 
@@ -38,7 +38,7 @@ class Objective(SparseReconstruction):
         """The ``k × rows`` largest positive scores of the batch; ties at the cut go to earlier rows."""
         wanted = int(dictionary.options()["k"]) * len(x)
         with torch.no_grad():
-            floor = float(self.guess) * EASED
+            floor = EASED * (float(self.guess) or self.first_guess(dictionary, x[:SAMPLE]))
             found = above_of_blocks(self.scores(dictionary, x), floor)
             while len(found.values) < wanted and floor > 0:
                 floor = floor * 0.5 if floor > 1e-3 else 0.0
@@ -47,16 +47,12 @@ class Objective(SparseReconstruction):
             self.guess.copy_(code.values.min() if len(code.values) else torch.zeros(()))
         return code
 
+    def first_guess(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> float:
+        """The cut among some rows alone, so that not even the first batch makes candidates of all its scores."""
+        wanted = int(dictionary.options()["k"]) * len(x)
+        code = largest(above_of_blocks(self.scores(dictionary, x), 0.0), wanted, dictionary.n_features)
+        return float(code.values.min()) if len(code.values) else 0.0
+
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
         """Set the threshold that keeps k features a row on average on rows that were not trained on."""
-        k = int(dictionary.options()["k"])
-        width = min(dictionary.n_features, 8 * k)  # a row with over 8 k active features would be cut short here
-        best = []
-        with torch.no_grad():
-            for _, scores in product.blocks(x, dictionary.w_enc, dictionary.b_enc, torch.float32):
-                best.append(topk(scores, width)[1].flatten())
-        values = torch.cat(best)
-        values = values[values > 0]
-        wanted = min(k * len(x), len(values) - 1)
-        threshold = torch.topk(values, wanted + 1).values.min()
-        dictionary.get_buffer("threshold").fill_(float(threshold))
+        calibrate(dictionary, x)

@@ -1,0 +1,55 @@
+"""Dictionaries on the Hugging Face Hub: ``org/repo`` or ``org/repo:sub/folder``, through the local cache."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from monoscope.errors import MonoscopeError
+
+_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(:(?P<within>[^:\\]+))?")
+
+
+def is_id(text: str) -> bool:
+    """Whether this may name a repository, and a folder or file in it."""
+    found = _ID.fullmatch(text)
+    return found is not None and ".." not in (found["within"] or "").split("/") and not text.startswith((".", "/"))
+
+
+def fetch(name: str, files: Iterable[str]) -> Path:
+    """Bring the files of these names into the cache; returns the folder, or the file if ``name`` says one.
+
+    Nothing else of the repository is downloaded. With ``HF_HUB_OFFLINE=1`` only the cache is looked at.
+
+    Raises:
+        MonoscopeError: there is no such repository, no access, no network, or nothing of it in the cache.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    found = _ID.fullmatch(name)
+    assert found is not None
+    within = (found["within"] or "").strip("/")
+    prefix = f"{within}/" if within else ""
+    patterns = [glob.escape(f"{prefix}{file}") for file in files] + ([glob.escape(within)] if within else [])
+    try:
+        snapshot = Path(snapshot_download(found["repo"], allow_patterns=patterns))
+    except (LocalEntryNotFoundError, ConnectionError, TimeoutError) as error:
+        raise MonoscopeError(
+            f"{name} is no folder here, and it is not in the local cache of the Hub, which cannot be reached",
+            fix="correct the path; or connect once (and unset HF_HUB_OFFLINE) so that it is fetched",
+        ) from error
+    except (HfHubHTTPError, HFValidationError) as error:
+        raise MonoscopeError(
+            f"{name} is no folder here, and the Hub does not give it: {str(error).splitlines()[0]}",
+            fix="check the name; for a gated repository, accept its terms and log in with `hf auth login`",
+        ) from error
+    place = snapshot / within
+    if not place.exists():
+        raise MonoscopeError(
+            f"{found['repo']} holds no dictionary at {within or 'its top'}",
+            fix="name the folder within the repository after a colon: org/repo:sub/folder",
+        )
+    return place

@@ -1,0 +1,38 @@
+"""Sites in TransformerLens' words, where they are exactly ours."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+HOOKS = {
+    "resid_pre": "hook_resid_pre",
+    "resid_mid": "hook_resid_mid",
+    "resid_post": "hook_resid_post",
+    "attn_out": "hook_attn_out",
+    "mlp_out": "hook_mlp_out",
+    "mlp_act": "mlp.hook_post",
+}
+_KINDS = {hook: kind for kind, hook in HOOKS.items()}
+_HOOK = re.compile(r"blocks\.(\d{1,6})\.([a-z_.]+)")
+_SITE = re.compile(r"([a-z_]+)\.(\d{1,6})")
+
+
+def site_of(hook: str | None) -> str | None:
+    """``blocks.3.hook_resid_post`` is ``resid_post.3``; None for hooks that are none of our named sites."""
+    found = _HOOK.fullmatch(hook or "")
+    return f"{_KINDS[found[2]]}.{int(found[1])}" if found and found[2] in _KINDS else None
+
+
+def hook_of(site: Any) -> str | None:
+    """The hook at a named site; None where TransformerLens has none."""
+    found = _SITE.fullmatch(site) if isinstance(site, str) else None
+    return f"blocks.{found[2]}.{HOOKS[found[1]]}" if found and found[1] in HOOKS else None
+
+
+def provenance(model: str | None, hook: str | None, hook_out: str | None = None) -> dict[str, Any]:
+    """What a foreign file says about where its dictionary belongs; a hook that is no site of ours stays a hook."""
+    told = {"model": model, "site": site_of(hook), "hook": None if site_of(hook) else hook}
+    if hook_out and hook_out != hook:
+        told["target"] = site_of(hook_out) or hook_out
+    return {name: value for name, value in told.items() if value}

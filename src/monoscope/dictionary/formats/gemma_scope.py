@@ -1,0 +1,62 @@
+"""Gemma Scope (Lieberum et al. 2024) in ``.npz``, Gemma Scope 2 in safetensors: JumpReLU, the input not centred.
+
+Read only. Its embedding dictionaries were trained on inputs times √d_in; nothing in the file says so, and the numbers
+are taken as they stand. Affine skip connections and cross-layer transcoders are refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from monoscope.dictionary.base import Dictionary
+from monoscope.dictionary.formats import _config, _sites, _weights, monoscope
+from monoscope.dictionary.formats._form import Form
+from monoscope.errors import MonoscopeError
+
+FILES = ("params.npz", "params.safetensors", "config.json")
+UPPER = {"W_enc", "W_dec", "b_enc", "b_dec", "threshold"}
+LOWER = {"w_enc", "w_dec", "b_enc", "b_dec", "threshold"}
+ARCHITECTURE = "jump_relu"
+
+
+def recognises(path: Path) -> bool:
+    """Whether there is one ``.npz`` or ``.safetensors`` file with the five tensors."""
+    return _found(path) is not None
+
+
+def load(path: Path) -> Dictionary:
+    """Read a dictionary from a folder with one such file, or from the file.
+
+    Raises:
+        MonoscopeError: the file is damaged, or holds a skip connection or several layers.
+    """
+    found = _found(path)
+    assert found is not None
+    weights = _weights.load(found)
+    if "affine_skip_connection" in weights:
+        raise MonoscopeError("affine skip connections are not understood", where=str(found), fix="take one without")
+    small = "w_enc" in weights
+    w_enc = weights.tensor("w_enc" if small else "W_enc", None, None).T
+    n_features = len(w_enc)
+    w_dec = weights.tensor("w_dec" if small else "W_dec", n_features, None)
+    b_enc, b_dec = weights.tensor("b_enc", n_features), weights.tensor("b_dec", w_dec.shape[1])
+    threshold = weights.tensor("threshold", n_features)
+    weights.done()
+    return Form(w_enc, b_enc, w_dec, b_dec, provenance=_provenance(found)).above(threshold).dictionary()
+
+
+def _found(path: Path) -> Path | None:
+    found = _weights.holding(path, ".npz", UPPER, LOWER) or _weights.holding(path, ".safetensors", LOWER)
+    return None if found and monoscope.recognises(found.parent) else found  # our tensors have the same names
+
+
+def _provenance(found: Path) -> dict[str, Any]:
+    """What a ``config.json`` beside the file says, if there is one."""
+    if not (found.parent / "config.json").is_file():
+        return {}
+    config = _config.read(found.parent / "config.json")
+    if config.get("architecture", str, ARCHITECTURE) != ARCHITECTURE:
+        raise MonoscopeError(f"the architecture is not {ARCHITECTURE}", where=config.where, fix="is it the right file?")
+    hook, hook_out = config.get("hf_hook_point_in", str), config.get("hf_hook_point_out", str)
+    return _sites.provenance(config.get("model_name", str), hook, hook_out)

@@ -1,0 +1,227 @@
+"""The format of SAELens: ``cfg.json`` and ``sae_weights.safetensors``; since version 6, and the flat one before it.
+
+BatchTopK and Matryoshka dictionaries are ``jumprelu`` there. Inputs that were scaled by a constant are folded where the
+folder holds the constant; layer norm and the like, which differ from row to row, cannot be and are refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as save_tensors
+
+from monoscope import folder
+from monoscope.dictionary.base import Dictionary
+from monoscope.dictionary.formats import _config, _form, _sites, _weights
+from monoscope.dictionary.formats._config import Config
+from monoscope.dictionary.formats._form import Form
+from monoscope.dictionary.formats._weights import Weights
+from monoscope.errors import MonoscopeError, unknown_name
+
+CONFIG, WEIGHTS, SCALER = "cfg.json", "sae_weights.safetensors", "activation_scaler.json"
+FILES = (CONFIG, WEIGHTS, SCALER)
+VERSION = "6.0.0"  # the first whose configuration is written here
+SCALED = "expected_average_only_in"
+HARMLESS = ("dtype", "device", "d_out", "reshape_activations")  # what changes nothing that a dictionary computes
+
+
+def recognises(path: Path) -> bool:
+    """Whether the folder holds a configuration and the tensors of an SAE or transcoder."""
+    names = _weights.names_in(path / WEIGHTS) if (path / CONFIG).is_file() and (path / WEIGHTS).is_file() else set()
+    return {"W_dec", "b_dec"} <= names
+
+
+def load(path: Path) -> Dictionary:
+    """Read a dictionary.
+
+    Raises:
+        MonoscopeError: the folder is damaged, or its dictionary computes what ours cannot.
+    """
+    config, weights = _config.read(path / CONFIG), _weights.load(path / WEIGHTS)
+    name = _architecture(config)
+    if name not in _READERS:
+        raise MonoscopeError(
+            f"SAELens' {name} dictionaries are not understood",
+            where=str(path),
+            fix=f"understood: {', '.join(_READERS)}",
+        )
+    _refuse_scaling(weights)
+    form = _READERS[name](weights, config, name)
+    weights.done()
+    if (config.need("d_in", int), config.need("d_sae", int)) != tuple(reversed(form.w_enc.shape)):
+        raise weights.error(f"{CONFIG} and {WEIGHTS} are of different dictionaries")
+    form = _normalised(form, path, config)
+    if form.threshold is not None:
+        form = replace(form, k=config.part("metadata").part("monoscope").get("k", int))
+    return replace(form, provenance=_provenance(config, name)).dictionary()
+
+
+def save(dictionary: Dictionary, path: Path) -> None:
+    """Write ``cfg.json`` and ``sae_weights.safetensors`` as SAELens ≥ 6 reads them.
+
+    Raises:
+        MonoscopeError: a dictionary without calibrated thresholds, a TopK transcoder, or another architecture.
+    """
+    form = _form.of(dictionary, "saelens")
+    if not form.calibrated:
+        raise MonoscopeError(
+            "the dictionary has no calibrated threshold",
+            fix="calibrate it first: monoscope.train.calibrate.calibrate(dictionary, activations)",
+        )
+    config = _described(form)
+    if not config["apply_b_dec_to_input"]:
+        form = form.centre(False)
+    tensors = {"W_enc": form.w_enc.T, "b_enc": form.b_enc, "W_dec": form.w_dec, "b_dec": form.b_dec}
+    if form.threshold is not None:
+        tensors["threshold"] = form.threshold
+    for name in (CONFIG, SCALER):
+        (path / name).unlink(missing_ok=True)
+    folder.write_bytes(path / WEIGHTS, save_tensors({name: tensor.contiguous() for name, tensor in tensors.items()}))
+    folder.write_json(path / CONFIG, config)
+
+
+def _architecture(config: Config) -> str:
+    """The architecture's name; older files call TopK by its activation function."""
+    activation = config.get("activation_fn", str) or config.get("activation_fn_str", str) or "relu"
+    name = config.get("architecture", str) or "standard"
+    if activation.startswith("topk") and name == "standard":
+        return "topk"
+    if not (activation == "relu" or (activation.startswith("topk") and name == "topk")):
+        raise unknown_name("activation function of SAELens", activation, ("relu", "topk"))
+    if config.get("finetuning_scaling_factor", bool):
+        raise MonoscopeError("activations are scaled after training, which is not understood", where=config.where)
+    return name
+
+
+def _refuse_scaling(weights: Weights) -> None:
+    """Older versions wrote a scaling factor; ones have no effect."""
+    if "scaling_factor" in weights:
+        factor = weights.tensor("scaling_factor", None)
+        if not torch.allclose(factor, torch.ones_like(factor)):
+            raise weights.error("scales activations by a factor that is not understood")
+
+
+def _parts(weights: Weights, config: Config, name: str, bias: str | None = "b_enc") -> Form:
+    w_enc = weights.tensor("W_enc", None, None).T
+    n_features, d_in = w_enc.shape
+    transcodes = name.endswith("transcoder")
+    w_dec = weights.tensor("W_dec", n_features, None if transcodes else d_in)
+    b_enc = weights.tensor(bias, n_features) if bias else w_enc.new_zeros(n_features)
+    centred = config.get("apply_b_dec_to_input", bool, not transcodes)
+    if centred and transcodes:
+        raise weights.error("a transcoder cannot subtract from its input what it adds to its output")
+    return Form(w_enc, b_enc, w_dec, weights.tensor("b_dec", w_dec.shape[1]), bool(centred))
+
+
+def _jumprelu(weights: Weights, config: Config, name: str) -> Form:
+    if "log_threshold" in weights and "threshold" not in weights:
+        form = _parts(weights, config, name)
+        return form.above(weights.tensor("log_threshold", len(form.w_enc)).exp())
+    form = _parts(weights, config, name)
+    return form.above(weights.tensor("threshold", len(form.w_enc)))
+
+
+def _topk(weights: Weights, config: Config, name: str) -> Form:
+    k = config.get("k", int) or config.part("activation_fn_kwargs").need("k", int)
+    form = replace(_parts(weights, config, name), k=k)
+    return form.by_decoder_norm() if config.get("rescale_acts_by_decoder_norm", bool) else form
+
+
+def _gated(weights: Weights, config: Config, name: str) -> Form:
+    form = _parts(weights, config, name, bias=None)
+    n = len(form.w_enc)
+    return form.gated(*(weights.tensor(part, n) for part in ("r_mag", "b_gate", "b_mag")))
+
+
+def _normalised(form: Form, path: Path, config: Config) -> Form:
+    """Fold the constant that inputs were multiplied by, if they were."""
+    asked = config.values.get("normalize_activations")
+    config.asked.add("normalize_activations")
+    if asked in (None, False, "none"):
+        return form
+    if asked not in (True, SCALED):
+        raise MonoscopeError(
+            f"inputs are normalised by {str(asked)[:40]}, which does not fold into a dictionary",
+            where=config.where,
+            fix="train one without, or fold it with SAELens where that can",
+        )
+    scale = _config.read(path / SCALER).get("scaling_factor", float) if (path / SCALER).is_file() else None
+    if scale is None or not (math.isfinite(scale) and scale > 0):
+        raise MonoscopeError(
+            "inputs were scaled by a constant that the folder does not hold",
+            where=config.where,
+            fix=f"add {SCALER} with the constant, or fold it with SAELens and save again",
+        )
+    return replace(form, w_enc=form.w_enc * scale, w_dec=form.w_dec / scale, b_dec=form.b_dec / scale)
+
+
+def _provenance(config: Config, name: str) -> dict[str, Any]:
+    inner = config.part("metadata")
+    ours = inner.get("monoscope", dict)
+    if ours is not None:
+        return {key: value for key, value in ours.items() if key != "k"}
+    told = inner if inner.values else config
+    hook = told.get("hook_name", str) or told.get("hook_point", str)
+    head = told.values.get("hook_head_index", told.values.get("hook_point_head_index"))
+    centred = told.part("model_from_pretrained_kwargs").values.get("center_writing_weights")
+    made = _sites.provenance(told.get("model_name", str), hook, told.get("hook_name_out", str))
+    if "site" in made and (head is not None or centred):
+        made.pop("site")  # one head of many, or a residual stream whose mean was taken out: not our site
+        made["hook"] = hook
+    if name.endswith("transcoder"):
+        made.setdefault("target", "unknown")
+    if inner.values:  # before version 6, the whole training's configuration lay here
+        unread = config.unread(HARMLESS)
+        made |= {"unread": unread} if unread else {}
+    return made
+
+
+def _described(form: Form) -> dict[str, Any]:
+    """``cfg.json`` for a form."""
+    n_features, d_in = form.w_enc.shape
+    if form.transcodes and form.k is not None and form.threshold is None:
+        raise MonoscopeError("SAELens has no TopK transcoders", fix='save with format="sparsify" or "monoscope"')
+    kind = "standard" if form.k is None else "topk"
+    kind = kind if form.threshold is None else "jumprelu"
+    if form.transcodes:
+        kind = {"standard": "transcoder", "jumprelu": "jumprelu_transcoder"}[kind]
+    told = form.provenance
+    ours = {name: value for name, value in told.items() if name != "k"}
+    if form.threshold is not None and form.k is not None:
+        ours["k"] = form.k
+    metadata = {
+        "sae_lens_version": VERSION,
+        "model_name": told.get("model"),
+        "hook_name": _sites.hook_of(told.get("site")) or told.get("hook") or told.get("site"),
+        "monoscope": ours,
+    }
+    if form.transcodes:
+        metadata["hook_name_out"] = _sites.hook_of(told.get("target")) or told.get("target")
+    return {
+        "architecture": kind,
+        "d_in": d_in,
+        "d_sae": n_features,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": form.centred,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        **({"k": form.k, "rescale_acts_by_decoder_norm": False} if kind == "topk" else {}),
+        **({"d_out": form.w_dec.shape[1]} if form.transcodes else {}),
+        "metadata": metadata,
+    }
+
+
+_READERS: dict[str, Callable[[Weights, Config, str], Form]] = {
+    "standard": _parts,
+    "jumprelu": _jumprelu,
+    "topk": _topk,
+    "gated": _gated,
+    "transcoder": _parts,
+    "jumprelu_transcoder": _jumprelu,
+}

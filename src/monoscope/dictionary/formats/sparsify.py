@@ -1,0 +1,91 @@
+"""The format of sparsify: ``cfg.json`` and ``sae.safetensors``. TopK; the input is centred unless it transcodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as save_tensors
+
+from monoscope import folder
+from monoscope.dictionary.base import Dictionary
+from monoscope.dictionary.formats import _config, _form, _weights
+from monoscope.dictionary.formats._form import Form
+from monoscope.errors import MonoscopeError
+
+CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
+FILES = (CONFIG, WEIGHTS)
+EXPANSION = 32  # the library's default, unused where the number of features is stated
+TRAINING = ("expansion_factor", "normalize_decoder", "multi_topk")  # these change nothing that a dictionary computes
+
+
+def recognises(path: Path) -> bool:
+    """Whether the folder holds a configuration and sparsify's tensors."""
+    names = _weights.names_in(path / WEIGHTS) if (path / CONFIG).is_file() and (path / WEIGHTS).is_file() else set()
+    return {"encoder.weight", "W_dec"} <= names
+
+
+def load(path: Path) -> Dictionary:
+    """Read a dictionary.
+
+    Raises:
+        MonoscopeError: the folder is damaged, its activation is not TopK, or it has a skip connection.
+    """
+    config, weights = _config.read(path / CONFIG), _weights.load(path / WEIGHTS)
+    activation = config.get("activation", str, "topk")
+    if activation != "topk" or config.get("skip_connection", bool):
+        what = "a skip connection" if activation == "topk" else f"the activation {str(activation)[:40]}"
+        raise MonoscopeError(f"{what} is not understood", where=config.where, fix="understood: topk without a skip")
+    w_enc = weights.tensor("encoder.weight", config.get("num_latents", int) or None, config.need("d_in", int))
+    n_features, d_in = w_enc.shape
+    b_enc, w_dec = weights.tensor("encoder.bias", n_features), weights.tensor("W_dec", n_features, d_in)
+    k = config.need("k", int)
+    transcodes = bool(config.get("transcode", bool))
+    told: dict[str, Any] = config.get("monoscope", dict) or ({"target": "unknown"} if transcodes else {})
+    if unread := config.unread(TRAINING):
+        told = {**told, "unread": unread}
+    b_dec = weights.tensor("b_dec", d_in)
+    weights.done()
+    form = Form(w_enc, b_enc, w_dec, b_dec, centred=not transcodes, k=k, provenance=told)
+    return form.dictionary()
+
+
+def save(dictionary: Dictionary, path: Path) -> None:
+    """Write ``cfg.json`` and ``sae.safetensors``.
+
+    Raises:
+        MonoscopeError: not TopK, or what is written is wider or narrower than what is read.
+    """
+    form = _form.of(dictionary, "sparsify")
+    (n_features, d_in), d_out = form.w_enc.shape, form.w_dec.shape[1]
+    if form.k is None or form.threshold is not None:
+        raise MonoscopeError(
+            f"sparsify holds TopK dictionaries, and this is {dictionary.architecture}",
+            fix="save as saelens or monoscope",
+        )
+    if d_in != d_out:
+        raise MonoscopeError(f"sparsify has no transcoders from {d_in} to {d_out} numbers", fix="save as monoscope")
+    form = form.centre(not form.transcodes)
+    norms = form.w_dec.norm(dim=1)
+    config = {
+        "activation": "topk",
+        "expansion_factor": EXPANSION,
+        "normalize_decoder": torch.allclose(norms, torch.ones_like(norms)),
+        "num_latents": n_features,
+        "k": form.k,
+        "multi_topk": False,
+        "skip_connection": False,
+        "transcode": form.transcodes,
+        "d_in": d_in,
+        "monoscope": form.provenance,
+    }
+    tensors = {
+        "encoder.weight": form.w_enc,
+        "encoder.bias": form.b_enc,
+        "W_dec": form.w_dec,
+        "b_dec": form.b_dec,
+    }
+    (path / CONFIG).unlink(missing_ok=True)
+    folder.write_bytes(path / WEIGHTS, save_tensors({name: tensor.contiguous() for name, tensor in tensors.items()}))
+    folder.write_json(path / CONFIG, config)

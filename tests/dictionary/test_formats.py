@@ -1,0 +1,327 @@
+"""A foreign dictionary computes what its own library computes; what cannot be held is refused, with advice."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import foreign_files as files
+import numpy as np
+import pytest
+import torch
+from foreign_files import CASES, D, F, K, rows
+
+from monoscope import plugins
+from monoscope.dictionary import io
+from monoscope.dictionary.base import Dictionary, architecture
+from monoscope.errors import MonoscopeError
+from monoscope.train.calibrate import calibrate
+
+every_case = pytest.mark.parametrize("case", CASES, ids=" ".join)
+FOREIGN = [name for name in io.writable() if name != "monoscope"]
+
+
+def close(a: torch.Tensor, b: torch.Tensor) -> None:
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def same(a: Dictionary, b: Dictionary) -> bool:
+    """Whether two dictionaries are one, to the last bit."""
+    ours, theirs = a.state_dict(), b.state_dict()
+    return (
+        a.architecture == b.architecture
+        and a.options() == b.options()
+        and ours.keys() == theirs.keys()
+        and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    )
+
+
+@every_case
+def test_a_foreign_dictionary_computes_what_its_library_computes(case, tmp_path):
+    meaning = CASES[case](tmp_path)
+    made = io.load(tmp_path)
+    close(made(rows()), meaning(rows()))
+    assert not any(p.requires_grad for p in made.parameters())
+    recognised = [n for n in plugins.names(io.FORMATS) if plugins.load(io.FORMATS, n).recognises(tmp_path)]
+    assert recognised == [case[0]]
+
+
+@every_case
+@pytest.mark.parametrize("format", io.writable())
+def test_import_export_import_is_the_identity(case, format, tmp_path):
+    CASES[case](tmp_path / "theirs")
+    made = io.load(tmp_path / "theirs")
+    try:
+        made.save(tmp_path / "ours", format=format)
+    except MonoscopeError as error:
+        assert error.fix and not (tmp_path / "ours").exists()
+        assert format != case[0], "a format holds what came from it"
+        return
+    again = io.load(tmp_path / "ours")
+    if format == case[0] or format == "monoscope":
+        assert same(made, again)
+        assert again.provenance == made.provenance
+    close(again(rows()), made(rows()))
+
+
+def ours(name: str, d_out: int | None = None) -> Dictionary:
+    made = architecture(name)(D, F, d_out, **({} if name == "l1_2023" else {"k": K})).requires_grad_(False)
+    generator = torch.Generator().manual_seed(3)
+    for tensor in made.state_dict().values():
+        tensor.copy_(torch.randn(tensor.shape, generator=generator) / 2)
+    for buffer in made.buffers():
+        buffer.abs_()
+    made.provenance = {"model": "m", "site": "resid_post.3"}
+    return made
+
+
+@pytest.mark.parametrize("format", FOREIGN)
+@pytest.mark.parametrize("name", ["topk", "batch_topk", "l1_2023"])
+def test_what_is_exported_comes_back(name, format, tmp_path):
+    made = ours(name)
+    if format == "sparsify" and name != "topk":
+        with pytest.raises(MonoscopeError, match="sparsify holds TopK"):
+            made.save(tmp_path, format=format)
+        return
+    made.save(tmp_path, format=format)
+    again = io.load(tmp_path)
+    close(again(rows()), made(rows()))
+    k = "k" if again.architecture == "batch_topk" and format == "dictionary_learning" else None
+    assert {n: v for n, v in again.provenance.items() if n != k} == made.provenance
+
+
+def test_transcoders(tmp_path):
+    for name in ("l1_2023", "batch_topk"):
+        made = ours(name, d_out=4)
+        made.save(tmp_path / name, format="saelens")
+        assert same(io.load(tmp_path / name), made)
+    for name, format in (("topk", "saelens"), ("topk", "sparsify"), ("l1_2023", "dictionary_learning")):
+        with pytest.raises(MonoscopeError, match=r"no (TopK )?transcoders"):
+            ours(name, d_out=4).save(tmp_path / "no", format=format)
+    square = ours("topk")
+    square.provenance["target"] = "mlp_out.3"
+    square.save(tmp_path / "square", format="sparsify")
+    assert json.loads((tmp_path / "square/cfg.json").read_text())["transcode"] is True
+    assert same(io.load(tmp_path / "square"), square)
+
+
+def test_what_only_ours_has_is_refused(tmp_path):
+    made = ours("topk")
+    made.register_buffer("w_skip", torch.ones(D, D))
+    for format in FOREIGN:
+        with pytest.raises(MonoscopeError, match="cannot hold a dictionary with w_skip"):
+            made.save(tmp_path / "d", format=format)
+    made = ours("topk")
+    made.architecture = "of_a_third_party"
+    with pytest.raises(MonoscopeError, match="cannot hold a of_a_third_party"):
+        made.save(tmp_path / "d", format="saelens")
+    assert not (tmp_path / "d").exists()
+
+
+def test_formats_that_are_only_read_say_so(tmp_path):
+    assert FOREIGN == ["dictionary_learning", "saelens", "sparsify"]
+    for format in ("gemma_scope", "llamascopium", "openai"):
+        with pytest.raises(MonoscopeError, match="can only be read") as error:
+            ours("topk").save(tmp_path / "d", format=format)
+        assert "saelens" in error.value.fix
+
+
+def test_a_folder_of_ours_is_not_overwritten_by_another_format(tmp_path):
+    ours("topk").save(tmp_path)
+    with pytest.raises(MonoscopeError, match="Monoscope's own"):
+        ours("topk").save(tmp_path, format="saelens")
+
+
+@pytest.mark.parametrize("name", ["BatchTopKSAE", "MatryoshkaBatchTopKSAE"])
+def test_a_threshold_that_was_never_set_must_be_calibrated(name, tmp_path):
+    files.dictionary_learning(tmp_path / "theirs", name, threshold=-1.0)
+    made = io.load(tmp_path / "theirs")
+    with pytest.raises(MonoscopeError, match="without a threshold"):
+        made(rows())
+    with pytest.raises(MonoscopeError, match="no calibrated threshold"):
+        made.save(tmp_path / "no", format="saelens")
+    for format in ("monoscope", "dictionary_learning"):  # what is not set stays so
+        made.save(tmp_path / format, format=format)
+        assert not io.load(tmp_path / format).calibrated
+    x = rows(2000)
+    calibrate(made, x)
+    assert int(made.encode(x).counts().sum()) == K * len(x)
+
+
+def test_calibration_says_what_it_cannot_do():
+    with pytest.raises(MonoscopeError, match="topk has no threshold"):
+        calibrate(ours("topk"), rows())
+    with pytest.raises(MonoscopeError, match="no feature is active"):
+        calibrate(architecture("batch_topk")(D, F, k=2), rows())
+
+
+def test_a_batch_topk_of_llamascopium_holds_no_threshold(tmp_path):
+    files.llamascopium(tmp_path, "batchtopk")
+    assert not io.load(tmp_path).calibrated
+
+
+def test_where_a_dictionary_belongs_is_read(tmp_path):
+    files.saelens(tmp_path / "a")
+    assert io.load(tmp_path / "a").provenance == {"model": "gpt2", "site": "resid_post.3"}
+    files.saelens(tmp_path / "b", "transcoder", centred=False)
+    assert io.load(tmp_path / "b").provenance["target"] == "mlp_out.3"
+    files.dictionary_learning(tmp_path / "c")
+    assert io.load(tmp_path / "c").provenance == {"model": "EleutherAI/pythia-70m", "site": "resid_post.3"}
+    config = json.loads((tmp_path / "a/cfg.json").read_text())
+    config["metadata"]["model_from_pretrained_kwargs"] = {"center_writing_weights": True}
+    config["new_in_a_later_version"] = 1
+    (tmp_path / "a/cfg.json").write_text(json.dumps(config))
+    told = io.load(tmp_path / "a").provenance
+    assert told == {"model": "gpt2", "hook": "blocks.3.hook_resid_post", "unread": ["new_in_a_later_version"]}
+
+
+REFUSED = {
+    "normalised by layer_norm": lambda p: files.saelens(p, normalize_activations="layer_norm"),
+    "matching_pursuit": lambda p: files.saelens(p, "matching_pursuit"),
+    "skip_transcoder": lambda p: files.saelens(p, "skip_transcoder"),
+    "groupmax": lambda p: files.sparsify(p, activation="groupmax"),
+    "skip connection": lambda p: files.sparsify(p, skip_connection=True),
+    "normalises each row": lambda p: files.openai(p, "TopK"),
+    "normalised token-wise": lambda p: files.llamascopium(p, norm="token-wise"),
+    "plain autoencoders": lambda p: files.llamascopium(p, use_glu_encoder=True),
+    "k = 17": lambda p: files.sparsify(p, k=17),
+    "k is True": lambda p: files.sparsify(p, k=True),
+    "num_latents is 16, not a whole": lambda p: files.sparsify(p, num_latents="16"),
+    "shape": lambda p: files.sparsify(p, num_latents=15),
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_cannot_be_represented_is_refused(words, tmp_path):
+    REFUSED[words](tmp_path)
+    with pytest.raises(MonoscopeError, match=words):
+        io.load(tmp_path)
+
+
+def test_a_constant_that_is_not_there_is_asked_for(tmp_path):
+    files.saelens(tmp_path, normalize_activations="expected_average_only_in")
+    (tmp_path / "activation_scaler.json").unlink()
+    with pytest.raises(MonoscopeError, match="does not hold") as error:
+        io.load(tmp_path)
+    assert "activation_scaler.json" in error.value.fix
+
+
+def test_topk_and_batch_topk_are_not_guessed_apart(tmp_path):
+    files.dictionary_learning(tmp_path, "AutoEncoderTopK")
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(MonoscopeError, match="TopK or BatchTopK"):
+        io.load(tmp_path)
+
+
+def test_checkpoints_are_read_and_backups_refused(tmp_path):
+    meaning = files.dictionary_learning(tmp_path, "JumpReluAutoEncoder")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "ae.pt").rename(tmp_path / "checkpoints/ae_100.pt")
+    made = io.load(tmp_path / "checkpoints/ae_100.pt")
+    close(made(rows()), meaning(rows()))
+    assert made.provenance["model"] == "EleutherAI/pythia-70m"
+    torch.save({"step": 3, "ae": files.parts() | {"encoder.weight": 1, "decoder.weight": 2}}, tmp_path / "ae.pt")
+    with pytest.raises(MonoscopeError, match="backup"):
+        io.load(tmp_path / "ae.pt")
+
+
+def test_tensors_that_are_not_known_are_refused(tmp_path):
+    files.safetensors(
+        tmp_path / "params.safetensors",
+        {n: torch.ones(2, 2) for n in ("w_enc", "w_dec")}
+        | {n: torch.ones(2) for n in ("b_enc", "b_dec", "threshold", "x")},
+    )
+    with pytest.raises(MonoscopeError, match="holds 'x', which is not understood"):
+        io.load(tmp_path)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_numbers_that_are_none_are_refused(value, tmp_path):
+    files.sparsify(tmp_path)
+    held = {"encoder.weight": torch.ones(F, D), "encoder.bias": torch.ones(F), "W_dec": torch.ones(F, D)}
+    files.safetensors(tmp_path / "sae.safetensors", {**held, "b_dec": torch.full((D,), value)})
+    with pytest.raises(MonoscopeError, match="b_dec is not finite"):
+        io.load(tmp_path)
+
+
+class Runs:
+    def __reduce__(self):
+        return os.mkdir, ("ran",)
+
+
+def test_nothing_is_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"pre_bias": Runs(), "latent_bias": 1, "encoder.weight": 2}, tmp_path / "a.pt")
+    with pytest.raises(MonoscopeError, match=r"would run (posix|nt) mkdir"):
+        io.load(tmp_path)
+    assert not (tmp_path / "ran").exists()
+    (tmp_path / "a.pt").write_bytes(pickle.dumps({"pre_bias": Runs()}))
+    with pytest.raises(MonoscopeError, match="known format"):
+        io.load(tmp_path)
+
+
+def test_views_that_claim_more_than_the_file_holds_are_refused(tmp_path):
+    wide = torch.zeros(1).expand(1 << 20, 1 << 20)
+    torch.save({"pre_bias": torch.zeros(4), "latent_bias": torch.zeros(4), "encoder.weight": wide}, tmp_path / "a.pt")
+    with pytest.raises(MonoscopeError, match="more numbers than the file holds"):
+        io.load(tmp_path)
+
+
+def test_bombs_are_refused(tmp_path):
+    shapes = {"W_enc": (1 << 12, 1 << 12), "W_dec": (1, 1), "b_enc": (1,), "b_dec": (1,), "threshold": (1,)}
+    np.savez_compressed(tmp_path / "params.npz", **{name: np.zeros(shape, "f4") for name, shape in shapes.items()})
+    with pytest.raises(MonoscopeError, match="larger inside"):
+        io.load(tmp_path)
+    with zipfile.ZipFile(tmp_path / "params.npz", "w") as file:
+        for name in shapes:
+            with file.open(f"{name}.npy", "w") as stream:
+                np.lib.format.write_array_header_1_0(
+                    stream, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 1 << 20)}
+                )
+    with pytest.raises(MonoscopeError, match="claims"):
+        io.load(tmp_path)
+
+
+def test_deep_json_is_damage(tmp_path):
+    files.sparsify(tmp_path)
+    (tmp_path / "cfg.json").write_text('{"k":' + "[" * 200_000)
+    with pytest.raises(MonoscopeError, match=r"cfg\.json cannot be read"):
+        io.load(tmp_path)
+    (tmp_path / "cfg.json").write_text(r'{"d_in": 6, "k": 3, "monoscope": {"model": "\ud800"}}')
+    with pytest.raises(MonoscopeError, match=r"cfg\.json cannot be read"):
+        io.load(tmp_path)
+
+
+def test_half_precision_is_read_exactly(tmp_path):
+    files.sparsify(tmp_path)
+    p = {name: tensor.bfloat16() for name, tensor in files.parts().items()}
+    held = {"encoder.weight": p["w_enc"], "encoder.bias": p["b_enc"], "W_dec": p["w_dec"], "b_dec": p["b_dec"]}
+    files.safetensors(tmp_path / "sae.safetensors", held)
+    made = io.load(tmp_path)
+    assert made.w_dec.dtype == torch.float32 and torch.equal(made.w_dec, p["w_dec"].float())
+
+
+def test_a_gated_threshold_below_zero_still_leaves_relu(tmp_path):
+    """b_mag − exp(r) b_gate < 0: the gate is open where the magnitude is negative, and nothing negative is active."""
+    files.saelens(tmp_path, "gated")
+    made = io.load(tmp_path)
+    assert float(made.threshold.min()) == 0
+    assert bool((made.encode(rows()).values > 0).all())
+
+
+def test_paths_of_no_format_say_which_there_are(tmp_path):
+    with pytest.raises(MonoscopeError, match="known format") as error:
+        io.load(tmp_path)
+    assert "llamascopium" in error.value.fix
+    (tmp_path / "file.txt").write_text("no")
+    with pytest.raises(MonoscopeError, match="known format"):
+        io.load(tmp_path / "file.txt")
+
+
+def test_a_path_within_a_folder(tmp_path: Path):
+    meaning = files.gemma_scope(tmp_path)
+    close(io.load(tmp_path / "params.npz")(rows()), meaning(rows()))

@@ -1,0 +1,81 @@
+"""Dictionaries of the Hugging Face Hub, from a cache folder as the Hub's own client leaves it, without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import foreign_files as files
+import huggingface_hub.constants
+import pytest
+import torch
+
+from monoscope.dictionary import io
+from monoscope.dictionary.formats import _hub
+from monoscope.errors import MonoscopeError
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The snapshot of the repository org/repo in an otherwise empty cache."""
+    repository = tmp_path / "hub/models--org--repo"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs/main").write_text(COMMIT)
+    snapshot = repository / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    return snapshot
+
+
+def test_a_repository_and_folders_within(cached):
+    for within in ("", "layer_3/width_16k"):
+        meaning = files.gemma_scope(cached / within)
+        made = io.load(f"org/repo:{within}" if within else "org/repo")
+        torch.testing.assert_close(made(files.rows()), meaning(files.rows()), rtol=1e-4, atol=1e-5)
+    files.openai(cached / "resid")
+    assert io.load("org/repo:resid/3.pt").architecture == "l1_2023"
+
+
+def test_what_is_not_there_is_explained(cached):
+    with pytest.raises(MonoscopeError, match="not in the local cache") as error:
+        io.load("org/other")
+    assert "HF_HUB_OFFLINE" in error.value.fix
+    with pytest.raises(MonoscopeError, match="no dictionary at nowhere"):
+        io.load("org/repo:nowhere")
+    with pytest.raises(MonoscopeError, match="known format"):
+        io.load("org/repo")
+
+
+def test_a_folder_here_goes_first(cached, tmp_path):
+    files.sparsify(tmp_path / "org/repo")
+    files.gemma_scope(cached)
+    assert io.load("org/repo").architecture == "topk"
+
+
+def test_only_what_formats_read_is_asked_for(monkeypatch, tmp_path):
+    asked = {}
+
+    def download(repo: str, allow_patterns: list[str]) -> str:
+        asked.update(repo=repo, patterns=allow_patterns)
+        (tmp_path / "a[1]").mkdir()
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert _hub.fetch("org/repo:a[1]", ["cfg.json", "dictionary/config.json"]) == tmp_path / "a[1]"
+    assert asked == {
+        "repo": "org/repo",
+        "patterns": ["a[[]1]/cfg.json", "a[[]1]/dictionary/config.json", "a[[]1]"],
+    }
+    assert {"cfg.json", "params.npz", "ae.pt", "dictionary/manifest.json"} <= set(io._files())
+
+
+@pytest.mark.parametrize("text", ["one", "a/b/c", "org/repo:../up", "./a", "/a/b", "org/repo:a:b", "a b/c", ""])
+def test_what_is_no_id(text):
+    assert not _hub.is_id(text)
+
+
+def test_what_is_an_id():
+    assert _hub.is_id("google/gemma-scope-2b-pt-res:layer_20/width_16k/average_l0_71")

@@ -1,0 +1,127 @@
+"""The peers' own code and ours compute the same, from their files and from ours.
+
+Needs a Python with sae-lens, dictionary-learning, eai-sparsify and llamascopium, which is no part of the tests'
+environment: ``MONOSCOPE_PEERS=/path/to/python make test ARGS=tests/peers``.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from monoscope.dictionary import io
+from monoscope.dictionary.base import Dictionary, architecture
+
+PYTHON = os.environ.get("MONOSCOPE_PEERS")
+D, F, K = 12, 40, 4
+
+pytestmark = [
+    pytest.mark.peers,
+    pytest.mark.skipif(not PYTHON, reason="MONOSCOPE_PEERS names no Python that has the peers"),
+]
+
+THEIRS = [
+    *(
+        ("saelens", kind)
+        for kind in ("standard", "topk", "topk_by_norm", "jumprelu", "gated", "transcoder", "jumprelu_transcoder")
+    ),
+    *(
+        ("dictionary_learning", kind)
+        for kind in (
+            "AutoEncoder", "AutoEncoderNew", "GatedAutoEncoder", "AutoEncoderTopK", "BatchTopKSAE",
+            "MatryoshkaBatchTopKSAE", "JumpReluAutoEncoder",
+        )
+    ),
+    ("sparsify", "topk"),
+    ("sparsify", "transcoder"),
+    *(("llamascopium", kind) for kind in ("relu", "topk", "jumprelu", "jumprelu inference")),
+]  # fmt: skip
+OURS = [
+    ("saelens", "topk", D), ("saelens", "batch_topk", D), ("saelens", "l1_2023", D), ("saelens", "l1_2023", 7),
+    ("saelens", "batch_topk", 7), ("dictionary_learning", "topk", D), ("dictionary_learning", "batch_topk", D),
+    ("dictionary_learning", "l1_2023", D), ("sparsify", "topk", D),
+]  # fmt: skip
+
+
+def peer(action: str, name: str, jobs: list[tuple[str, Path]]) -> None:
+    script = Path(__file__).with_name("peer.py")
+    done = subprocess.run(
+        [str(PYTHON), "-W", "ignore", script, action, name, *(part for job in jobs for part in job)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": "", "WANDB_MODE": "disabled"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def read(folder: Path, name: str) -> torch.Tensor:
+    return torch.from_numpy(np.load(folder / f"{name}.npy"))
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of dictionaries that the peers made: ``PEER/KIND``."""
+    root = tmp_path_factory.mktemp("theirs")
+    for name in dict.fromkeys(name for name, _ in THEIRS):
+        peer("make", name, [(kind, root / name / kind) for who, kind in THEIRS if who == name])
+    return root
+
+
+@pytest.fixture(scope="session")
+def ran(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of dictionaries that we wrote, theirs and ours, with what the peers make of rows."""
+    root = tmp_path_factory.mktemp("ours")
+    for name in io.writable():
+        jobs = [(kind, root / name / kind) for who, kind in THEIRS if who == name]
+        for kind, folder in jobs:
+            io.load(made / name / kind).save(folder, format=name)
+            np.save(folder / "rows.npy", read(made / name / kind, "rows").numpy())
+        for who, kind, d_out in OURS:
+            if who == name:
+                folder = root / name / f"{kind}-{d_out}"
+                ours(kind, d_out).save(folder, format=name)
+                np.save(folder / "rows.npy", rows().numpy())
+                jobs.append((kind, folder))
+        if jobs:
+            peer("run", name, jobs)
+    return root
+
+
+def rows() -> torch.Tensor:
+    return torch.randn(300, D, generator=torch.Generator().manual_seed(1)) * 2
+
+
+def ours(name: str, d_out: int) -> Dictionary:
+    made = architecture(name)(D, F, d_out, **({} if name == "l1_2023" else {"k": K})).requires_grad_(False)
+    generator = torch.Generator().manual_seed(5)
+    for tensor in made.state_dict().values():
+        tensor.copy_(torch.randn(tensor.shape, generator=generator) / 3)
+    for buffer in made.buffers():
+        buffer.abs_()
+    made.provenance = {"model": "gpt2", "site": "resid_post.1"}
+    return made
+
+
+@pytest.mark.parametrize("case", THEIRS, ids=" ".join)
+def test_we_read_what_they_save(case: tuple[str, str], made: Path) -> None:
+    folder = made / case[0] / case[1]
+    found = io.load(folder)
+    assert "unread" not in found.provenance
+    torch.testing.assert_close(found(read(folder, "rows")), read(folder, "out"), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", [c for c in THEIRS if c[0] in io.writable()], ids=" ".join)
+def test_they_read_what_we_saved_of_theirs(case: tuple[str, str], made: Path, ran: Path) -> None:
+    name, kind = case
+    torch.testing.assert_close(read(ran / name / kind, "out"), read(made / name / kind, "out"), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "kind", "d_out"), OURS)
+def test_they_read_ours(name: str, kind: str, d_out: int, ran: Path) -> None:
+    wanted = ours(kind, d_out)(rows())
+    torch.testing.assert_close(read(ran / name / f"{kind}-{d_out}", "out"), wanted, rtol=1e-4, atol=1e-5)
