@@ -54,15 +54,20 @@ class Recipe:
             MonoscopeError: no such architecture or option, or an L0 that the architecture cannot be told.
         """
         kind = architecture(name)
+        known = objective(kind.objective).defaults
         settings = {key: options.pop(key) for key in list(options) if key in kind.settings}
         wanted = l0 if l0 is not None else k
         if "k" in kind.settings:
             settings["k"] = round(wanted) if wanted is not None else 32
+        elif l0 is not None and "l0" in known:
+            options["l0"] = l0
         elif l0 is not None:
-            raise MonoscopeError(f"{name} has no setting for its L0", fix="set its penalty, or use topk or batch_topk")
-        unknown = set(options) - set(objective(kind.objective).defaults)
+            raise MonoscopeError(
+                f"{name} has no setting for its L0", fix="set its penalty, or use another architecture"
+            )
+        unknown = set(options) - set(known)
         if unknown:
-            valid = [*kind.settings, *objective(kind.objective).defaults, "rate", "warmup", "decay"]
+            valid = [*kind.settings, *known, "rate", "warmup", "decay"]
             raise MonoscopeError(f"{name} has no option {sorted(unknown)[0]!r}", fix=f"its options: {', '.join(valid)}")
         schedule = Schedule(RATE if rate is None else rate, warmup, decay)
         return cls(name, n_features, settings, options, schedule, tuple(frozen), seed)
