@@ -13,7 +13,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-GLIDE = 0.3  # share of the training in which the wanted L0 falls from the first batch's to its final value
+from monoscope.errors import MonoscopeError
+
+GLIDE = 0.2  # share of the training in which the wanted L0 falls from the first batch's to its final value
 SMOOTH = 0.2  # weight of the newest batch in the running mean of log L0
 GAIN = 0.1  # of the part that adds up, a step
 PROPORTION = 1.0
@@ -28,7 +30,7 @@ class Control(nn.Module):
     Args:
         weight: the weight; with ``wanted``, the first one.
         wanted: the L0 to reach; None leaves the weight alone.
-        warmup: share of the training in which a fixed weight grows from 0.
+        warmup: share of the training in which the weight grows from 0.
     """
 
     log_weight: Tensor
@@ -37,6 +39,8 @@ class Control(nn.Module):
 
     def __init__(self, weight: float, wanted: float | None, warmup: float) -> None:
         super().__init__()
+        if weight <= 0 or (wanted is not None and wanted <= 0):
+            raise MonoscopeError(f"a penalty of {weight} for an L0 of {wanted}", fix="choose numbers above 0")
         self.wanted, self.warmup = wanted, warmup
         self.goal = wanted or 1.0  # of the newest batch
         self.register_buffer("log_weight", torch.tensor(math.log(weight), dtype=torch.float64))
@@ -45,8 +49,9 @@ class Control(nn.Module):
 
     def weigh(self, l0: float, progress: float) -> float:
         """The weight for a batch of that L0, at ``progress`` (0 to 1) of the training. To be called once a batch."""
+        ramp = min(1.0, progress / self.warmup) if self.warmup else 1.0
         if self.wanted is None:
-            return math.exp(float(self.log_weight)) * (min(1.0, progress / self.warmup) if self.warmup else 1.0)
+            return ramp * math.exp(float(self.log_weight))
         seen = math.log(max(l0, self.wanted / 100))
         if math.isnan(float(self.log_first)):
             self.log_first.fill_(seen)
@@ -58,7 +63,7 @@ class Control(nn.Module):
         error = min(LIMIT, max(0.0, over)) - min(LIMIT, max(0.0, under))  # falling faster than asked for is no error
         self.log_weight += GAIN * error
         self.goal = math.exp(goal)
-        return math.exp(float(self.log_weight) + PROPORTION * error)
+        return ramp * math.exp(float(self.log_weight) + PROPORTION * error)
 
     def correct(self, ratio: float) -> None:
         """Multiply the weight, where the penalty's own scale has changed."""

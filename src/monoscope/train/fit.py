@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,6 +88,12 @@ class Recipe:
         return Trainee(made, goal, self.schedule, self.frozen)
 
 
+def known_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``options`` that the objective of the architecture ``name`` knows."""
+    known = objective(architecture(name).objective).defaults
+    return {option: value for option, value in options.items() if option in known}
+
+
 def fit(
     x: Any,
     n_features: int = 3072,
@@ -108,12 +114,14 @@ def fit(
         x: activations: an ``(n, d_in)`` array or tensor, or an iterable of such blocks (then ``n_tokens`` is required).
         n_features: number of features.
         architecture: a name from the ``dictionary`` folder.
-        k: active features per row (on average for ``batch_topk``).
+        k: active features per row (on average for ``batch_topk``). Penalty methods have no such setting: without
+            ``l0`` their option ``penalty`` is fixed.
         n_tokens: rows to train on; None is one epoch. More than the array holds means several epochs.
         batch_size: rows per step.
         seed: the same seed gives the same numbers.
         target: what is reconstructed, row-aligned with ``x``: a transcoder. None: ``x`` itself.
-        l0: the L0 wanted; for ``topk`` and ``batch_topk`` the same as ``k``.
+        l0: the mean number of active features wanted; for ``topk`` and ``batch_topk`` the same as ``k``. Penalty
+            methods control the weight of their penalty so that it is reached.
         options: the architecture's and its objective's, and ``rate``, ``warmup``, ``decay`` of the learning rate.
 
     Returns:

@@ -16,7 +16,7 @@ from monoscope.train.entries import Entries
 from monoscope.train.objective import SparseReconstruction
 from monoscope.types import Code
 
-FIRST = 8.0  # the first batch's L0 in units of the wanted one
+FIRST = 3.0  # the first batch's L0 in units of the wanted one
 SAMPLE = 4096  # rows that set the first biases and scale
 SMALLEST = 0.05  # first scale: a transcoder's encoder begins unlike its decoder, and may fit nothing
 CHUNK = 1024  # features whose scores on the sample are held at once
@@ -29,7 +29,7 @@ class Penalised(SparseReconstruction):
     width. Both are then divided by the width, so ``mse`` is per number and ``penalty`` is as published at every width.
 
     Options: ``l0``, the mean number of active features to reach (then ``penalty`` is only where the search begins);
-    ``penalty``, the weight; ``penalty_warmup``, the share of the training in which a fixed weight grows from 0;
+    ``penalty``, the weight; ``penalty_warmup``, the share of the training in which it grows from 0;
     ``auxk``, ``dead_after``, ``precision`` as in ``SparseReconstruction``, with AuxK off by default.
     """
 

@@ -1,6 +1,7 @@
 """A penalty that is annealed from L1 towards L0 (Karvonen et al. 2024, "Measuring progress in dictionary learning").
 
-``‖y − ŷ‖² + λ Σ f^p``. p is 1 until ``anneal_from``, then falls in ``anneal_steps`` equal steps to ``p_end``. At each
+``‖y − ŷ‖² + λ Σ f^p``. p is 1 until ``anneal_from``, then falls in ``anneal_steps`` equal steps to ``p_end``, which it
+reaches at ``anneal_to`` (shares of the training). At each
 step λ is multiplied by ``Σ f^p_old / Σ f^p_new`` over the ``window`` newest batches: the penalty keeps its size.
 
 The gradient of ``f^p`` is infinite at 0. Here the power is ``(f + ε)^p − ε^p``, which is 0 at 0, and f at p = 1.
@@ -23,12 +24,13 @@ EPSILON = 1e-3
 
 
 class Objective(Penalised):
-    """``mse + lp``. Further options: ``p_end``, ``anneal_from``, ``anneal_steps``, ``window``; the rest is shared."""
+    """``mse + lp``. Further options: ``p_end``, ``anneal_from``, ``anneal_to``, ``anneal_steps``, ``window``."""
 
     defaults: ClassVar[dict[str, Any]] = {
         **Penalised.defaults,
         "p_end": 0.2,
         "anneal_from": 0.2,
+        "anneal_to": 0.8,
         "anneal_steps": 16,
         "window": 10,
     }
@@ -70,9 +72,9 @@ class Objective(Penalised):
         seen: int,
     ) -> None:
         """When a step of p is due, take it and correct λ."""
-        begin, steps = self.options["anneal_from"], self.options["anneal_steps"]
-        due = int((seen / self.n_tokens - begin) / (1 - begin) * (steps + 1)) if seen > begin * self.n_tokens else 0
-        while int(self.at) < min(due, steps):
+        begin, end, steps = (self.options[o] for o in ("anneal_from", "anneal_to", "anneal_steps"))
+        due = int((seen / self.n_tokens - begin) / (end - begin) * steps)
+        if int(self.at) < min(due, steps) and len(self.sums):
             before, after = self.sums.sum(0).tolist()
             if after > 0:
                 self.control.correct(before / after)
