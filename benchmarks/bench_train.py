@@ -13,7 +13,7 @@ import torch
 from monoscope.dictionary.base import architectures
 from monoscope.ops import product
 from monoscope.train import rows
-from monoscope.train.fit import Recipe
+from monoscope.train.fit import Recipe, known_options
 
 
 def main(width: int = 512, features: int = 4096, k: int = 32, batch: int = 4096) -> None:
@@ -26,7 +26,7 @@ def main(width: int = 512, features: int = 4096, k: int = 32, batch: int = 4096)
     print(f"{width} x {features}, k {k}, batch {batch}, {torch.get_num_threads()} threads, product in {dtype}")
     print(f"{'encoder product alone':24}{limit:12,.0f} tokens/s")
     for name in architectures():
-        options = {} if name == "l1_2023" else {"k": k}
+        options = {"k": k, **known_options(name, {"l0": k})}
         data = rows.from_arrays(x, None, batch, None, 0, hold_back=False)
         trainee = Recipe.of(name, features, **options).trainee(data)
         pair = (data.sample[0][:batch], data.sample[1][:batch])

@@ -12,7 +12,7 @@ from monoscope import plugins
 from monoscope.dictionary.base import architecture, architectures
 from monoscope.errors import MonoscopeError
 from monoscope.train import checkpoint, dead, rows
-from monoscope.train.fit import Recipe, fit
+from monoscope.train.fit import Recipe, fit, known_options
 from monoscope.train.loop import Keeping, train
 from monoscope.train.objective import PACKAGE, objective
 from monoscope.train.objectives.l1_2023 import geometric_median
@@ -79,7 +79,8 @@ def test_every_parameter_moves_and_frozen_ones_do_not(name):
 @pytest.mark.parametrize("name", architectures())
 def test_resume_after_a_stop_is_bit_for_bit_no_stop(name, tmp_path):
     """Law 4, over every architecture. The stop comes from the data, in the middle of the pass."""
-    recipe = Recipe.of(name, 64, **({"sample": 4000} if name == "l1_2023" else {"dead_after": 600}))
+    short = {"sample": 4000, "dead_after": 600}  # for those that look back or keep count
+    recipe = Recipe.of(name, 64, **known_options(name, {**short, "l0": 8.0}))
     hold = recipe.objective.calibrates
 
     def run(folder, stop_after: int | None):
@@ -246,7 +247,9 @@ def test_blocks_and_arrays_are_read_alike():
         ({"architecture": "tokp"}, "did you mean 'topk'"),
         ({"penalty": 3}, "has no option 'penalty'"),
         ({"batch_size": 100_000}, "fewer than one batch"),
-        ({"architecture": "l1_2023", "l0": 20}, "no setting for its L0"),
+        ({"architecture": "jumprelu", "form": "quadratik"}, "did you mean 'quadratic'"),
+        ({"architecture": "jumprelu", "form": "quadratic"}, "pass l0"),
+        ({"architecture": "l1", "l0": 0}, "L0 of 0"),
         ({"k": 99}, "choose k"),
         ({"rate": -1.0}, "rate is above 0"),
     ],

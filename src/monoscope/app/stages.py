@@ -41,7 +41,7 @@ from monoscope.text import prepare
 from monoscope.text.corpus import open_corpus
 from monoscope.text.store import TokenStore
 from monoscope.train import rows
-from monoscope.train.fit import Recipe
+from monoscope.train.fit import Recipe, known_options
 from monoscope.train.loop import Keeping, train
 
 ACTIVATIONS, TRAINING, CONTROLS, LABELS = "activations", "training", "controls", "labels.json"
@@ -78,14 +78,15 @@ def activations(run: Run) -> Shards:
 def fit(run: Run, source: RowSource, lm: LanguageModel, outs: Mapping[str, Path], title: str) -> None:
     """Train one dictionary for each of ``outs`` (main, frozen_decoder, …) in one pass and save them there."""
     plan = run.plan
-    options: dict[str, Any] = {} if plan.architecture == "l1_2023" else {"k": plan.k, "precision": plan.precision}
+    options = {"precision": plan.precision, "l0": plan.k}
     recipes = {
         name: Recipe.of(
             plan.architecture,
             plan.n_features,
             seed=plan.seed,
             frozen=("w_dec",) if name == "frozen_decoder" else (),
-            **options,
+            k=plan.k,
+            **known_options(plan.architecture, options),
         )
         for name in outs
     }

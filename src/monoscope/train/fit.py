@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,15 +54,20 @@ class Recipe:
             MonoscopeError: no such architecture or option, or an L0 that the architecture cannot be told.
         """
         kind = architecture(name)
+        known = objective(kind.objective).defaults
         settings = {key: options.pop(key) for key in list(options) if key in kind.settings}
         wanted = l0 if l0 is not None else k
         if "k" in kind.settings:
             settings["k"] = round(wanted) if wanted is not None else 32
+        elif l0 is not None and "l0" in known:
+            options["l0"] = l0
         elif l0 is not None:
-            raise MonoscopeError(f"{name} has no setting for its L0", fix="set its penalty, or use topk or batch_topk")
-        unknown = set(options) - set(objective(kind.objective).defaults)
+            raise MonoscopeError(
+                f"{name} has no setting for its L0", fix="set its penalty, or use another architecture"
+            )
+        unknown = set(options) - set(known)
         if unknown:
-            valid = [*kind.settings, *objective(kind.objective).defaults, "rate", "warmup", "decay"]
+            valid = [*kind.settings, *known, "rate", "warmup", "decay"]
             raise MonoscopeError(f"{name} has no option {sorted(unknown)[0]!r}", fix=f"its options: {', '.join(valid)}")
         schedule = Schedule(RATE if rate is None else rate, warmup, decay)
         return cls(name, n_features, settings, options, schedule, tuple(frozen), seed)
@@ -81,6 +86,12 @@ class Recipe:
         units = Units.of(x, y)
         goal.initialise(made, (x - units.mean_in) / units.scale_in, (y - units.mean_out) / units.scale_out)
         return Trainee(made, goal, self.schedule, self.frozen)
+
+
+def known_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``options`` that the objective of the architecture ``name`` knows."""
+    known = objective(architecture(name).objective).defaults
+    return {option: value for option, value in options.items() if option in known}
 
 
 def fit(
@@ -103,12 +114,14 @@ def fit(
         x: activations: an ``(n, d_in)`` array or tensor, or an iterable of such blocks (then ``n_tokens`` is required).
         n_features: number of features.
         architecture: a name from the ``dictionary`` folder.
-        k: active features per row (on average for ``batch_topk``).
+        k: active features per row (on average for ``batch_topk``). Penalty methods have no such setting: without
+            ``l0`` their option ``penalty`` is fixed.
         n_tokens: rows to train on; None is one epoch. More than the array holds means several epochs.
         batch_size: rows per step.
         seed: the same seed gives the same numbers.
         target: what is reconstructed, row-aligned with ``x``: a transcoder. None: ``x`` itself.
-        l0: the L0 wanted; for ``topk`` and ``batch_topk`` the same as ``k``.
+        l0: the mean number of active features wanted; for ``topk`` and ``batch_topk`` the same as ``k``. Penalty
+            methods control the weight of their penalty so that it is reached.
         options: the architecture's and its objective's, and ``rate``, ``warmup``, ``decay`` of the learning rate.
 
     Returns:

@@ -36,7 +36,8 @@ class Objective(nn.Module):
     """
 
     defaults: ClassVar[dict[str, Any]] = {}
-    unit_rows: ClassVar[bool] = True  # hold decoder rows to unit norm
+    unit_rows: bool = True  # hold decoder rows to unit norm
+    rates: ClassVar[dict[str, float]] = {}  # learning rates of single parameters, in units of everyone's
     calibrates: ClassVar[bool] = False  # wants rows that were not trained on, at the end
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:

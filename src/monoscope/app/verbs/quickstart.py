@@ -51,7 +51,7 @@ def quickstart(
     k
         Active features per token.
     architecture
-        topk, batch_topk or l1_2023.
+        topk, batch_topk, jumprelu, gated, p_anneal, l1 or l1_2023.
     minutes
         About how long it may take; fixes the number of tokens.
     controls

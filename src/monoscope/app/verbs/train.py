@@ -37,7 +37,7 @@ def train(
     tokens
         For a model: training tokens.
     architecture
-        topk, batch_topk or l1_2023.
+        topk, batch_topk, jumprelu, gated, p_anneal, l1 or l1_2023.
     features
         Features to learn.
     k

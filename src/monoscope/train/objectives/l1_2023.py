@@ -20,6 +20,7 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.l1_2023 import Architecture
+from monoscope.train.control import Control
 from monoscope.train.objective import Moments
 from monoscope.train.objective import Objective as Base
 
@@ -27,9 +28,12 @@ ENCODER_SHARE = 0.2
 
 
 class Objective(Base):
-    """``mse + l1``. Options: ``penalty``, ``resample_at`` (shares of the tokens), ``centred_resampling``, ``sample``"""
+    """``mse + l1``. Options: ``penalty``, ``resample_at`` (shares of the tokens), ``centred_resampling``, ``sample``;
+    ``l0``, the mean number of active features to reach (then ``penalty`` is only where the search begins).
+    """
 
     defaults: ClassVar[dict[str, Any]] = {
+        "l0": None,
         "penalty": 0.004,
         "resample_at": (0.25, 0.5, 0.75),
         "centred_resampling": True,
@@ -41,6 +45,7 @@ class Objective(Base):
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
         super().__init__(dictionary, n_tokens, seed, **options)
+        self.control = Control(self.options["penalty"], self.options["l0"], warmup=0.0)
         self.register_buffer("resampled", torch.zeros((), dtype=torch.long))
         self.register_buffer("keys", torch.zeros(0))
         self.register_buffer("rows", torch.zeros(0, dictionary.d_in + dictionary.d_out))
@@ -70,7 +75,7 @@ class Objective(Base):
             fired = active > 0
             self.silence.hear(len(x), fired.any(0))
             self.l0 = float(fired.sum()) / len(x)
-        return {"mse": left.square().mean(), "l1": self.options["penalty"] * active.sum(1).mean()}
+        return {"mse": left.square().mean(), "l1": self.control.weigh(self.l0, progress) * active.sum(1).mean()}
 
     def after_step(
         self,

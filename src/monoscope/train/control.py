@@ -1,0 +1,77 @@
+"""Reaching a wanted L0 by the weight of a penalty.
+
+The L0 that belongs to a weight is not known beforehand, changes while the dictionary learns, and answers slowly. So the
+weight is controlled: its logarithm moves with the logarithm of the ratio of L0 to what is wanted at that moment. A
+part in proportion answers at once; a part that adds up removes what is left; a part that adds up twice follows the
+steady change that sharper features, annealing and a falling learning rate ask for. What is wanted glides down from the
+first batch's L0, so that the controller never falls far behind, features are not killed early, and nothing saturates.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from monoscope.errors import MonoscopeError
+
+GLIDE = 0.2  # share of the training in which the wanted L0 falls from the first batch's to its final value
+SMOOTH = 0.2  # weight of the newest batch in the running mean of log L0
+GAIN = 0.1  # of the part that adds up, a step
+TREND = 0.001  # of the part that learns how fast the weight must go on changing, a step
+SETTLED = 0.4  # share of the training after which it does
+PROPORTION = 1.0
+LIMIT = 1.0  # of the error that counts: a factor of e
+
+
+class Control(nn.Module):
+    """The weight of a penalty: fixed, after a linear warm-up; or such that the wanted L0 is reached.
+
+    Its state is buffers of the objective, so a resumed training goes on with it.
+
+    Args:
+        weight: the weight; with ``wanted``, the first one.
+        wanted: the L0 to reach; None leaves the weight alone.
+        warmup: share of the training in which the weight grows from 0.
+    """
+
+    log_weight: Tensor
+    log_l0: Tensor
+    log_first: Tensor
+    drift: Tensor
+
+    def __init__(self, weight: float, wanted: float | None, warmup: float) -> None:
+        super().__init__()
+        if weight <= 0 or (wanted is not None and wanted <= 0):
+            raise MonoscopeError(f"a penalty of {weight} for an L0 of {wanted}", fix="choose numbers above 0")
+        self.wanted, self.warmup = wanted, warmup
+        self.goal = wanted or 1.0  # of the newest batch
+        self.register_buffer("log_weight", torch.tensor(math.log(weight), dtype=torch.float64))
+        self.register_buffer("drift", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("log_l0", torch.tensor(math.nan, dtype=torch.float64))
+        self.register_buffer("log_first", torch.tensor(math.nan, dtype=torch.float64))
+
+    def weigh(self, l0: float, progress: float) -> float:
+        """The weight for a batch of that L0, at ``progress`` (0 to 1) of the training. To be called once a batch."""
+        ramp = min(1.0, progress / self.warmup) if self.warmup else 1.0
+        if self.wanted is None:
+            return ramp * math.exp(float(self.log_weight))
+        seen = math.log(max(l0, self.wanted / 100))
+        if math.isnan(float(self.log_first)):
+            self.log_first.fill_(seen)
+            self.log_l0.fill_(seen)
+        self.log_l0.lerp_(torch.tensor(seen, dtype=torch.float64), SMOOTH)
+        left = max(0.0, 1 - progress / GLIDE)
+        goal = left * float(self.log_first) + (1 - left) * math.log(self.wanted)
+        over, under = float(self.log_l0) - goal, math.log(self.wanted) - float(self.log_l0)
+        error = min(LIMIT, max(0.0, over)) - min(LIMIT, max(0.0, under))  # falling faster than asked for is no error
+        if progress > SETTLED:
+            self.drift += TREND * error
+        self.log_weight += GAIN * error + self.drift
+        self.goal = math.exp(goal)
+        return ramp * math.exp(float(self.log_weight) + PROPORTION * error)
+
+    def correct(self, ratio: float) -> None:
+        """Multiply the weight, where the penalty's own scale has changed."""
+        self.log_weight += math.log(ratio)

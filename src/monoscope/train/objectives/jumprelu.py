@@ -1,0 +1,205 @@
+"""JumpReLU with thresholds that are learned through a kernel (Rajamanoharan et al. 2024; Anthropic, January 2025).
+
+``f = s · [s > θ]`` has no gradient towards θ. A rectangle of width ``bandwidth`` around the threshold stands in for the
+density of scores there: the jump's is ``−θ/ε`` and a step's ``−1/ε`` where ``|s − θ| < ε/2``, and 0 elsewhere.
+
+``form`` names the penalty; by default ``quadratic`` where an L0 is wanted, else ``step``:
+
+* ``step``: the L0 itself (2024). Only thresholds feel it.
+* ``quadratic``: ``(L0 / l0 − 1)²`` (2024, and Gemma Scope 2). It pulls both ways, so its weight stays; ``l0`` glides.
+* ``tanh``: ``Σ tanh(4 f ‖d‖)`` (2025), with a small penalty ``preact`` on ``relu(θ − s) ‖d‖`` that gives features which
+  never fire a way back.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from monoscope.dictionary.base import Dictionary
+from monoscope.dictionary.jumprelu import Architecture
+from monoscope.errors import MonoscopeError, unknown_name
+from monoscope.ops import product
+from monoscope.train.entries import Entries
+from monoscope.train.penalised import Penalised, fold_norms
+
+SLOPE = 4.0  # of the tanh
+
+
+class _Jump(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
+        ctx.save_for_backward(s, threshold)
+        ctx.bandwidth = bandwidth
+        return s * (s > threshold)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        s, threshold = ctx.saved_tensors
+        near = (s - threshold).abs() < ctx.bandwidth / 2
+        return grads[0] * (s > threshold), -grads[0] * threshold / ctx.bandwidth * near, None
+
+
+class _Step(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
+        ctx.save_for_backward(s, threshold)
+        ctx.bandwidth = bandwidth
+        return (s > threshold).to(s.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None]:
+        s, threshold = ctx.saved_tensors
+        near = (s - threshold).abs() < ctx.bandwidth / 2
+        return None, -grads[0] / ctx.bandwidth * near, None
+
+
+def jump(s: Float[Tensor, " n"], threshold: Float[Tensor, " n"], bandwidth: float) -> Float[Tensor, " n"]:
+    """``s · [s > threshold]``, with the kernel's gradient towards ``threshold``."""
+    return _Jump.apply(s, threshold, bandwidth)
+
+
+def step(s: Float[Tensor, " n"], threshold: Float[Tensor, " n"], bandwidth: float) -> Float[Tensor, " n"]:
+    """``[s > threshold]``, with the kernel's gradient towards ``threshold`` and none towards ``s``."""
+    return _Step.apply(s, threshold, bandwidth)
+
+
+class Objective(Penalised):
+    """``mse`` and the terms of the ``form``. Options beyond ``Penalised``'s: ``form``, ``bandwidth``, ``preact``,
+    ``threshold`` (the first of all features). ``penalty`` is by default the form's own. The ``tanh`` form leaves
+    decoder norms free. Thresholds must cover a wide range of scores, so they learn ten times as fast as the rest.
+    """
+
+    calibrates: ClassVar[bool] = True
+    rates: ClassVar[dict[str, float]] = {"log_threshold": 10.0}
+    defaults: ClassVar[dict[str, Any]] = {
+        **Penalised.defaults,
+        "auxk": 1 / 32,
+        "form": None,
+        "penalty": None,
+        "bandwidth": 0.5,
+        "preact": 3e-6,
+        "threshold": 0.1,
+    }
+
+    def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
+        form = options.get("form") or ("step" if options.get("l0") is None else "quadratic")
+        if form not in FORMS:
+            raise unknown_name("form of the penalty", form, list(FORMS))
+        super().__init__(dictionary, n_tokens, seed, **{"penalty": PENALTIES[form], **options, "form": form})
+        if self.options["form"] == "quadratic" and self.options["l0"] is None:
+            raise MonoscopeError("the quadratic penalty needs the L0 that it aims at", fix="pass l0")
+        self.unit_rows = self.options["form"] != "tanh"
+
+    def prepare(self, dictionary: Dictionary) -> None:
+        """Thresholds take the place of negative biases."""
+        assert isinstance(dictionary, Architecture)
+        first = torch.full_like(dictionary.b_enc.data, self.options["threshold"])
+        dictionary.log_threshold.data.copy_(torch.maximum(first, -dictionary.b_enc.data).log())
+        dictionary.b_enc.data.zero_()
+
+    def entries(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Entries:
+        """The scores above the threshold, or within the kernel's reach below it."""
+        assert isinstance(dictionary, Architecture)
+        floor = dictionary.threshold - self.options["bandwidth"] / 2
+        return Entries(x, dictionary.w_enc, dictionary.b_enc, self.precision(), floor)
+
+    def amounts(self, dictionary: Dictionary, entries: Entries) -> Float[Tensor, " n_entries"]:
+        """Scores above the threshold."""
+        assert isinstance(dictionary, Architecture)
+        return jump(entries.scores, entries.spread(dictionary.threshold), self.options["bandwidth"])
+
+    def active(self, batch: Batch) -> Float[Tensor, ""]:
+        """How many scores exceed their threshold, with the kernel's gradient towards thresholds."""
+        threshold = batch.entries.spread(batch.dictionary.threshold)
+        return step(batch.entries.scores, threshold, self.options["bandwidth"]).sum()
+
+    def penalties(
+        self,
+        dictionary: Dictionary,
+        entries: Entries,
+        amounts: Float[Tensor, " n_entries"],
+        x: Float[Tensor, "n d_in"],
+        y: Float[Tensor, "n d_out"],
+        weight: float,
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Those of the ``form``."""
+        assert isinstance(dictionary, Architecture)
+        batch = Batch(dictionary, entries, amounts, x, y, weight)
+        return FORMS[self.options["form"]](self, batch)
+
+    @torch.no_grad()
+    def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
+        """Unit decoder rows; with a wanted L0, thresholds by a common factor, so that held-out rows have it."""
+        assert isinstance(dictionary, Architecture)
+        norms = dictionary.w_dec.norm(dim=1).clamp_min(1e-12)
+        fold_norms(dictionary)
+        dictionary.log_threshold.add_(norms.log())
+        if self.options["l0"] is not None:
+            dictionary.log_threshold.add_(math.log(common_factor(dictionary, x, self.options["l0"])))
+
+
+def common_factor(dictionary: Architecture, x: Float[Tensor, "n d_in"], l0: float) -> float:
+    """The factor on all thresholds at which ``l0`` scores a row exceed theirs, on average."""
+    wanted = max(1, round(l0 * len(x)))
+    ratios = x.new_zeros(0)
+    for _, scores in product.blocks(x, dictionary.w_enc, dictionary.b_enc, torch.float32):
+        found = (scores / dictionary.threshold).flatten()
+        ratios = torch.cat([ratios, found[found > 0]])
+        ratios = ratios.topk(min(len(ratios), wanted + 1)).values  # no more can matter
+    return float(ratios[-1]) if len(ratios) > wanted else 1.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a form of the penalty sees."""
+
+    dictionary: Architecture
+    entries: Entries
+    amounts: Float[Tensor, " n_entries"]
+    x: Float[Tensor, "n d_in"]
+    y: Float[Tensor, "n d_out"]
+    weight: float
+
+
+def step_form(goal: Objective, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+    """``weight · L0``."""
+    return {"l0_step": batch.weight * goal.active(batch)}
+
+
+def quadratic_form(goal: Objective, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+    """``penalty · (L0 / l0 − 1)²`` beside the squared error per number, which is about the share left unexplained."""
+    l0 = goal.active(batch) / len(batch.x)
+    return {"l0_quadratic": goal.options["penalty"] * batch.y.numel() * (l0 / goal.control.goal - 1).square()}
+
+
+def tanh_form(goal: Objective, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+    """``weight · Σ tanh(4 f ‖d‖)`` and ``preact · Σ relu(θ − s) ‖d‖``."""
+    norms = batch.dictionary.w_dec.norm(dim=1)
+    return {
+        "tanh": batch.weight * torch.tanh(SLOPE * batch.amounts * batch.entries.spread(norms)).sum(),
+        "preact": goal.options["preact"] * preact(batch.dictionary, batch.entries, norms, batch.x),
+    }
+
+
+def preact(
+    dictionary: Architecture, entries: Entries, norms: Float[Tensor, " n_features"], x: Float[Tensor, "n d_in"]
+) -> Float[Tensor, ""]:
+    """``Σ relu(θ − s) ‖d‖`` over all rows and features.
+
+    Nearly all scores are below their threshold, where the term is linear. So it is the sum of ``θ − s`` over *all*
+    scores, which needs the rows' sum alone, plus that of ``relu(s − θ)``, which the entries hold.
+    """
+    total = x.sum(0)
+    everywhere = len(x) * (dictionary.threshold - dictionary.b_enc) - dictionary.w_enc @ total
+    over = torch.relu(entries.scores - entries.spread(dictionary.threshold))
+    return (everywhere * norms).sum() + (over * entries.spread(norms)).sum()
+
+
+FORMS = {"step": step_form, "quadratic": quadratic_form, "tanh": tanh_form}
+PENALTIES = {"step": 5.0, "quadratic": 1.0, "tanh": 5.0}

@@ -1,0 +1,36 @@
+"""Squared error plus activations times decoder norms (Anthropic's April 2024 update, *Scaling Monosemanticity*).
+
+``‖y − ŷ‖² + penalty · Σ f_i ‖d_i‖``: with the norm in the penalty, decoder norms are free, nothing is renormalised and
+nothing resampled. Weights begin tied, and the penalty grows over the first twentieth.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from monoscope.dictionary.base import Dictionary
+from monoscope.train.entries import Entries
+from monoscope.train.penalised import Penalised, fold_norms
+
+
+class Objective(Penalised):
+    """``mse + l1``; see ``Penalised`` for its options."""
+
+    unit_rows = False
+
+    def penalties(
+        self,
+        dictionary: Dictionary,
+        entries: Entries,
+        amounts: Float[Tensor, " n_entries"],
+        x: Float[Tensor, "n d_in"],
+        y: Float[Tensor, "n d_out"],
+        weight: float,
+    ) -> dict[str, Float[Tensor, ""]]:
+        """``Σ f ‖d‖``."""
+        return {"l1": weight * (amounts * entries.spread(dictionary.w_dec.norm(dim=1))).sum()}
+
+    def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
+        """Unit decoder rows, so that codes of all features are in the same units."""
+        fold_norms(dictionary)

@@ -1,0 +1,235 @@
+"""Penalty methods: each loss against its closed form, kernels against their definition, and the wanted L0 reached."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from monoscope import plugins
+from monoscope.dictionary.base import architecture, architectures
+from monoscope.train.control import Control
+from monoscope.train.entries import Entries
+from monoscope.train.fit import Recipe, fit
+from monoscope.train.objective import PACKAGE, objective
+from monoscope.train.objectives import jumprelu, p_anneal
+from monoscope.train.penalised import Penalised, fold_norms
+
+D, F, N, TRUE = 6, 10, 20, 48
+PENALISED = [n for n in architectures() if issubclass(objective(architecture(n).objective), Penalised)]
+
+
+def made(name: str, d_out: int = D, **options):
+    """A random dictionary with its objective, and rows; the decoder's norms differ."""
+    generator = torch.Generator().manual_seed(3)
+    dictionary = architecture(name)(D, F, d_out)
+    for parameter in dictionary.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator) / 2
+    goal = objective(name)(dictionary, 1000, 0, precision="float32", penalty_warmup=0.0, auxk=0.0, **options)
+    x, y = torch.randn(N, D, generator=generator), torch.randn(N, d_out, generator=generator)
+    return dictionary, goal, x, y
+
+
+def gradients(dictionary, loss) -> dict[str, torch.Tensor]:
+    names, parameters = zip(*dictionary.named_parameters(), strict=True)
+    found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return {n: torch.zeros_like(p) if g is None else g for n, p, g in zip(names, parameters, found, strict=True)}
+
+
+def agree(dictionary, terms, wanted) -> None:
+    """Terms and the gradients of their sum equal those wanted."""
+    assert terms.keys() == wanted.keys()
+    for name in terms:
+        torch.testing.assert_close(terms[name], wanted[name], rtol=1e-4, atol=1e-5, msg=name)
+    found, right = gradients(dictionary, sum(terms.values())), gradients(dictionary, sum(wanted.values()))
+    for name in found:
+        torch.testing.assert_close(found[name], right[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def dense(d, x):
+    return x @ d.w_enc.T + d.b_enc
+
+
+@pytest.mark.parametrize("d_out", [D, 4])
+def test_l1_is_the_squared_error_and_activations_times_decoder_norms(d_out):
+    d, goal, x, y = made("l1", d_out, penalty=0.7)
+    f = dense(d, x).relu()
+    wanted = {
+        "mse": (y - f @ d.w_dec - d.b_dec).square().mean(),
+        "l1": 0.7 * (f * d.w_dec.norm(dim=1)).sum() / y.numel(),
+    }
+    agree(d, goal.losses(d, x, y, 1.0), wanted)
+    assert goal.l0 == float((f > 0).sum()) / N
+
+
+def test_gated_is_as_in_its_paper():
+    d, goal, x, y = made("gated", penalty=0.7)
+    gate = dense(d, x)
+    f = (gate > 0) * ((x @ d.w_enc.T) * d.r_mag.exp() + d.b_mag).relu()
+    frozen = gate.relu() @ d.w_dec.detach() + d.b_dec.detach()
+    wanted = {
+        "mse": (y - f @ d.w_dec - d.b_dec).square().mean(),
+        "gate_l1": 0.7 * gate.relu().sum() / y.numel(),
+        "gate_mse": (y - frozen).square().mean(),
+    }
+    agree(d, goal.losses(d, x, y, 1.0), wanted)
+    torch.testing.assert_close(d.encode(x).to_dense(), f.detach())
+
+
+def test_p_anneal_penalises_powers_with_a_finite_gradient():
+    d, goal, x, y = made("p_anneal", penalty=0.7, anneal_steps=4)
+    goal.at.fill_(3)
+    p = 1 - 0.8 * 3 / 4
+    f = dense(d, x).relu()
+    active = f[f > 0]
+    wanted = {
+        "mse": (y - f @ d.w_dec - d.b_dec).square().mean(),
+        "lp": 0.7 * ((active + 1e-3) ** p - 1e-3**p).sum() / y.numel(),
+    }
+    agree(d, goal.losses(d, x, y, 1.0), wanted)
+    tiny = torch.tensor([0.0, 1e-30], requires_grad=True)
+    p_anneal.power(tiny, 0.2).sum().backward()
+    assert bool(torch.isfinite(tiny.grad).all())
+
+
+def test_p_anneal_corrects_its_coefficient_by_the_ratio_of_running_sums():
+    d, goal, x, y = made("p_anneal", penalty=0.7, anneal_steps=4, window=2, anneal_from=0.0, anneal_to=1.0)
+    batches = [x, x * 2, x * 3]
+    for batch in batches:
+        goal.losses(d, batch, y, 0.1)
+    goal.after_step(d, None, x, y, 249)
+    assert int(goal.at) == 0
+    goal.after_step(d, None, x, y, 250)
+    old = new = 0.0
+    for batch in batches[1:]:  # the window
+        f = dense(d, batch).relu().detach().double()
+        old, new = old + float(f.sum()), new + float(((f + 1e-3) ** 0.8 - 1e-3**0.8).sum())
+    assert int(goal.at) == 1
+    assert math.exp(float(goal.control.log_weight)) == pytest.approx(0.7 * old / new, rel=1e-4)
+    assert (goal.p(0), goal.p(1), goal.p(4)) == (1.0, pytest.approx(0.8), pytest.approx(0.2))
+
+
+def test_the_kernels_are_what_their_definition_says():
+    """Towards the threshold: −θ/ε (jump) and −1/ε (step) within ε/2 of it; towards the score: only the jump's own."""
+    s = torch.tensor([0.2, 0.4, 0.6, 0.76, 1.0], requires_grad=True)
+    threshold = torch.full((5,), 0.5, requires_grad=True)
+    near = torch.tensor([0.0, 1.0, 1.0, 0.0, 0.0])
+    upstream = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
+    out = jumprelu.jump(s, threshold, 0.5)
+    assert out.tolist() == pytest.approx([0, 0, 0.6, 0.76, 1.0])
+    out.backward(upstream)
+    torch.testing.assert_close(s.grad, upstream * torch.tensor([0.0, 0, 1, 1, 1]))
+    torch.testing.assert_close(threshold.grad, -0.5 / 0.5 * near * upstream)
+    s.grad = threshold.grad = None
+    out = jumprelu.step(s, threshold, 0.5)
+    assert out.tolist() == [0, 0, 1, 1, 1]
+    out.backward(upstream)
+    assert s.grad is None
+    torch.testing.assert_close(threshold.grad, -1 / 0.5 * near * upstream)
+
+
+@pytest.mark.parametrize("form", jumprelu.FORMS)
+def test_jumprelu_on_entries_is_jumprelu_on_dense_scores(form):
+    d, goal, x, y = made("jumprelu", form=form, penalty=0.7, bandwidth=0.8, preact=0.3, l0=3.0)
+    d.log_threshold.data -= 1
+    goal.control.warmup, goal.control.log_weight = 0.0, torch.tensor(math.log(0.7))
+    goal.control.weigh = lambda l0, progress: 0.7
+    goal.control.goal = 3.0
+    s, threshold, norms = dense(d, x), d.threshold.expand(N, F), d.w_dec.norm(dim=1)
+    f = jumprelu.jump(s, threshold, 0.8)
+    fired = jumprelu.step(s, threshold, 0.8).sum()
+    wanted = {"mse": (y - f @ d.w_dec - d.b_dec).square().mean()}
+    if form == "step":
+        wanted["l0_step"] = 0.7 * fired / y.numel()
+    elif form == "quadratic":
+        wanted["l0_quadratic"] = 0.7 * (fired / N / 3 - 1).square()
+    else:
+        wanted["tanh"] = 0.7 * torch.tanh(4 * f * norms).sum() / y.numel()
+        wanted["preact"] = 0.3 * ((threshold - s).relu() * norms).sum() / y.numel()
+    agree(d, goal.losses(d, x, y, 1.0), wanted)
+    torch.testing.assert_close(d.encode(x).to_dense(), f.detach())
+
+
+def test_entries_are_the_scores_above_the_floor():
+    d, _, x, _ = made("l1")
+    floor = torch.linspace(-1, 1, F)
+    entries = Entries(x, d.w_enc, d.b_enc, torch.float32, floor)
+    s = dense(d, x)
+    torch.testing.assert_close(entries.code.to_dense(), torch.where(s > floor, s, 0).detach())
+    kept = entries.where(entries.scores > 0.5).to_dense()
+    torch.testing.assert_close(kept, torch.where((s > floor) & (s > 0.5), s, 0).detach())
+
+
+def test_folding_decoder_norms_leaves_the_reconstruction():
+    """Bar 20."""
+    d, goal, x, _ = made("l1")
+    d.requires_grad_(False)
+    before = d(x)
+    goal.finish(d, x)
+    torch.testing.assert_close(d(x), before)
+    torch.testing.assert_close(d.directions.norm(dim=1), torch.ones(F))
+    d, goal, x, _ = made("jumprelu", form="tanh")
+    d.requires_grad_(False)
+    before = d(x)
+    goal.finish(d, x)
+    torch.testing.assert_close(d(x), before)
+    fold_norms(d)
+    torch.testing.assert_close(d(x), before)
+
+
+def test_the_controller_reaches_its_goal_on_a_slow_plant():
+    """L0 follows weight^-1.5 with a lag of 30 steps; whether the weight begins far too high or far too low."""
+    for first in (0.01, 100.0):
+        control, log_l0 = Control(first, 32.0, 0.05), math.log(500)
+        for step in range(1000):
+            weight = max(control.weigh(math.exp(log_l0), step / 1000), 1e-9)
+            log_l0 += (math.log(2000) - 1.5 * math.log(weight) - log_l0) / 30
+        assert math.exp(log_l0) == pytest.approx(32, rel=0.02)
+
+
+def test_without_a_wanted_l0_the_weight_is_fixed_after_warming_up():
+    control = Control(4.0, None, 0.1)
+    assert [control.weigh(9.0, p) for p in (0, 0.05, 0.1, 1)] == pytest.approx([0, 2, 4, 4])
+
+
+def planted(n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows made of few of ``TRUE`` unit directions, and the directions."""
+    directions = normalize(torch.randn(TRUE, 24, generator=torch.Generator().manual_seed(1)))
+    generator = torch.Generator().manual_seed(100 + seed)
+    active = (torch.rand(n, TRUE, generator=generator) < 0.06) * torch.rand(n, TRUE, generator=generator)
+    return active @ directions + 0.5, directions
+
+
+@pytest.mark.parametrize("name", [*PENALISED, "l1_2023"])
+def test_planted_features_are_recovered_at_the_wanted_l0(name):
+    x, directions = planted(60_000)
+    found = fit(x, 96, name, l0=4, batch_size=500, rate=1e-2, n_tokens=180_000, show_progress=False)
+    held_out, _ = planted(8000, seed=1)
+    code = found.encode(held_out)
+    left = held_out - found.decode(code)
+    learned = normalize(found.directions)
+    assert len(code.indices) / len(code) == pytest.approx(4, rel=0.05)
+    assert float((learned @ directions.T).max(0).values.mean()) > 0.9
+    assert float(left.square().sum() / (held_out - held_out.mean(0)).square().sum()) < 0.35  # l1_2023 shrinks most
+    torch.testing.assert_close(found.directions.norm(dim=1), torch.ones(96), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", PENALISED)
+def test_a_penalised_transcoder_learns_at_the_wanted_l0(name):
+    x, _ = planted(40_000)
+    target = x @ torch.randn(24, 7, generator=torch.Generator().manual_seed(5)) * 10
+    options = {"l0": 6, "target": target, "batch_size": 500, "rate": 1e-2, "n_tokens": 120_000}
+    found = fit(x, 96, name, show_progress=False, **options)
+    code = found.encode(x[:5000])
+    left = target[:5000] - found.decode(code)
+    assert len(code.indices) / len(code) == pytest.approx(6, rel=0.05)
+    assert float(left.square().sum() / (target - target.mean(0))[:5000].square().sum()) < 0.5
+
+
+def test_every_penalised_objective_says_what_it_can_be_told():
+    assert {"l1", "gated", "p_anneal", "jumprelu"} <= set(PENALISED)
+    for name in PENALISED:
+        assert {"l0", "penalty", "penalty_warmup", "auxk"} <= set(Recipe.of(name, 8).objective.defaults)
+        assert name in plugins.names(PACKAGE)
