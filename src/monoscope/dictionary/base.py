@@ -40,6 +40,10 @@ class Dictionary(nn.Module):
     objective: ClassVar[str]
     architecture: ClassVar[str]
 
+    def __init_subclass__(cls) -> None:
+        """An architecture is called like its file, or, from elsewhere, by its dotted name."""
+        cls.architecture = cls.__module__.removeprefix(f"{PACKAGE}.")
+
     def __init__(self, d_in: int, n_features: int, d_out: int | None = None, **options: Any) -> None:
         super().__init__()
         if min(d_in, n_features, d_out or d_in) < 1:
@@ -132,5 +136,4 @@ def architecture(name: str) -> type[Dictionary]:
     if "." not in name and name not in architectures():
         raise unknown_name("architecture", name, architectures())
     found: type[Dictionary] = plugins.load(PACKAGE, name).Architecture
-    found.architecture = name
     return found
