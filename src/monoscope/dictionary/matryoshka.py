@@ -63,5 +63,5 @@ class Architecture(batch_topk.Architecture):
         for name in ("w_enc", "b_enc", "w_dec"):
             weight: nn.Parameter = getattr(self, name)
             setattr(made, name, nn.Parameter(weight.data[:n_features], weight.requires_grad))
-        made.b_dec, made.threshold = self.b_dec, self.threshold[:n_features]
+        made.b_dec, made.w_skip, made.threshold = self.b_dec, self.w_skip, self.threshold[:n_features]
         return made

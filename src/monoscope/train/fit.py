@@ -54,7 +54,8 @@ class Recipe:
             MonoscopeError: no such architecture or option, or an L0 that the architecture cannot be told.
         """
         kind = architecture(name)
-        settings = {key: options.pop(key) for key in list(options) if key in kind.settings}
+        known = {**kind.settings, **kind.common}
+        settings = {key: options.pop(key) for key in list(options) if key in known}
         wanted = l0 if l0 is not None else k
         if "k" in kind.settings:
             settings["k"] = round(wanted) if wanted is not None else 32
@@ -62,7 +63,7 @@ class Recipe:
             raise MonoscopeError(f"{name} has no setting for its L0", fix="set its penalty, or use topk or batch_topk")
         unknown = set(options) - set(objective(kind.objective).defaults)
         if unknown:
-            valid = [*kind.settings, *objective(kind.objective).defaults, "rate", "warmup", "decay"]
+            valid = [*known, *objective(kind.objective).defaults, "rate", "warmup", "decay"]
             raise MonoscopeError(f"{name} has no option {sorted(unknown)[0]!r}", fix=f"its options: {', '.join(valid)}")
         schedule = Schedule(RATE if rate is None else rate, warmup, decay)
         return cls(name, n_features, settings, options, schedule, tuple(frozen), seed)
@@ -73,8 +74,21 @@ class Recipe:
         return objective(architecture(self.architecture).objective)
 
     def trainee(self, data: Data, provenance: dict[str, Any] | None = None) -> Trainee:
-        """A new dictionary, initialised on the data's sample, ready to be trained."""
+        """A new dictionary, initialised on the data's sample, ready to be trained.
+
+        Raises:
+            MonoscopeError: the architecture cannot be trained to reconstruct this target.
+        """
         x, y = data.sample
+        if y is x and self.settings.get("skip"):
+            raise MonoscopeError(
+                "the skip map of an autoencoder would be the identity", fix="leave out skip, or name another target"
+            )
+        if y is not x and not architecture(self.architecture).own_encoder:
+            raise MonoscopeError(
+                f"{self.architecture} has no encoder of its own, so it can only reconstruct what it reads",
+                fix="leave out target, or use another architecture",
+            )
         made = architecture(self.architecture)(x.shape[1], self.n_features, y.shape[1], **self.settings)
         made.provenance = {**(provenance or {}), "seed": self.seed, "n_tokens": data.n_rows}
         goal = self.objective(made, data.n_rows, self.seed, **self.options)
@@ -109,7 +123,8 @@ def fit(
         seed: the same seed gives the same numbers.
         target: what is reconstructed, row-aligned with ``x``: a transcoder. None: ``x`` itself.
         l0: the L0 wanted; for ``topk`` and ``batch_topk`` the same as ``k``.
-        options: the architecture's and its objective's, and ``rate``, ``warmup``, ``decay`` of the learning rate.
+        options: the architecture's and its objective's (``skip=True``: a transcoder with a linear map beside its
+            features), and ``rate``, ``warmup``, ``decay`` of the learning rate.
 
     Returns:
         The dictionary, in the units of ``x``.
