@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import islice
+
 import pytest
 import torch
 from torch import Tensor
@@ -10,6 +13,7 @@ from monoscope.dictionary.base import architecture, architectures
 from monoscope.errors import MonoscopeError
 from monoscope.train import rows
 from monoscope.train.fit import Recipe, fit
+from monoscope.train.loop import Keeping, train
 
 TRANSCODERS = [n for n in architectures() if architecture(n).own_encoder]
 LINEAR, KINDS, OUT = 6, 8, 6
@@ -69,6 +73,25 @@ def test_every_objective_trains_the_skip_map_with_its_exact_gradient(name):
     trainee.step(batch_x, batch_y, 500, 10_000)
     for n, p in trainee.dictionary.named_parameters():
         assert not torch.equal(p, before[n]), n
+
+
+def test_resume_of_a_skip_transcoder_is_bit_for_bit(tmp_path):
+    x, y, _ = world(4000)
+    data = rows.from_arrays(x, y, 500, None, 0, hold_back=False)
+    recipe = Recipe.of("topk", 16, k=2, skip=True)
+    whole = train(data, {"main": recipe.trainee(data)})["main"]
+
+    def broken(start: int):
+        yield from islice(data.batches(start), 3)
+        raise KeyboardInterrupt
+
+    keeping = Keeping(tmp_path, every_seconds=0)
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(data, batches=broken), {"main": recipe.trainee(data)}, keeping=keeping)
+    resumed = train(data, {"main": recipe.trainee(data)}, keeping=keeping)["main"]
+    assert float(resumed.w_skip.abs().sum()) > 0
+    for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_a_skip_map_of_an_autoencoder_is_refused():
