@@ -27,12 +27,13 @@ class NestedReconstruction(SparseReconstruction):
     ) -> dict[str, Float[Tensor, ""]]:
         """``nested``: squared error per number, averaged over the stages; ``auxk``: weighted by the option."""
         code = self.select(dictionary, x)
-        values = sparse.active(x, dictionary.w_enc, dictionary.b_enc, code, transpose(code))
-        made = nested.decode(values, dictionary.w_dec, code, *self.stages(dictionary, code))
-        left = (y - dictionary.b_dec) - made
+        by = transpose(code)
+        values = sparse.active(x, dictionary.w_enc, dictionary.b_enc, code, by)
+        stages, n_stages = self.stages(dictionary, code)
+        error, left = nested.squared(y - dictionary.b_dec, values, dictionary.w_dec, code, by, stages, n_stages)
         self.silence.hear(code)
         self.l0 = len(code.indices) / len(code)
-        terms = {"nested": left.square().mean()}
+        terms = {"nested": error / (n_stages * y.numel())}
         if self.options["auxk"]:
-            terms["auxk"] = self.options["auxk"] * auxk(dictionary, x, left[-1], self.silence.dead(self.dead_after()))
+            terms["auxk"] = self.options["auxk"] * auxk(dictionary, x, left, self.silence.dead(self.dead_after()))
         return terms
