@@ -2,8 +2,8 @@
 
 Every entry is decoded once, however many stages there are: a row's residual after one stage is where the next begins.
 With ``r_s`` the residual after stage s, an entry of stage s takes part in every error from s on. So the gradients of
-Σ ‖r_s‖² are products with ``t_s = Σ_{m ≥ s} r_m``: ``−2 w·t_s`` for its value v, ``−2 v t_s`` for its feature's row w, and
-``2 t_0`` for the target.
+Σ ‖r_s‖² are products with ``t_s = Σ_{m ≥ s} r_m``: ``−2 w·t_s`` for its value v, ``−2 v t_s`` for its feature's row w,
+and ``2 t_0`` for the target.
 """
 
 from __future__ import annotations
