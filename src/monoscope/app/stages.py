@@ -24,7 +24,7 @@ from monoscope.catalogue.records import Label
 from monoscope.catalogue.store import Catalogue
 from monoscope.concepts import ConceptBits, compile_bits
 from monoscope.dictionary import io
-from monoscope.dictionary.base import Dictionary, architecture
+from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.evaluate.controls.neurons import Neurons
 from monoscope.evaluate.controls.pca import fit_pca
@@ -43,7 +43,6 @@ from monoscope.text.store import TokenStore
 from monoscope.train import rows
 from monoscope.train.fit import Recipe
 from monoscope.train.loop import Keeping, train
-from monoscope.train.objective import objective
 
 ACTIVATIONS, TRAINING, CONTROLS, LABELS = "activations", "training", "controls", "labels.json"
 PCA_ROWS, EVALUATED, EVALUATED_LOSS = 65_536, 250_000, 100_000
@@ -79,9 +78,7 @@ def activations(run: Run) -> Shards:
 def fit(run: Run, source: RowSource, lm: LanguageModel, outs: Mapping[str, Path], title: str) -> None:
     """Train one dictionary for each of ``outs`` (main, frozen_decoder, …) in one pass and save them there."""
     plan = run.plan
-    kind = architecture(plan.architecture)
-    options: dict[str, Any] = {"k": plan.k} if "k" in kind.settings else {}
-    options |= {"precision": plan.precision} if "precision" in objective(kind.objective).defaults else {}
+    options: dict[str, Any] = {} if plan.architecture == "l1_2023" else {"k": plan.k, "precision": plan.precision}
     recipes = {
         name: Recipe.of(
             plan.architecture,

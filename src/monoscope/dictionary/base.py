@@ -39,7 +39,6 @@ class Dictionary(nn.Module):
     """
 
     settings: ClassVar[dict[str, type]] = {}
-    common: ClassVar[dict[str, type]] = {"skip": bool}  # settings that every architecture has
     own_encoder: ClassVar[bool] = True  # False: no w_enc and b_enc; what is read must then be what is written
     objective: ClassVar[str]
     architecture: ClassVar[str]
@@ -59,7 +58,7 @@ class Dictionary(nn.Module):
         if unknown:
             raise MonoscopeError(
                 f"{self.architecture} has no option {sorted(unknown)[0]!r}",
-                fix=f"its options: {', '.join({**self.settings, **self.common})}",
+                fix=f"its options: {', '.join([*self.settings, 'skip'])}",
             )
         if not self.own_encoder and (skip or d_in != (d_out or d_in)):
             raise MonoscopeError(

@@ -41,6 +41,7 @@ class Recipe:
         *,
         k: int | None = None,
         l0: float | None = None,
+        skip: bool = False,
         rate: float | None = None,
         warmup: float = 0.05,
         decay: float = 0.2,
@@ -54,8 +55,7 @@ class Recipe:
             MonoscopeError: no such architecture or option, or an L0 that the architecture cannot be told.
         """
         kind = architecture(name)
-        known = {**kind.settings, **kind.common}
-        settings = {key: options.pop(key) for key in list(options) if key in known}
+        settings = {key: options.pop(key) for key in list(options) if key in kind.settings}
         wanted = l0 if l0 is not None else k
         if "k" in kind.settings:
             settings["k"] = round(wanted) if wanted is not None else 32
@@ -63,9 +63,10 @@ class Recipe:
             raise MonoscopeError(f"{name} has no setting for its L0", fix="set its penalty, or use topk or batch_topk")
         unknown = set(options) - set(objective(kind.objective).defaults)
         if unknown:
-            valid = [*known, *objective(kind.objective).defaults, "rate", "warmup", "decay"]
+            valid = [*kind.settings, *objective(kind.objective).defaults, "rate", "warmup", "decay"]
             raise MonoscopeError(f"{name} has no option {sorted(unknown)[0]!r}", fix=f"its options: {', '.join(valid)}")
         schedule = Schedule(RATE if rate is None else rate, warmup, decay)
+        settings |= {"skip": True} if skip else {}
         return cls(name, n_features, settings, options, schedule, tuple(frozen), seed)
 
     @property
