@@ -114,6 +114,8 @@ def fit(
 ) -> Dictionary:
     """Learn a dictionary of ``n_features`` features from activations.
 
+    With ``skip=True`` a transcoder has a linear map beside its features, learned with them.
+
     Args:
         x: activations: an ``(n, d_in)`` array or tensor, or an iterable of such blocks (then ``n_tokens`` is required).
         n_features: number of features.
@@ -124,8 +126,7 @@ def fit(
         seed: the same seed gives the same numbers.
         target: what is reconstructed, row-aligned with ``x``: a transcoder. None: ``x`` itself.
         l0: the L0 wanted; for ``topk`` and ``batch_topk`` the same as ``k``.
-        options: the architecture's and its objective's (``skip=True``: a transcoder with a linear map beside its
-            features), and ``rate``, ``warmup``, ``decay`` of the learning rate.
+        options: the architecture's and its objective's, and ``rate``, ``warmup``, ``decay`` of the learning rate.
 
     Returns:
         The dictionary, in the units of ``x``.
