@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -14,11 +15,14 @@ from monoscope.dictionary.base import Dictionary, architecture, architectures
 from monoscope.errors import MonoscopeError
 
 every_architecture = pytest.mark.parametrize("name", architectures())
+every_transcoder = pytest.mark.parametrize("name", [n for n in architectures() if architecture(n).own_encoder])
 
 
-def made(name: str, d_in: int = 12, n_features: int = 40, d_out: int | None = None, seed: int = 0) -> Dictionary:
+def made(
+    name: str, d_in: int = 12, n_features: int = 40, d_out: int | None = None, seed: int = 0, **options: Any
+) -> Dictionary:
     """A random dictionary with every tensor set, thresholds included."""
-    dictionary = architecture(name)(d_in, n_features, d_out).requires_grad_(False)
+    dictionary = architecture(name)(d_in, n_features, d_out, **options).requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     for tensor in dictionary.state_dict().values():
         tensor.copy_(torch.randn(tensor.shape, generator=generator) / 4)
@@ -68,10 +72,51 @@ def test_scaling_and_shifting_fold_exactly(name):
     torch.testing.assert_close(folded(x), wanted, rtol=1e-4, atol=1e-4)
 
 
-@every_architecture
+@every_transcoder
 def test_a_transcoder_may_write_another_width(name):
     dictionary = made(name, d_out=5)
     assert dictionary(rows()).shape == (64, 5)
+
+
+@every_architecture
+def test_without_an_encoder_of_its_own_there_is_no_transcoder(name):
+    if not architecture(name).own_encoder:
+        for options in ({"d_out": 5}, {"skip": True}):
+            with pytest.raises(MonoscopeError, match="only reconstruct what it reads"):
+                made(name, **options)
+
+
+@every_transcoder
+def test_a_skip_map_sees_the_rows_beside_the_code(name):
+    plain, skipping, x = made(name, d_out=5), made(name, d_out=5, skip=True), rows()
+    plain.load_state_dict({n: t for n, t in skipping.state_dict().items() if n != "w_skip"})
+    code = skipping.encode(x)
+    assert torch.equal(code.to_dense(), plain.encode(x).to_dense())
+    wanted = code.to_dense() @ skipping.directions + skipping.b_dec + x @ skipping.w_skip.T
+    torch.testing.assert_close(skipping(x), wanted)
+    torch.testing.assert_close(skipping.decode(code, x), wanted)
+    with pytest.raises(MonoscopeError, match="has a skip map"):
+        skipping.decode(code)
+
+
+@every_transcoder
+def test_a_skip_map_folds_exactly(name):
+    x, mean_in, mean_out, scale = rows(), torch.linspace(-2, 2, 12), torch.linspace(1, 3, 5), 3.5
+    inner, folded = made(name, d_out=5, skip=True), made(name, d_out=5, skip=True)
+    folded.scale(scale)
+    folded.shift(mean_in, mean_out)
+    wanted = inner((x - mean_in) / scale) * scale + mean_out
+    torch.testing.assert_close(folded(x), wanted, rtol=1e-4, atol=1e-4)
+
+
+@every_transcoder
+def test_a_skip_map_is_saved(name, tmp_path):
+    dictionary, x = made(name, skip=True), rows()
+    dictionary.save(tmp_path)
+    again = io.load(tmp_path)
+    assert again.options()["skip"] is True and "skip" not in made(name).options()
+    assert torch.equal(again.w_skip, dictionary.w_skip)
+    assert torch.equal(again(x), dictionary(x))
 
 
 @every_architecture

@@ -69,7 +69,9 @@ def test_import_export_import_is_the_identity(case, format, tmp_path):
 
 
 def ours(name: str, d_out: int | None = None) -> Dictionary:
-    made = architecture(name)(D, F, d_out, **({} if name == "l1_2023" else {"k": K})).requires_grad_(False)
+    made = architecture(name)(D, F, d_out, **({"k": K} if "k" in architecture(name).settings else {})).requires_grad_(
+        False
+    )
     generator = torch.Generator().manual_seed(3)
     for tensor in made.state_dict().values():
         tensor.copy_(torch.randn(tensor.shape, generator=generator) / 2)
@@ -80,7 +82,7 @@ def ours(name: str, d_out: int | None = None) -> Dictionary:
 
 
 @pytest.mark.parametrize("format", FOREIGN)
-@pytest.mark.parametrize("name", ["topk", "batch_topk", "l1_2023"])
+@pytest.mark.parametrize("name", ["topk", "batch_topk", "l1_2023", "l1", "p_anneal", "jumprelu", "matryoshka"])
 def test_what_is_exported_comes_back(name, format, tmp_path):
     made = ours(name)
     if format == "sparsify" and name != "topk":
@@ -90,8 +92,7 @@ def test_what_is_exported_comes_back(name, format, tmp_path):
     made.save(tmp_path, format=format)
     again = io.load(tmp_path)
     close(again(rows()), made(rows()))
-    k = "k" if again.architecture == "batch_topk" and format == "dictionary_learning" else None
-    assert {n: v for n, v in again.provenance.items() if n != k} == made.provenance
+    assert {n: v for n, v in again.provenance.items() if n != "k"} == made.provenance
 
 
 def test_transcoders(tmp_path):
@@ -110,8 +111,7 @@ def test_transcoders(tmp_path):
 
 
 def test_what_only_ours_has_is_refused(tmp_path):
-    made = ours("topk")
-    made.register_buffer("w_skip", torch.ones(D, D))
+    made = architecture("topk")(D, F, k=K, skip=True)
     for format in FOREIGN:
         with pytest.raises(MonoscopeError, match="cannot hold a dictionary with w_skip"):
             made.save(tmp_path / "d", format=format)

@@ -217,11 +217,11 @@ def test_largest_is_its_reference(shape, dtype, wanted):
 def test_the_squared_error_and_its_gradients_are_the_dense_ones(shape, d_out, frozen):
     n, n_features, d, seed = shape
     generator = torch.Generator().manual_seed(seed)
-    x, y = torch.randn(n, d, generator=generator), torch.randn(n, d_out, generator=generator)
+    x, y = torch.randn(n, d, generator=generator), torch.randn(n, d_out, generator=generator, requires_grad=True)
     w_enc, w_dec = (torch.randn(n_features, width, generator=generator) for width in (d, d_out))
     b_enc, b_dec = torch.randn(n_features, generator=generator), torch.randn(d_out, generator=generator)
     weights = {"w_enc": w_enc, "b_enc": b_enc, "w_dec": w_dec, "b_dec": b_dec}
-    trained = [w.requires_grad_(name not in frozen) for name, w in weights.items() if name not in frozen]
+    trained = [y] + [w.requires_grad_(name not in frozen) for name, w in weights.items() if name not in frozen]
     code = encode.reference_topk(x, w_enc.detach(), b_enc.detach(), max(1, n_features // 3))
     error, left = reconstruct.squared_error(x, y, tuple(weights.values()), code, transpose.transpose(code))
     mine = torch.autograd.grad(3 * error, trained)

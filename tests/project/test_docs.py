@@ -83,6 +83,8 @@ def test_the_format(shown: ModuleType, tmp_path: Path) -> None:
     assert torch.equal(again(x), made(x))
     with pytest.raises(MonoscopeError, match="topk dictionaries only"):
         shown.save(architecture("batch_topk")(4, 6, k=2), tmp_path / "other")
+    with pytest.raises(MonoscopeError, match="topk dictionaries only"):
+        shown.save(architecture("topk")(4, 6, k=2, skip=True), tmp_path / "other")
 
 
 @example("concepts")

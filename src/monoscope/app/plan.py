@@ -151,8 +151,9 @@ def resolve(
     features = features or default_features(wanted)
     batch_size, epochs = training(wanted)
     if dictionary is None:
-        settings = {"k": K if k is None else k} if "k" in architectures.architecture(architecture).settings else {}
-        architectures.architecture(architecture)(width, features, **settings)  # refuses what cannot be
+        kind = architectures.architecture(architecture)
+        settings: dict[str, Any] = {"k": K if k is None else k} if "k" in kind.settings else {}
+        kind(width, features, **settings)  # refuses what cannot be
     if wanted < batch_size:
         raise MonoscopeError(f"{wanted:,} tokens are fewer than one batch of {batch_size:,}", fix="ask for more tokens")
     open_corpus(text or default_text(lm.name))

@@ -1,7 +1,8 @@
 """What every dictionary is: an encoder, a decoder, and where they belong.
 
 A file of this folder that holds a ``class Architecture(Dictionary)`` is an architecture; its name is the file's. SAE
-and transcoder differ in data (the target is the input, or is not), not in class.
+and transcoder differ in data (the target is the input, or is not), not in class; a skip transcoder (Paulo et al. 2025,
+arXiv 2501.18823) is any of them with ``skip=True``.
 """
 
 from __future__ import annotations
@@ -33,14 +34,23 @@ class Dictionary(nn.Module):
         d_in: width of what is encoded.
         n_features: number of features.
         d_out: width of what is decoded; ``d_in`` by default.
+        skip: whether ``x @ w_skipᵀ`` is added to the reconstruction, so that features need not explain what is linear.
         options: what the architecture needs beyond that, see ``settings``.
     """
 
     settings: ClassVar[dict[str, type]] = {}
+    own_encoder: ClassVar[bool] = True  # False: no w_enc and b_enc; what is read must then be what is written
     objective: ClassVar[str]
     architecture: ClassVar[str]
+    w_skip: nn.Parameter | None
 
-    def __init__(self, d_in: int, n_features: int, d_out: int | None = None, **options: Any) -> None:
+    def __init_subclass__(cls) -> None:
+        """An architecture is called like its file, or, from elsewhere, by its dotted name."""
+        cls.architecture = cls.__module__.removeprefix(f"{PACKAGE}.")
+
+    def __init__(
+        self, d_in: int, n_features: int, d_out: int | None = None, *, skip: bool = False, **options: Any
+    ) -> None:
         super().__init__()
         if min(d_in, n_features, d_out or d_in) < 1:
             raise MonoscopeError(f"a dictionary of {n_features} features from {d_in} to {d_out or d_in} numbers")
@@ -48,14 +58,21 @@ class Dictionary(nn.Module):
         if unknown:
             raise MonoscopeError(
                 f"{self.architecture} has no option {sorted(unknown)[0]!r}",
-                fix=f"its options: {', '.join(self.settings) or 'none'}",
+                fix=f"its options: {', '.join([*self.settings, 'skip'])}",
+            )
+        if not self.own_encoder and (skip or d_in != (d_out or d_in)):
+            raise MonoscopeError(
+                f"{self.architecture} has no encoder of its own, so it can only reconstruct what it reads",
+                fix="leave out target and skip, or use another architecture",
             )
         self.d_in, self.n_features, self.d_out = d_in, n_features, d_out or d_in
         self.provenance: dict[str, Any] = {}
-        self.w_enc = nn.Parameter(torch.zeros(n_features, d_in))
-        self.b_enc = nn.Parameter(torch.zeros(n_features))
+        if self.own_encoder:
+            self.w_enc = nn.Parameter(torch.zeros(n_features, d_in))
+            self.b_enc = nn.Parameter(torch.zeros(n_features))
         self.w_dec = nn.Parameter(torch.zeros(n_features, self.d_out))
         self.b_dec = nn.Parameter(torch.zeros(self.d_out))
+        self.register_parameter("w_skip", nn.Parameter(torch.zeros(self.d_out, d_in)) if skip else None)
 
     @abstractmethod
     def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
@@ -63,17 +80,34 @@ class Dictionary(nn.Module):
 
     def options(self) -> dict[str, Any]:
         """The architecture's settings, as they are given to its constructor."""
-        return {name: getattr(self, name) for name in self.settings}
+        skip = {} if self.w_skip is None else {"skip": True}
+        return {name: getattr(self, name) for name in self.settings} | skip
 
-    def decode(self, code: Code) -> Float[Tensor, "n d_out"]:
-        """The reconstruction: active features' directions, weighted and added to ``b_dec``."""
+    def decode(self, code: Code, x: Float[Tensor, "n d_in"] | None = None) -> Float[Tensor, "n d_out"]:
+        """The reconstruction: active features' directions, weighted and added to ``b_dec``.
+
+        Args:
+            code: of ``n`` rows.
+            x: the rows that were encoded; needed where there is a skip map, which sees them and not the code.
+
+        Raises:
+            MonoscopeError: the code is another dictionary's, or there is a skip map and no ``x``.
+        """
         if code.n_features != self.n_features:
             raise MonoscopeError(f"a code over {code.n_features} features for a dictionary of {self.n_features}")
-        return weighted_rows.gather(code, self.w_dec.detach()) + self.b_dec.detach()
+        made = weighted_rows.gather(code, self.w_dec.detach()) + self.b_dec.detach()
+        if self.w_skip is None:
+            return made
+        if x is None:
+            raise MonoscopeError(
+                "this dictionary has a skip map, so a code alone does not say what it reconstructs",
+                fix="pass the rows too, decode(code, x), or call the dictionary on them",
+            )
+        return made.addmm_(self.check(x), self.w_skip.detach().T)
 
     def forward(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"]:
-        """``decode(encode(x))``."""
-        return self.decode(self.encode(x))
+        """``decode(encode(x), x)``."""
+        return self.decode(self.encode(x), x)
 
     @property
     def directions(self) -> Float[Tensor, "n_features d_out"]:
@@ -81,7 +115,7 @@ class Dictionary(nn.Module):
         return self.w_dec.detach()
 
     def scale(self, s: float) -> None:
-        """Express a dictionary of ``x / s`` in the units of ``x``. Encoders are homogeneous: only biases change."""
+        """Express a dictionary of ``x / s`` in the units of ``x``. All maps are homogeneous: only biases change."""
         with torch.no_grad():
             self.b_enc.mul_(s)
             self.b_dec.mul_(s)
@@ -91,6 +125,8 @@ class Dictionary(nn.Module):
         with torch.no_grad():
             self.b_enc.sub_(self.w_enc @ mean_in)
             self.b_dec.add_(mean_out)
+            if self.w_skip is not None:
+                self.b_dec.sub_(self.w_skip @ mean_in)
 
     def save(self, path: str | Path, format: str = "monoscope") -> None:
         """Write the dictionary into the folder ``path``; see ``monoscope.dictionary.io.save``."""
@@ -132,5 +168,4 @@ def architecture(name: str) -> type[Dictionary]:
     if "." not in name and name not in architectures():
         raise unknown_name("architecture", name, architectures())
     found: type[Dictionary] = plugins.load(PACKAGE, name).Architecture
-    found.architecture = name
     return found

@@ -13,7 +13,7 @@ from monoscope.types import Code
 class Architecture(Dictionary):
     """``encode(x) = relu((x − b_dec) @ w_encᵀ + b_enc)``; decoder rows have unit norm.
 
-    A transcoder (``d_out`` unlike ``d_in``) cannot subtract what it decodes to, so it has no pre-encoder bias.
+    A transcoder cannot subtract what it decodes to, so it has no pre-encoder bias.
     """
 
     objective = "l1_2023"
@@ -21,7 +21,7 @@ class Architecture(Dictionary):
     @property
     def centres(self) -> bool:
         """Whether ``b_dec`` is subtracted from the input."""
-        return self.d_in == self.d_out and not self.provenance.get("target")
+        return self.d_in == self.d_out and self.w_skip is None and not self.provenance.get("target")
 
     def encoder_bias(self) -> Float[Tensor, " n_features"]:
         """``b_enc`` with the pre-encoder bias folded in."""

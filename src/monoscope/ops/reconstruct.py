@@ -42,7 +42,7 @@ def squared_error(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "n d_out"]]:
     """The mean over numbers of ``(y − x̂)²`` with ``x̂ = code @ w_dec + b_dec``, and the residual ``y − x̂``, detached.
 
-    The error's gradient reaches all four weights: the chosen scores have that of ``x @ w_encᵀ + b_enc``. Rows get none.
+    The error's gradient reaches ``y`` and all four weights: the chosen scores have that of ``x @ w_encᵀ + b_enc``.
 
     Args:
         x, y: what the scores are of, and what is reconstructed.
@@ -95,7 +95,8 @@ class _SquaredError(torch.autograd.Function):
             dec = weighted_rows.scatter(by, pushes, left)
         b_enc = weighted_rows.sums(by, pulls) if wants[1] else None
         b_dec = left.sum(0) * scale if wants[3] else None
-        return None, None, enc, b_enc, dec, b_dec, None, None
+        towards_y = left * -scale if ctx.needs_input_grad[1] else None
+        return None, towards_y, enc, b_enc, dec, b_dec, None, None
 
 
 def _both(by: ByFeature, pulls: Tensor, pushes: Tensor, x: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:

@@ -41,6 +41,7 @@ class Recipe:
         *,
         k: int | None = None,
         l0: float | None = None,
+        skip: bool = False,
         rate: float | None = None,
         warmup: float = 0.05,
         decay: float = 0.2,
@@ -70,6 +71,7 @@ class Recipe:
             valid = [*kind.settings, *known, "rate", "warmup", "decay"]
             raise MonoscopeError(f"{name} has no option {sorted(unknown)[0]!r}", fix=f"its options: {', '.join(valid)}")
         schedule = Schedule(RATE if rate is None else rate, warmup, decay)
+        settings |= {"skip": True} if skip else {}
         return cls(name, n_features, settings, options, schedule, tuple(frozen), seed)
 
     @property
@@ -78,8 +80,21 @@ class Recipe:
         return objective(architecture(self.architecture).objective)
 
     def trainee(self, data: Data, provenance: dict[str, Any] | None = None) -> Trainee:
-        """A new dictionary, initialised on the data's sample, ready to be trained."""
+        """A new dictionary, initialised on the data's sample, ready to be trained.
+
+        Raises:
+            MonoscopeError: the architecture cannot be trained to reconstruct this target.
+        """
         x, y = data.sample
+        if y is x and self.settings.get("skip"):
+            raise MonoscopeError(
+                "the skip map of an autoencoder would be the identity", fix="leave out skip, or name another target"
+            )
+        if y is not x and not architecture(self.architecture).own_encoder:
+            raise MonoscopeError(
+                f"{self.architecture} has no encoder of its own, so it can only reconstruct what it reads",
+                fix="leave out target, or use another architecture",
+            )
         made = architecture(self.architecture)(x.shape[1], self.n_features, y.shape[1], **self.settings)
         made.provenance = {**(provenance or {}), "seed": self.seed, "n_tokens": data.n_rows}
         goal = self.objective(made, data.n_rows, self.seed, **self.options)
@@ -109,6 +124,8 @@ def fit(
     **options: Any,
 ) -> Dictionary:
     """Learn a dictionary of ``n_features`` features from activations.
+
+    With ``skip=True`` a transcoder has a linear map beside its features, learned with them.
 
     Args:
         x: activations: an ``(n, d_in)`` array or tensor, or an iterable of such blocks (then ``n_tokens`` is required).

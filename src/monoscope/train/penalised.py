@@ -92,7 +92,7 @@ class Penalised(SparseReconstruction):
         entries = self.entries(dictionary, x)
         amounts = self.amounts(dictionary, entries)
         code = entries.where(amounts > 0)
-        self.silence.hear(code)
+        self.silence.hear(len(x), torch.bincount(code.indices, minlength=code.n_features) > 0)
         self.l0 = len(code.indices) / len(x)
         left = y - entries.decode(amounts, dictionary.w_dec) - dictionary.b_dec
         terms = {"mse": left.square().mean()}

@@ -74,9 +74,13 @@ class Trainee:
     ) -> dict[str, float]:
         """Learn from one batch of normalised rows; returns the loss terms and the L0.
 
+        A skip map learns here, whatever the objective: what it says is taken off the target, and the objective's
+        gradient towards the target is its own.
+
         Raises:
             MonoscopeError: the loss is not finite; the last checkpoint is intact.
         """
+        y = self.unskipped(x, y)
         terms = self.objective.losses(self.dictionary, x, y, seen / n_tokens)
         total = torch.stack(list(terms.values())).sum()
         values = {name: float(term.detach()) for name, term in terms.items()}
@@ -87,8 +91,13 @@ class Trainee:
             )
         total.backward()
         self._update(self.schedule.at((seen + len(x)) / n_tokens))
-        self.objective.after_step(self.dictionary, self, x, y, seen + len(x))
+        self.objective.after_step(self.dictionary, self, x, y.detach(), seen + len(x))
         return {**values, "l0": self.objective.l0}
+
+    def unskipped(self, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> Float[Tensor, "n d_out"]:
+        """What the skip map leaves to the features to explain: the target itself, where there is none."""
+        skip = self.dictionary.w_skip
+        return y if skip is None else y - x @ skip.T
 
     @torch.no_grad()
     def _update(self, rate: float) -> None:
@@ -116,6 +125,8 @@ class Trainee:
         if units.scale_in != units.scale_out:  # a transcoder's codes are measured in units of what it writes
             with torch.no_grad():
                 made.w_enc.mul_(units.scale_out / units.scale_in)
+                if made.w_skip is not None:
+                    made.w_skip.mul_(units.scale_out / units.scale_in)
         made.scale(units.scale_out)
         made.shift(units.mean_in, units.mean_out)
         return made

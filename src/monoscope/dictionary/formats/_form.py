@@ -100,6 +100,7 @@ class Form:
         tensors = {"w_enc": form.w_enc, "b_enc": form.b_enc, "w_dec": form.w_dec, "b_dec": form.b_dec}
         provenance = dict(self.provenance)
         (n_features, d_in), d_out = form.w_enc.shape, form.w_dec.shape[1]
+        options: dict[str, Any]
         if form.threshold is not None:
             if form.k is None:
                 provenance["k"] = "not stated"
@@ -147,7 +148,12 @@ _FORMS: dict[str, tuple[set[str], _Facts]] = {
     "topk": (set(), lambda made, state: {"k": made.k}),
     "batch_topk": ({"threshold"}, lambda made, state: {"threshold": state["threshold"], "k": _known_k(made)}),
     "l1_2023": (set(), lambda made, state: {"centred": made.centres}),
+    "l1": (set(), lambda made, state: {}),
+    "p_anneal": (set(), lambda made, state: {}),
+    "hierarchical_topk": (set(), lambda made, state: {"k": made.k}),
+    "jumprelu": ({"log_threshold"}, lambda made, state: {"threshold": state["log_threshold"].exp()}),
 }
+_FORMS["matryoshka"] = _FORMS["batch_topk"]
 
 
 def _known_k(made: Any) -> int | None:

@@ -1,0 +1,48 @@
+"""Matching pursuit (Costa et al. 2025, arXiv 2506.03093): the decoder alone says which features are active.
+
+Features are picked one after the other, each for what the earlier ones left, so that features which often occur
+together, or resemble each other, do not hide one another as they do where all are scored at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from monoscope.dictionary.base import Dictionary
+from monoscope.errors import MonoscopeError
+from monoscope.ops import pursuit
+from monoscope.types import Code
+
+
+class Architecture(Dictionary):
+    """``encode(x)``: k steps of pursuit of ``x − b_dec`` by the unit rows of ``w_dec``; at most k features a row."""
+
+    settings: ClassVar[dict[str, type]] = {"k": int}
+    own_encoder: ClassVar[bool] = False
+    objective = "matching_pursuit"
+
+    def __init__(self, d_in: int, n_features: int, d_out: int | None = None, *, k: int = 32, **options: Any) -> None:
+        super().__init__(d_in, n_features, d_out, **options)
+        if not 1 <= k <= n_features:
+            raise MonoscopeError(
+                f"k = {k} with {n_features} features", fix="choose k between 1 and the number of features"
+            )
+        self.k = int(k)
+
+    def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
+        """What k steps pick, and how much of it."""
+        return pursuit.pursue(self.check(x) - self.b_dec.detach(), self.w_dec, self.k).code(self.n_features)
+
+    def scale(self, s: float) -> None:
+        """Pursuit is homogeneous."""
+        with torch.no_grad():
+            self.b_dec.mul_(s)
+
+    def shift(self, mean_in: Float[Tensor, " d_in"], mean_out: Float[Tensor, " d_out"]) -> None:
+        """What is taken off before the pursuit is what is added after it."""
+        with torch.no_grad():
+            self.b_dec.add_(mean_out)

@@ -1,0 +1,148 @@
+"""The error of a code that is decoded in stages: by the first stage's entries, by those of the first two, and so on.
+
+Every entry is decoded once, however many stages there are: a row's residual after one stage is where the next begins.
+With ``r_s`` the residual after stage s, an entry of stage s takes part in every error from s on. So the gradients of
+Σ ‖r_s‖² are products with ``t_s = Σ_{m ≥ s} r_m``: ``−2 w·t_s`` for its value v, ``−2 v t_s`` for its feature's row w,
+and ``2 t_0`` for the target.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numba import njit, prange
+from torch import Tensor
+
+from monoscope.ops import weighted_rows
+from monoscope.ops.transpose import ByFeature
+from monoscope.types import Code
+
+
+def reference(
+    y: Float[Tensor, "n d"],
+    values: Float[Tensor, " n_active"],
+    weight: Float[Tensor, "n_features d"],
+    code: Code,
+    stages: Int[Tensor, " n_active"],
+    n_stages: int,
+) -> tuple[Float[Tensor, ""], Float[Tensor, "n d"]]:
+    """The same, one stage after the other, for autograd."""
+    left, total, rows = y, y.new_zeros(()), code.rows()
+    for stage in range(n_stages):
+        at = stages == stage
+        left = left.index_add(0, rows[at], -values[at, None] * weight[code.indices[at].long()])
+        total = total + left.square().sum()
+    return total, left.detach()
+
+
+def squared(
+    y: Float[Tensor, "n d"],
+    values: Float[Tensor, " n_active"],
+    weight: Float[Tensor, "n_features d"],
+    code: Code,
+    by: ByFeature,
+    stages: Int[Tensor, " n_active"],
+    n_stages: int,
+) -> tuple[Float[Tensor, ""], Float[Tensor, "n d"]]:
+    """The squared errors of all stages, added up, and what the last stage leaves of ``y`` (without a gradient).
+
+    Args:
+        y: what is reconstructed; differentiable, like ``values`` and ``weight``.
+        values: the entries' values; ``code``'s own are not looked at.
+        weight: a row per feature.
+        code: which features each row uses.
+        by: ``transpose(code)``.
+        stages: the stage of each entry, from 0.
+        n_stages: how many there are; that many times the memory of ``y`` is in use until the backward pass.
+    """
+    if any(t.device.type != "cpu" or t.dtype != torch.float32 for t in (y, values, weight)):
+        return reference(y, values, weight, code, stages, n_stages)
+    total, left = _Squared.apply(y, values, weight, code, by, stages.int(), n_stages)
+    return total, left
+
+
+class _Squared(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, y: Tensor, values: Tensor, weight: Tensor, code: Code, by: ByFeature, stages: Tensor, n_stages: int
+    ) -> tuple[Tensor, Tensor]:
+        sums = np.empty((len(y), n_stages, y.shape[1]), np.float32)
+        slopes, errors = np.empty(len(values), np.float32), np.zeros(len(y), np.float64)
+        _stages(
+            y.contiguous().numpy(), values.contiguous().numpy(), weight.contiguous().numpy(), code.indices.numpy(),
+            code.offsets.numpy(), stages.numpy(), sums, slopes, errors,
+        )  # fmt: skip
+        ctx.save_for_backward(values, torch.from_numpy(sums), torch.from_numpy(slopes), stages)
+        ctx.by = by
+        left = torch.from_numpy(sums[:, -1].copy())
+        ctx.mark_non_differentiable(left)
+        return torch.tensor(errors.sum(), dtype=torch.float32), left
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        values, sums, slopes, stages = ctx.saved_tensors
+        n_stages, by, twice = sums.shape[1], ctx.by, 2 * grads[0]
+        wants_y, wants_values, wants_weight = ctx.needs_input_grad[:3]
+        staged = ByFeature(by.offsets, by.rows * n_stages + stages[by.entries], by.entries)
+        towards = weighted_rows.scatter(staged, -twice * values, sums.flatten(0, 1)) if wants_weight else None
+        first = twice * sums[:, 0] if wants_y else None
+        return first, -twice * slopes if wants_values else None, towards, None, None, None, None
+
+
+def reference_ranks(code: Code) -> Int[Tensor, " n_active"]:
+    """The same by two stable sorts."""
+    order = torch.argsort(code.values, descending=True, stable=True)
+    rows = code.rows()
+    order = order[torch.argsort(rows[order], stable=True)]
+    ranks = torch.empty_like(rows)
+    ranks[order] = torch.arange(len(rows), device=rows.device) - code.offsets[:-1].repeat_interleave(code.counts())
+    return ranks
+
+
+def ranks(code: Code) -> Int[Tensor, " n_active"]:
+    """The place of each entry among its row's entries, the largest value first; ties in the order they are in."""
+    if code.values.device.type != "cpu":
+        return reference_ranks(code)
+    out = np.empty(len(code.values), np.int64)
+    _ranks(code.values.numpy(), code.offsets.numpy(), out)
+    return torch.from_numpy(out)
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _ranks(values, offsets, out):  # type: ignore[no-untyped-def]
+    for i in prange(len(offsets) - 1):
+        for e in range(offsets[i], offsets[i + 1]):
+            before = 0
+            for other in range(offsets[i], offsets[i + 1]):
+                before += values[other] > values[e] or (values[other] == values[e] and other < e)
+            out[e] = before
+
+
+@njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
+def _stages(y, values, weight, indices, offsets, stages, sums, slopes, errors):  # type: ignore[no-untyped-def]
+    n, n_stages, d = sums.shape
+    for i in prange(n):
+        for stage in range(n_stages):
+            left = sums[i, stage]
+            left[:] = y[i] if stage == 0 else sums[i, stage - 1]
+            for e in range(offsets[i], offsets[i + 1]):
+                if stages[e] == stage:
+                    f, v = indices[e], values[e]
+                    for j in range(d):
+                        left[j] -= v * weight[f, j]
+            square = np.float32(0)
+            for j in range(d):
+                square += left[j] * left[j]
+            errors[i] += square
+        for back in range(1, n_stages):
+            stage = n_stages - 1 - back
+            for j in range(d):
+                sums[i, stage, j] += sums[i, stage + 1, j]
+        for e in range(offsets[i], offsets[i + 1]):
+            slope = np.float32(0)
+            for j in range(d):
+                slope += sums[i, stages[e], j] * weight[indices[e], j]
+            slopes[e] = slope

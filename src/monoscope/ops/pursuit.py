@@ -1,0 +1,198 @@
+"""Matching pursuit (Mallat & Zhang 1993): explain each row by one atom after the other.
+
+Each step picks the atom with the largest inner product with what is left of the row, and takes that much of it off:
+``v = max d·r``, ``r ← r − v d``. It ends after k steps, or where no inner product is above the rounding of the row. An
+atom may be picked again; its values are added up in the code.
+
+The kernel keeps every atom's inner product with the residual up to date by the picked atom's row of the Gram matrix.
+These numbers only *preselect*: all atoms that rounding could have hidden are scored again on the residual itself,
+always in the same order, so that a row's code does not depend on its neighbours by a single bit. For few rows the inner
+products are made afresh at each step, which costs less than the Gram matrix and picks the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numba import njit, prange
+from torch import Tensor
+
+from monoscope.ops import product, weighted_rows
+from monoscope.ops.topk import GROUPS, collect, group_maxima
+from monoscope.ops.transpose import transpose
+from monoscope.types import Code
+
+NOISE = 2.0**-20  # of a row's length: what is left below it is rounding
+LARGEST = 1 << 30  # entries of a Gram matrix: 4 GB
+SPACE = 4 << 20  # numbers in a block of gradients
+
+
+class Pursuit(NamedTuple):
+    """What each step picked (-1 after the last) and the values, in order; and what the steps left of each row."""
+
+    picks: Int[Tensor, "n k"]
+    values: Float[Tensor, "n k"]
+    residual: Float[Tensor, "n d"]
+
+    def code(self, n_features: int) -> Code:
+        """Each row's atoms with their values, those of an atom that was picked again added up."""
+        picks = self.picks.long()
+        first = picks[:, :, None] == picks[:, None, :]
+        place = first.int().argmax(2)  # the step that picked the same atom first
+        values = torch.zeros_like(self.values).scatter_add_(1, place, self.values)
+        return Code.from_rows(self.picks, values, n_features)
+
+
+def reference(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], k: int) -> Pursuit:
+    """The same in plain torch, with every inner product made at every step."""
+    picks = torch.full((len(x), k), -1, dtype=torch.int32, device=x.device)
+    values = x.new_zeros(len(x), k)
+    left, floor = x, NOISE * x.norm(dim=1)
+    for step in range(k):
+        best, at = (left @ atoms.T).max(1)
+        going = best > floor
+        floor = torch.where(going, floor, torch.inf)  # what has stopped does not go on
+        values[:, step] = torch.where(going, best, 0)
+        picks[:, step] = torch.where(going, at, -1).int()
+        left = left - values[:, step, None] * atoms[at]
+    return Pursuit(picks, values, left)
+
+
+def pursue(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], k: int) -> Pursuit:
+    """Up to ``k`` steps for each row; ties go to the lower index. See the module's text.
+
+    Args:
+        x: what is explained; any part that no atom is for, such as a bias, already taken off.
+        atoms: rows of unit norm.
+        k: the number of steps.
+    """
+    x, atoms = x.detach(), atoms.detach()
+    if any(t.device.type != "cpu" or t.dtype != torch.float32 for t in (x, atoms)):
+        return reference(x, atoms, k)
+    atoms, left = atoms.contiguous(), x.clone(memory_format=torch.contiguous_format)
+    picks, values = np.full((len(x), k), -1, np.int32), np.zeros((len(x), k), np.float32)
+    worth = len(x) * k >= len(atoms) and len(atoms) ** 2 <= LARGEST
+    gram = (atoms @ atoms.T if worth else atoms.new_zeros(0, 0)).numpy()
+    length = float(atoms.norm(dim=1).max()) * 1.001
+    for first, scores in product.blocks(x, atoms, atoms.new_zeros(len(atoms)), torch.float32):
+        rows = slice(first, first + len(scores))
+        _pursue(scores.numpy(), left[rows].numpy(), atoms.numpy(), gram, length, picks[rows], values[rows])
+    return Pursuit(torch.from_numpy(picks), torch.from_numpy(values), left)
+
+
+def residual(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], found: Pursuit) -> Float[Tensor, "n d"]:
+    """``found.residual``, differentiable in ``x`` and ``atoms`` with what was picked held fixed.
+
+    The gradient is that of all steps, values included: ``r_t+1 = r_t − (d·r_t) d`` with ``d`` the atom of step t. With
+    ``g`` the gradient of what a step left, the step's atom gets ``−(d·r_t) g − (d·g) r_t`` and ``r_t`` gets
+    ``g − (d·g) d``. Wherever no two atoms tie, it is the gradient of matching pursuit itself.
+    """
+    return _Residual.apply(x, atoms, found)
+
+
+def reference_residual(
+    x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], picks: Int[Tensor, "n k"]
+) -> Float[Tensor, "n d"]:
+    """The steps written out, for autograd."""
+    for at in picks.long().unbind(1):
+        chosen = atoms[at.clamp_min(0)] * (at >= 0)[:, None]
+        x = x - (chosen * x).sum(1, keepdim=True) * chosen
+    return x
+
+
+class _Residual(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, atoms: Tensor, found: Pursuit) -> Tensor:
+        ctx.save_for_backward(x, atoms)
+        ctx.found = found
+        return found.residual.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, atoms = ctx.saved_tensors
+        if any(t.device.type != "cpu" or t.dtype != torch.float32 for t in (x, atoms)):
+            with torch.enable_grad():
+                x, atoms = x.detach().requires_grad_(), atoms.detach().requires_grad_()
+                made = reference_residual(x, atoms, ctx.found.picks)
+            towards_x, towards_atoms = torch.autograd.grad(made, [x, atoms], grads[0])
+            return towards_x, towards_atoms, None
+        return *_backward(atoms, ctx.found, grads[0]), None
+
+
+def _backward(atoms: Tensor, found: Pursuit, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients towards rows and atoms, a block of rows at a time: each step's part is a vector of its own."""
+    n, k = found.picks.shape
+    out, towards = grad.clone(memory_format=torch.contiguous_format), torch.zeros_like(atoms)
+    size = max(1, SPACE // (k * atoms.shape[1]))
+    for first in range(0, n, size):
+        picks, values, left = (t[first : first + size] for t in found)
+        parts = np.empty((*picks.shape, atoms.shape[1]), np.float32)
+        passed = out[first : first + size].numpy()
+        _unwind(picks.numpy(), values.numpy(), left.numpy().copy(), atoms.contiguous().numpy(), passed, parts)
+        at = picks.flatten()
+        steps = Code.from_rows(at[:, None], (at >= 0).float()[:, None], len(atoms))
+        towards += weighted_rows.scatter(transpose(steps), steps.values, torch.from_numpy(parts).view(len(at), -1))
+    return out, towards
+
+
+@njit(inline="always")
+def _dot(a, b):  # type: ignore[no-untyped-def]
+    total = np.float32(0)
+    for j in range(len(a)):
+        total += a[j] * b[j]
+    return total
+
+
+@njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
+def _pursue(scores, left, atoms, gram, length, picks, values):  # type: ignore[no-untyped-def]
+    n, n_atoms = scores.shape
+    k = picks.shape[1]
+    # what products of d numbers, k updates of a score and k of the residual may be off by, of the lengths added up
+    unit = np.float32((2 * atoms.shape[1] + 4 * k + 8) * 2.0**-24 * length)
+    for i in prange(n):
+        maxima = np.empty(GROUPS, np.float32)
+        found = np.empty(n_atoms + 1, np.float32)
+        places = np.empty(n_atoms + 1, np.int32)
+        moved = np.sqrt(_dot(left[i], left[i]))
+        floor = np.float32(moved * NOISE)
+        for step in range(k):
+            bound = group_maxima(scores[i], maxima) - 2 * unit * moved
+            count = collect(scores[i], maxima, bound, found, places)
+            best, at = floor, -1
+            for c in range(count):
+                score = _dot(left[i], atoms[places[c]])
+                if score > best or (score == best and places[c] < at):
+                    best, at = score, places[c]
+            if at < 0:
+                break
+            picks[i, step] = at
+            values[i, step] = best
+            moved += best * length
+            for j in range(atoms.shape[1]):
+                left[i, j] -= best * atoms[at, j]
+            if len(gram):
+                for f in range(n_atoms):
+                    scores[i, f] -= best * gram[at, f]
+            else:
+                for f in range(n_atoms):
+                    scores[i, f] = _dot(left[i], atoms[f])
+
+
+@njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
+def _unwind(picks, values, left, atoms, grad, parts):  # type: ignore[no-untyped-def]
+    """Go back from the last step to the first: ``left`` grows to the row, ``grad`` becomes the row's gradient."""
+    n, k = picks.shape
+    for i in prange(n):
+        for back in range(k):
+            step = k - 1 - back
+            at, v = picks[i, step], values[i, step]
+            if at < 0:
+                continue
+            along = _dot(atoms[at], grad[i])
+            for j in range(atoms.shape[1]):
+                left[i, j] += v * atoms[at, j]
+                parts[i, step, j] = -v * grad[i, j] - along * left[i, j]
+                grad[i, j] -= along * atoms[at, j]

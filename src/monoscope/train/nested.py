@@ -1,0 +1,39 @@
+"""Nested reconstruction: one selection of features must do well whole, and cut short at each of several stages."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from monoscope.dictionary.base import Dictionary
+from monoscope.ops import nested, sparse
+from monoscope.ops.transpose import transpose
+from monoscope.train.dead import auxk
+from monoscope.train.objective import SparseReconstruction
+from monoscope.types import Code
+
+
+class NestedReconstruction(SparseReconstruction):
+    """The mean over stages of the squared error by the stage's entries and those before, plus AuxK on the last."""
+
+    @abstractmethod
+    def stages(self, dictionary: Dictionary, code: Code) -> tuple[Int[Tensor, " n_active"], int]:
+        """The stage of each entry of a code, from 0, and how many stages there are."""
+
+    def losses(
+        self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float
+    ) -> dict[str, Float[Tensor, ""]]:
+        """``nested``: squared error per number, averaged over the stages; ``auxk``: weighted by the option."""
+        code = self.select(dictionary, x)
+        by = transpose(code)
+        values = sparse.active(x, dictionary.w_enc, dictionary.b_enc, code, by)
+        stages, n_stages = self.stages(dictionary, code)
+        error, left = nested.squared(y - dictionary.b_dec, values, dictionary.w_dec, code, by, stages, n_stages)
+        self.silence.hear(len(code), by.offsets.diff() > 0)
+        self.l0 = len(code.indices) / len(code)
+        terms = {"nested": error / (n_stages * y.numel())}
+        if self.options["auxk"]:
+            terms["auxk"] = self.options["auxk"] * auxk(dictionary, x, left, self.silence.dead(self.dead_after()))
+        return terms

@@ -1,0 +1,58 @@
+"""Reconstruction by matching pursuit (Costa et al. 2025, arXiv 2506.03093).
+
+The gradient is that of all k steps with what was picked held fixed, see ``ops.pursuit.residual``: it reaches an atom
+both as what was taken off and through the inner product that said how much, and ``b_dec`` through the rows that are
+pursued. Dead atoms come back as in AuxK (Gao et al. 2024): they pursue what the living ones left.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from monoscope.dictionary.base import Dictionary
+from monoscope.ops import pursuit
+from monoscope.train import objective
+
+
+class Objective(objective.Objective):
+    """Terms ``mse`` and ``auxk``; options ``auxk`` (its weight) and ``dead_after`` (tokens of silence)."""
+
+    defaults: ClassVar[dict[str, Any]] = {"auxk": 1 / 32, "dead_after": None}
+
+    def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
+        """Random unit rows; there is no encoder to be like them."""
+        rows = torch.randn(dictionary.w_dec.shape, generator=torch.Generator().manual_seed(self.seed))
+        with torch.no_grad():
+            dictionary.w_dec.copy_(rows / rows.norm(dim=1, keepdim=True))
+
+    def losses(
+        self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float
+    ) -> dict[str, Float[Tensor, ""]]:
+        """``mse``: squared error per number; ``auxk``: weighted by the option of that name."""
+        k = int(dictionary.options()["k"])
+        centred = x - dictionary.b_dec
+        found = pursuit.pursue(centred, dictionary.w_dec, k)
+        left = pursuit.residual(centred, dictionary.w_dec, found)
+        code = found.code(dictionary.n_features)
+        self.silence.hear(len(code), torch.bincount(code.indices, minlength=code.n_features) > 0)
+        self.l0 = len(code.indices) / len(code)
+        terms = {"mse": left.square().mean()}
+        if self.options["auxk"]:
+            dead = self.silence.dead(self.options["dead_after"] or min(10_000_000, self.n_tokens // 10))
+            terms["auxk"] = self.options["auxk"] * unexplained(left.detach(), dictionary.w_dec, dead, k)
+        return terms
+
+
+def unexplained(
+    left: Float[Tensor, "n d"], atoms: Float[Tensor, "n_features d"], dead: Bool[Tensor, " n_features"], k: int
+) -> Float[Tensor, ""]:
+    """The share of ``left`` that k steps with the dead atoms do not explain; 0 when none is dead."""
+    if not bool(dead.any()):
+        return left.new_zeros(())
+    atoms = atoms[dead]
+    still = pursuit.residual(left, atoms, pursuit.pursue(left, atoms, k))
+    return still.square().sum() / left.square().sum().clamp_min(1e-12)

@@ -1,0 +1,129 @@
+"""Law 3 for matching pursuit: each step is the best there is, gradients are those of the steps, rows are alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monoscope.ops import pursuit
+
+shapes = st.tuples(st.integers(1, 30), st.integers(1, 90), st.integers(1, 20), st.integers(1, 9), st.integers(0, 2**31))
+quick = settings(max_examples=60, deadline=None)
+
+
+def case(n: int, n_atoms: int, d: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit atoms, some of them twice; rows, some of them zero, huge, tiny, repeated or an atom itself."""
+    generator = torch.Generator().manual_seed(seed)
+    atoms = torch.nn.functional.normalize(torch.randn(n_atoms, d, generator=generator))
+    atoms[n_atoms // 2] = atoms[0]
+    x = torch.randn(n, d, generator=generator)
+    kind = torch.randint(0, 8, (n,), generator=generator)
+    x[kind == 0] = 0
+    x[kind == 1] = x[0].clone()
+    x[kind == 2] *= 1e4
+    x[kind == 3] *= 1e-12
+    x[kind == 4] = 3 * atoms[-1]
+    return x, atoms
+
+
+@quick
+@given(shapes)
+def test_every_step_takes_the_best_atom_and_all_of_it(shape):
+    """Along the kernel's own path, in float64: where scores nearly tie, two right paths may part for good."""
+    n, n_atoms, d, k, seed = shape
+    x, atoms = case(n, n_atoms, d, seed)
+    found = pursuit.pursue(x, atoms, k)
+    left, exact = x.double(), atoms.double()
+    tolerance = 1e-6 * (d + k) * x.double().norm(dim=1)
+    stopped = torch.zeros(n, dtype=torch.bool)
+    for at, value in zip(found.picks.long().unbind(1), found.values.double().unbind(1), strict=True):
+        scores = left @ exact.T
+        stopped |= at < 0
+        assert bool((at[stopped] < 0).all()) and bool((value[stopped] == 0).all())
+        assert bool((scores.max(1).values <= tolerance)[stopped].all())
+        of_picked = torch.where(stopped, scores.max(1).values, scores.gather(1, at.clamp_min(0)[:, None])[:, 0])
+        assert bool((of_picked >= scores.max(1).values - tolerance).all())
+        assert bool(((value - of_picked).abs() <= tolerance)[~stopped].all()) and bool((value[~stopped] > 0).all())
+        left = left - value[:, None] * exact[at.clamp_min(0)]
+    assert bool(((left - found.residual).norm(dim=1) <= tolerance).all())
+
+
+@pytest.mark.parametrize("d", [3, 16, 33])
+def test_where_nothing_ties_it_is_the_reference(d):
+    generator = torch.Generator().manual_seed(d)
+    atoms = torch.nn.functional.normalize(torch.randn(70, d, generator=generator))
+    x = torch.randn(200, d, generator=generator)
+    mine, wanted = pursuit.pursue(x, atoms, 4), pursuit.reference(x.double(), atoms.double(), 4)
+    same = (mine.picks == wanted.picks).all(1)
+    assert int(same.sum()) >= 198
+    torch.testing.assert_close(mine.values[same].double(), wanted.values[same], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(mine.residual[same].double(), wanted.residual[same], rtol=1e-4, atol=1e-5)
+
+
+@quick
+@given(shapes)
+def test_a_row_is_alone_with_or_without_the_gram_matrix(shape):
+    n, n_atoms, d, k, seed = shape
+    x, atoms = case(n, n_atoms, d, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        whole = pursuit.pursue(x.repeat(1 + n_atoms // (n * k), 1), atoms, k)  # enough rows for the Gram matrix
+        patch.setattr(pursuit, "LARGEST", 0)
+        for i in range(min(n, 3)):
+            alone = pursuit.pursue(x[i : i + 1], atoms, k)
+            assert all(torch.equal(a[0], b[i]) for a, b in zip(alone, whole, strict=True))
+
+
+def test_ties_go_to_the_lower_index_and_an_atom_is_named_once():
+    atoms = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]))
+    found = pursuit.pursue(torch.tensor([[2.0, 0.0], [1.0, 1.9], [0.0, 0.0], [-1.0, -1.0]]), atoms, 4)
+    assert found.picks[0].tolist() == [0, -1, -1, -1]
+    assert found.picks[2:].eq(-1).all()
+    code = found.code(4)
+    assert code.counts().tolist()[0] == 1 and code.counts().tolist()[2:] == [0, 0]
+
+
+@quick
+@given(shapes)
+def test_a_code_adds_up_to_the_row_less_what_is_left(shape):
+    n, n_atoms, d, k, seed = shape
+    x, atoms = case(n, n_atoms, d, seed)
+    found = pursuit.pursue(x, atoms, k)
+    code = found.code(n_atoms)
+    assert bool((code.values > 0).all()) and int(code.counts().max()) <= k
+    size = x.norm(dim=1, keepdim=True).clamp_min(1e-30)
+    torch.testing.assert_close((code.to_dense() @ atoms + found.residual) / size, x / size, rtol=0, atol=1e-5)
+    for i in range(n):
+        named = code.indices[code.offsets[i] : code.offsets[i + 1]]
+        assert len(named.unique()) == len(named)
+
+
+def test_an_atom_that_is_picked_again_adds_up():
+    half, high = 0.5, 0.75**0.5
+    atoms = torch.tensor([[1.0, 0.0], [-half, high]])  # 120° apart, the row between them
+    found = pursuit.pursue(torch.tensor([[half, high]]), atoms, 4)
+    assert found.picks.tolist() == [[0, 1, 0, 1]]
+    torch.testing.assert_close(found.values, torch.tensor([[0.5, 0.75, 0.375, 0.1875]]))
+    torch.testing.assert_close(found.code(2).to_dense(), torch.tensor([[0.875, 0.9375]]))
+
+
+@quick
+@given(shapes, st.sampled_from([1, 1 << 22]))
+def test_gradients_are_those_of_the_steps(shape, space):
+    n, n_atoms, d, k, seed = shape
+    x, atoms = case(n, n_atoms, d, seed)
+    x = torch.nn.functional.normalize(x)
+    found = pursuit.pursue(x, atoms, k)
+    upstream = torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+    mine, exact = ([t.to(kind).requires_grad_() for t in (x, atoms)] for kind in (torch.float32, torch.float64))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pursuit, "SPACE", space)
+        gradients = torch.autograd.grad((pursuit.residual(*mine, found) * upstream).sum(), mine)
+    wanted = torch.autograd.grad((pursuit.reference_residual(*exact, found.picks) * upstream).sum(), exact)
+    for a, b in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-4 * float(1 + b.abs().max()))
+    doubled = pursuit.Pursuit(found.picks, found.values.double(), found.residual.double())
+    other = torch.autograd.grad((pursuit.residual(*exact, doubled) * upstream).sum(), exact)
+    for a, b in zip(other, wanted, strict=True):
+        assert torch.equal(a, b)
