@@ -22,7 +22,7 @@ from monoscope.types import Code
 
 
 class Objective(SparseReconstruction):
-    """See ``SparseReconstruction``; ``dictionary.k`` features a row on average. Calibrates the threshold at the end."""
+    """See ``SparseReconstruction``; ``k`` features a row on average. Calibrates the threshold at the end."""
 
     calibrates: ClassVar[bool] = True
     guess: Tensor
@@ -33,7 +33,7 @@ class Objective(SparseReconstruction):
 
     def select(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Code:
         """The ``k × rows`` largest positive scores of the batch; ties at the cut go to earlier rows."""
-        wanted = int(dictionary.options()["k"]) * len(x)
+        wanted = self.k(dictionary) * len(x)
         with torch.no_grad():
             floor = float(self.guess) * 0.9
             rows, indices, values = self.candidates(dictionary, x, floor)

@@ -14,11 +14,11 @@ from monoscope.types import Code
 
 
 class Objective(SparseReconstruction):
-    """See ``SparseReconstruction``; ``dictionary.k`` features a row."""
+    """See ``SparseReconstruction``; ``k`` features a row."""
 
     def select(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Code:
         """Each row's k largest scores, those above 0."""
-        k = int(dictionary.options()["k"])
+        k = self.k(dictionary)
         indices, values = [], []
         with torch.no_grad():
             for _, scores in product.blocks(x, dictionary.w_enc, dictionary.b_enc, self.precision()):
