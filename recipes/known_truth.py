@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,13 @@ from rich.console import Console
 from rich.table import Table
 
 from monoscope import folder
+from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.evaluate import Estimate
 from monoscope.evaluate.known_truth import Measured, judge
-from monoscope.train.fit import fit
+from monoscope.train import rows
+from monoscope.train.fit import Recipe, fit
+from monoscope.train.loop import train
 from monoscope.worlds import World, preset
 from monoscope.worlds.presets import PRESETS
 
@@ -46,6 +50,8 @@ SHOWN = {
 }
 CONTROLS = ("random_directions", "shuffled")
 app = App(help=__doc__)
+
+Learner = Callable[[World, str, float, "Plan", int], Dictionary]
 
 
 def option(text: str) -> tuple[str, Any]:
@@ -95,37 +101,57 @@ def table(title: str, results: list[dict[str, Any]]) -> Table:
     return shown
 
 
-def study(
-    world: World,
-    name: str,
-    l0: float,
-    n_features: int,
-    n_tokens: int,
-    batch_size: int,
-    seeds: int,
-    n_judged: int,
-    options: dict[str, Any],
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Plan:
+    """What is trained alike in every study."""
+
+    n_features: int
+    n_tokens: int
+    batch_size: int
+    seeds: int
+    n_judged: int
+    options: dict[str, Any]
+
+
+def study(world: World, name: str, l0: float, plan: Plan, learn: Learner, words: str = "") -> dict[str, Any]:
     """One architecture at one L0, all seeds."""
-    x, truth = world.rows(n_judged)
+    x, truth = world.rows(plan.n_judged)
     measured, controls, seconds = [], [], []
-    for seed in range(seeds):
+    for seed in range(plan.seeds):
         began = time.perf_counter()
-        made = fit(
-            world.blocks(), n_features, name, n_tokens=n_tokens, batch_size=batch_size, seed=seed, l0=l0, **options
-        )
+        made = learn(world, name, l0, plan, seed)
         seconds.append(time.perf_counter() - began)
         found, beside = judge(world, x, truth, made)
         measured.append(found)
         controls.append(beside)
-    return {
-        "name": f"{name} {l0:g}",
-        "architecture": name,
-        "l0": l0,
-        "seconds": seconds,
-        "measured": measured,
-        "controls": controls,
-    }
+    facts = {"name": f"{name} {l0:g}{words}", "architecture": name, "l0": l0, "seconds": seconds}
+    return {**facts, "measured": measured, "controls": controls}
+
+
+def learned(world: World, name: str, l0: float, plan: Plan, seed: int) -> Dictionary:
+    """A dictionary of rows of the world."""
+    return fit(
+        world.blocks(),
+        plan.n_features,
+        name,
+        n_tokens=plan.n_tokens,
+        batch_size=plan.batch_size,
+        seed=seed,
+        l0=l0,
+        **plan.options,
+    )
+
+
+def given_the_truth(world: World, name: str, l0: float, plan: Plan, seed: int) -> Dictionary:
+    """A dictionary whose directions are the true ones, of which only the encoder is learned."""
+    recipe = Recipe.of(name, world.n_true, l0=l0, seed=seed, frozen=("w_dec",), **plan.options)
+    back = recipe.objective.calibrates
+    data = rows.from_blocks(world.blocks(), None, plan.batch_size, plan.n_tokens, hold_back=back)
+    trainee = recipe.trainee(data)
+    with torch.no_grad():
+        trainee.dictionary.w_dec.copy_(world.directions)
+        trainee.dictionary.w_enc.copy_(world.directions)
+    return train(data, {"main": trainee})["main"]
 
 
 def as_json(measured: Measured) -> dict[str, Any]:
@@ -147,6 +173,7 @@ def compare(
     options: list[str] | None = None,
     n_judged: int = 65_536,
     threads: int = 0,
+    ceiling: bool = False,
     out: Path | None = None,
 ) -> None:
     """Train, judge, show.
@@ -163,6 +190,7 @@ def compare(
         options: more options of the architectures, as ``name=value``.
         n_judged: held-out rows to judge on.
         threads: of torch; 0 leaves them.
+        ceiling: also give each the true directions and train its encoder alone.
         out: a folder for ``known_truth.json``.
     """
     if threads:
@@ -171,18 +199,20 @@ def compare(
     given = dict(option(text) for text in options or []) | ({} if rate is None else {"rate": rate})
     wanted = [float(part) for part in l0.split(",")] if l0 else [float(round(made.l0))]
     width = made.n_true if n_features is None else n_features
+    plan = Plan(width, n_tokens, batch_size, seeds, n_judged, given)
+    learners: dict[str, Learner] = {"": learned} | ({", true directions": given_the_truth} if ceiling else {})
     results = [
-        study(made, name, each, width, n_tokens, batch_size, seeds, n_judged, given)
+        study(made, name, each, plan, learn, words)
         for name in architectures.split(",")
         for each in wanted
+        for words, learn in learners.items()
     ]
     title = f"{world}: {made.n_true:,} true features in {made.d} dimensions, L0 {made.l0:.1f}; {width:,} learned from"
     console = Console(width=None if sys.stdout.isatty() else 60 + 50 * len(results))
     console.print(table(f"{title} {n_tokens:,} rows", results))
     if out is None:
         return
-    facts = {"world": world, "settings": asdict(PRESETS[world]), "true_l0": made.l0, "n_features": width}
-    facts |= {"n_tokens": n_tokens, "batch_size": batch_size, "n_judged": n_judged, "options": given}
+    facts = {"world": world, "settings": asdict(PRESETS[world]), "true_l0": made.l0, **asdict(plan)}
     written = [
         {
             **result,

@@ -17,16 +17,19 @@ from monoscope.evaluate import Estimate
 
 def test_it_writes_every_dictionary_with_its_controls(tmp_path, capsys):
     known_truth.compare(
-        architectures="topk", l0="3,4", n_tokens=8192, n_judged=4096, seeds=2, n_features=96, out=tmp_path
+        architectures="topk", l0="3,4", n_tokens=8192, n_judged=4096, seeds=2, n_features=96, out=tmp_path, ceiling=True
     )
     written = json.loads((tmp_path / "known_truth.json").read_text())
     assert written["n_features"] == 96 and written["settings"]["n_true"] == 512
-    assert [d["name"] for d in written["dictionaries"]] == ["topk 3", "topk 4"]
+    truth = ", true directions"
+    assert [d["name"] for d in written["dictionaries"]] == ["topk 3", f"topk 3{truth}", "topk 4", f"topk 4{truth}"]
     for dictionary in written["dictionaries"]:
         assert len(dictionary["measured"]) == len(dictionary["controls"]) == len(dictionary["seconds"]) == 2
-        assert dictionary["measured"][0] != dictionary["measured"][1]  # another seed
+        given = dictionary["name"].endswith(truth)  # then nothing is left for the seed to decide
+        assert (dictionary["measured"][0] == dictionary["measured"][1]) == given
         for measured, controls in zip(dictionary["measured"], dictionary["controls"], strict=True):
-            assert measured["l0"]["value"] == pytest.approx(dictionary["l0"], abs=0.1)
+            assert (measured["mcc"]["value"] > 0.999) == given
+            assert 0.5 * dictionary["l0"] < measured["l0"]["value"] <= dictionary["l0"]
             assert measured["mcc"]["value"] > controls["shuffled"]["mcc"]["value"]
             assert set(controls) == set(known_truth.CONTROLS)
     assert "recovered" in capsys.readouterr().out
