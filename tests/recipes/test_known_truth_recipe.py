@@ -17,12 +17,12 @@ from monoscope.evaluate import Estimate
 
 def test_it_writes_every_dictionary_with_its_controls(tmp_path, capsys):
     known_truth.compare(
-        architectures="topk", l0="3,4", n_tokens=8192, n_judged=4096, seeds=2, n_features=96, out=tmp_path, ceiling=True
+        architectures="topk", l0="3", n_tokens=8192, n_judged=4096, seeds=2, n_features=96, out=tmp_path, ceiling=True
     )
     written = json.loads((tmp_path / "known_truth.json").read_text())
     assert written["n_features"] == 96 and written["settings"]["n_true"] == 512
     truth = ", true directions"
-    assert [d["name"] for d in written["dictionaries"]] == ["topk 3", f"topk 3{truth}", "topk 4", f"topk 4{truth}"]
+    assert [d["name"] for d in written["dictionaries"]] == ["topk 3", f"topk 3{truth}"]
     for dictionary in written["dictionaries"]:
         assert len(dictionary["measured"]) == len(dictionary["controls"]) == len(dictionary["seconds"]) == 2
         given = dictionary["name"].endswith(truth)  # then nothing is left for the seed to decide
