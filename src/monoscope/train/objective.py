@@ -106,7 +106,8 @@ class SparseReconstruction(Objective):
     def k(self, dictionary: Dictionary) -> int:
         """How many features a row are selected now."""
         final = int(dictionary.options()["k"])
-        left = max(0.0, 1 - self.progress / self.options["k_until"])
+        until = float(self.options["k_until"])
+        left = max(0.0, 1 - self.progress / until) if until else 0.0
         return min(dictionary.n_features, round(final * (1 + (self.options["k_start"] - 1) * left)))
 
     def dead_after(self) -> int:
