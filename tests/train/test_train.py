@@ -153,6 +153,18 @@ def test_auxk_revives_dead_features():
     assert alive[1 / 8] > alive[0.0] + 10
 
 
+@pytest.mark.parametrize("name", ["topk", "batch_topk"])
+def test_k_begins_wide_and_ends_as_asked(name):
+    data = data_of()
+    goal = Recipe.of(name, 96, k=4, k_start=3.0, k_until=0.5).trainee(data)
+    x, y = next(iter(data.batches(0)))
+    for progress, k in ((0.0, 12), (0.25, 8), (0.5, 4), (0.9, 4)):
+        goal.objective.losses(goal.dictionary, x, y, progress)
+        assert goal.objective.l0 == pytest.approx(k, abs=0.2)
+    found = fit(planted(20_000)[0], 96, name, k=4, k_start=3.0, batch_size=500, show_progress=False)
+    assert found.options() == {"k": 4}
+
+
 def test_silence_counts_tokens_since_a_feature_fired():
     data = data_of(2000)
     dictionary = Recipe.of("topk", 16, k=4).trainee(data).dictionary
@@ -296,3 +308,12 @@ def test_more_tokens_than_rows_are_epochs_that_never_touch_what_was_held_back():
     assert not held & set(seen)
     again = [tuple(row) for batch, _ in data.batches(1300) for row in batch.tolist()]
     assert again == seen[1300:]
+
+
+def test_a_transcoder_of_equal_widths_does_not_subtract_its_output_from_its_input():
+    x, _ = planted(4000)
+    y = x.flip(1) + 30.0
+    made = fit(x, 48, "l1_2023", target=y, batch_size=500, n_tokens=40_000, rate=1e-2, show_progress=False)
+    fvu = float((y - made(x)).square().sum() / (y - y.mean(0)).square().sum())
+    assert not made.centres
+    assert fvu < 1

@@ -104,7 +104,8 @@ def default_text(model: str) -> str:
 
 def default_features(tokens: int) -> int:
     """As many features as that many tokens can teach: 4,096 from a million on, at least 1,024."""
-    return max(FEATURES // 4, min(FEATURES, 1 << (FEATURES * tokens // 1_000_000).bit_length() - 1))
+    affordable = FEATURES * tokens // 1_000_000
+    return max(FEATURES // 4, min(FEATURES, 1 << max(1, affordable).bit_length() - 1))
 
 
 def training(tokens: int) -> tuple[int, int]:

@@ -96,7 +96,8 @@ class Recipe:
                 fix="leave out target, or use another architecture",
             )
         made = architecture(self.architecture)(x.shape[1], self.n_features, y.shape[1], **self.settings)
-        made.provenance = {**(provenance or {}), "seed": self.seed, "n_tokens": data.n_rows}
+        other = {} if y is x else {"target": "another array"}  # a transcoder does not subtract what it decodes to
+        made.provenance = {**other, **(provenance or {}), "seed": self.seed, "n_tokens": data.n_rows}
         goal = self.objective(made, data.n_rows, self.seed, **self.options)
         units = Units.of(x, y)
         goal.initialise(made, (x - units.mean_in) / units.scale_in, (y - units.mean_out) / units.scale_out)

@@ -26,6 +26,7 @@ class NestedReconstruction(SparseReconstruction):
         self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float
     ) -> dict[str, Float[Tensor, ""]]:
         """``nested``: squared error per number, averaged over the stages; ``auxk``: weighted by the option."""
+        self.progress = progress
         code = self.select(dictionary, x)
         by = transpose(code)
         values = sparse.active(x, dictionary.w_enc, dictionary.b_enc, code, by)

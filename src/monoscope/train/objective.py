@@ -86,13 +86,31 @@ class Objective(nn.Module):
 
 
 class SparseReconstruction(Objective):
-    """Mean squared error through a selection of features, plus AuxK: what TopK and BatchTopK share."""
+    """Mean squared error through a selection of features, plus AuxK: what TopK and BatchTopK share.
 
-    defaults: ClassVar[dict[str, Any]] = {"auxk": 1 / 32, "dead_after": None, "precision": None}
+    The selection may begin wide: k falls in a line from ``k_start`` times its value to its value, which it has from
+    the share ``k_until`` of the tokens on. Features that would never be among the first k so learn something first.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {
+        "auxk": 1 / 32,
+        "dead_after": None,
+        "precision": None,
+        "k_start": 1.0,
+        "k_until": 0.7,
+    }
+    progress = 1.0  # share of tokens done, as of the newest step
 
     @abstractmethod
     def select(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Code:
         """Which features each row of a training batch uses, and their scores."""
+
+    def k(self, dictionary: Dictionary) -> int:
+        """How many features a row are selected now."""
+        final = int(dictionary.options()["k"])
+        until = float(self.options["k_until"])
+        left = max(0.0, 1 - self.progress / until) if until else 0.0
+        return min(dictionary.n_features, round(final * (1 + (self.options["k_start"] - 1) * left)))
 
     def dead_after(self) -> int:
         """Tokens of silence after which a feature counts as dead: 10 million, or a tenth of a shorter training."""
@@ -110,6 +128,7 @@ class SparseReconstruction(Objective):
         self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float
     ) -> dict[str, Float[Tensor, ""]]:
         """``mse``: squared error per number; ``auxk``: weighted by the option of that name."""
+        self.progress = progress
         code = self.select(dictionary, x)
         by = transpose(code)
         weights = (dictionary.w_enc, dictionary.b_enc, dictionary.w_dec, dictionary.b_dec)

@@ -34,8 +34,9 @@ class Penalised(SparseReconstruction):
     """
 
     defaults: ClassVar[dict[str, Any]] = {
-        **SparseReconstruction.defaults,
         "auxk": 0.0,
+        "dead_after": None,
+        "precision": None,
         "l0": None,
         "penalty": 5.0,
         "penalty_warmup": 0.05,

@@ -25,7 +25,7 @@ EASED = 0.9  # share of the last batch's threshold that a score must exceed to b
 
 
 class Objective(SparseReconstruction):
-    """See ``SparseReconstruction``; ``dictionary.k`` features a row on average. Calibrates the threshold at the end."""
+    """See ``SparseReconstruction``; ``k`` features a row on average. Calibrates the threshold at the end."""
 
     calibrates: ClassVar[bool] = True
     guess: Tensor
@@ -36,7 +36,7 @@ class Objective(SparseReconstruction):
 
     def select(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Code:
         """The ``k × rows`` largest positive scores of the batch; ties at the cut go to earlier rows."""
-        wanted = int(dictionary.options()["k"]) * len(x)
+        wanted = self.k(dictionary) * len(x)
         with torch.no_grad():
             floor = EASED * (float(self.guess) or self.first_guess(dictionary, x[:SAMPLE]))
             found = above_of_blocks(self.scores(dictionary, x), floor)
@@ -49,7 +49,7 @@ class Objective(SparseReconstruction):
 
     def first_guess(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> float:
         """The cut among some rows alone, so that not even the first batch makes candidates of all its scores."""
-        wanted = int(dictionary.options()["k"]) * len(x)
+        wanted = self.k(dictionary) * len(x)
         code = largest(above_of_blocks(self.scores(dictionary, x), 0.0), wanted, dictionary.n_features)
         return float(code.values.min()) if len(code.values) else 0.0
 

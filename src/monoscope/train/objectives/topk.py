@@ -13,10 +13,10 @@ from monoscope.types import Code
 
 
 class Objective(SparseReconstruction):
-    """See ``SparseReconstruction``; ``dictionary.k`` features a row."""
+    """See ``SparseReconstruction``; ``k`` features a row."""
 
     def select(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Code:
         """Each row's k largest scores, those above 0."""
         with torch.no_grad():
-            indices, values = topk_of_blocks(self.scores(dictionary, x), int(dictionary.options()["k"]))
+            indices, values = topk_of_blocks(self.scores(dictionary, x), self.k(dictionary))
         return Code.from_rows(indices, values.float(), dictionary.n_features)
