@@ -263,3 +263,29 @@ def test_pca_needs_enough_rows():
         fit_pca([torch.randn(3, 8)], 4)
     with pytest.raises(MonoscopeError, match="of 8 neurons 9"):
         Neurons(8, 9)
+
+
+def test_differences_are_paired(evaluation, lm, store):
+    """Each is the two values' difference; against itself it is nothing, with no width."""
+    for name, metrics in evaluation.differences.items():
+        for metric, e in metrics.items():
+            own, other = evaluation.metrics[metric].value, evaluation.controls[name][metric].value
+            assert (e.value is None) if own is None or other is None else e.value == pytest.approx(own - other)
+    twin = evaluate(lm, SITE, {"a": Neurons(12, 3), "b": Neurons(12, 3)}, store, store.documents(), n_tokens=500)
+    for metric, e in twin.differences["b"].items():
+        if e.value is not None:
+            assert (e.value, e.low, e.high) == (0, 0, 0), metric
+    near = evaluate(
+        lm, SITE, {"a": Function(lambda x: 0.5 * x), "b": Function(lambda x: 0.55 * x)}, store, store.documents()
+    )
+    for metric in ("fvu", "ce_spliced", "loss_recovered_mean"):
+        paired, alone = near.differences["b"][metric], (near.metrics[metric], near.controls["b"][metric])
+        assert paired.high - paired.low < 0.8 * math.hypot(*(e.high - e.low for e in alone))
+
+
+def test_differences_of_one_pass_only(lm, store):
+    found = evaluate(lm, SITE, {"a": Neurons(12, 3), "b": Neurons(12, 2)}, store, store.documents(), n_tokens=300)
+    merged = found.with_control("elsewhere", found)
+    assert list(merged.controls) == ["b", "elsewhere"] and list(merged.differences) == ["b"]
+    old = {k: v for k, v in merged.to_json().items() if k != "differences"}
+    assert from_json(old).differences == {}  # written before there were any

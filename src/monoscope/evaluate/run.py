@@ -245,6 +245,17 @@ def _metrics(one: _Judged, modules: Mapping[str, ModuleType], with_loss: bool) -
     return found
 
 
+def _differences(
+    one: _Judged, other: _Judged, modules: Mapping[str, ModuleType], with_loss: bool, metrics: Metrics
+) -> Metrics:
+    """Paired differences of two reconstructors in all metrics; null where there was nothing to measure."""
+    found: Metrics = dict.fromkeys(metrics, Estimate())
+    for name, module in modules.items():
+        if module.PART == ROWS or with_loss:
+            found |= one.tallies[name].differences(other.tallies[name])
+    return found
+
+
 def _conclude(
     plan: _Plan,
     judged: Mapping[str, _Judged],
@@ -254,7 +265,7 @@ def _conclude(
     second: Int[np.ndarray, "b 3"],
     seed: int,
 ) -> Evaluation:
-    main, *_ = judged
+    main, *others = judged
     metrics = {name: _metrics(one, modules, with_loss) for name, one in judged.items()}
     details: dict[str, dict[str, Any]] = {}
     for name, one in judged.items():
@@ -270,4 +281,5 @@ def _conclude(
         "n_documents": len(np.unique(np.concatenate([first[:, 0], second[:, 0]]))),
         "context": plan.context,
     }
-    return Evaluation(metrics.pop(main), metrics, facts, details)
+    differences = {name: _differences(judged[main], judged[name], modules, with_loss, metrics[main]) for name in others}
+    return Evaluation(metrics.pop(main), metrics, facts, details, differences)
