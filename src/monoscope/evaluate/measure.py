@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from monoscope.evaluate.intervals import Estimate, Sampled, Values, sample
@@ -50,13 +50,16 @@ class Facts:
     """What a measure knows before it begins.
 
     ``activations`` are the site's own sums, the same for every reconstructor and therefore kept once: ``norm`` (the
-    squared norm) and ``sum`` (the vector), by document.
+    squared norm) and ``sum`` (the vector), by document. ``n_tokens`` is how many tokens will come, ``directions`` what
+    each feature writes, where the reconstructor has such.
     """
 
     n_documents: int
     n_features: int
     seed: int
     activations: SumsByDocument
+    n_tokens: int = 0
+    directions: Float[Tensor, "n_features d"] | None = None
 
 
 class Tally(Protocol):
