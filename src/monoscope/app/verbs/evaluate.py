@@ -1,4 +1,4 @@
-"""Judging a run's dictionary beside its controls."""
+"""Judging a run's dictionary beside its controls, or several dictionaries beside each other."""
 
 from __future__ import annotations
 
@@ -7,15 +7,28 @@ import sys
 from pathlib import Path
 
 
-def evaluate(run: Path = Path("monoscope-run"), *, json: bool = False) -> None:
-    """Evaluate a run's dictionary on held-out text beside its controls, each number with its interval.
+def evaluate(
+    *runs: Path,
+    against: str | None = None,
+    plots: Path | None = None,
+    saebench: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Evaluate a run's dictionary on held-out text beside its controls; or compare several dictionaries in one pass.
 
-    Example: `monoscope evaluate monoscope-run --json`
+    Examples: `monoscope evaluate monoscope-run --json`; `monoscope evaluate A B C --against controls --plots figures`
 
     Parameters
     ----------
-    run
-        The run's folder.
+    runs
+        One run's folder; or several runs or dictionaries of the same model and site. The first run's test split judges
+        them all, less what another was trained on.
+    against
+        controls: judge the first run's controls beside the dictionaries.
+    plots
+        A folder for the L0–FVU and L0–loss-recovered frontiers, as SVG and PNG; needs matplotlib (the extra `plots`).
+    saebench
+        A file for the metrics in the layout of SAEBench's core results; of several dictionaries, one file each.
     json
         Print JSON for programs.
     """
@@ -24,10 +37,24 @@ def evaluate(run: Path = Path("monoscope-run"), *, json: bool = False) -> None:
     from monoscope.app import stages, terminal
     from monoscope.app.run import Run
 
-    opened = Run(run)
-    stages.text(opened)
-    stages.evaluation(opened, stages.trained(opened))
+    chosen = runs or (Path("monoscope-run"),)
+    if len(chosen) == 1 and against is None and plots is None and saebench is None:
+        opened = Run(chosen[0])
+        stages.text(opened)
+        stages.evaluation(opened, stages.trained(opened))
+        if json:
+            sys.stdout.write(js.dumps(opened.evaluation, ensure_ascii=False) + "\n")
+        else:
+            terminal.print_health(opened.evaluation or {}, Console())
+        return
+
+    from monoscope.app import comparison, comparison_table
+
+    found = comparison.compare(chosen, against)
     if json:
-        sys.stdout.write(js.dumps(opened.evaluation, ensure_ascii=False) + "\n")
+        sys.stdout.write(js.dumps(found.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
     else:
-        terminal.print_health(opened.evaluation or {}, Console())
+        comparison_table.print_comparison(found, Console())
+    said = Console(stderr=True)
+    for line in comparison.write(found, plots, saebench):
+        said.print(line, highlight=False, markup=False)
