@@ -91,6 +91,15 @@ def test_all_are_judged_on_the_same_tokens(found):
     assert set(written["density"]) == {"a", "b", "pca", "neurons"}
 
 
+def test_stability_is_of_dictionaries_of_one_shape(lm, a, found, corpus, tmp_path):
+    pairs = found.to_json()["stability"]["pairs"]
+    assert [(p["first"], p["second"]) for p in pairs] == [("a", "b")]
+    assert found.stability.mean.value == pytest.approx(found.stability.random.value, abs=0.05)  # both are random
+    wider = io.load(made(lm, tmp_path / "wider", corpus, features=96))
+    assert comparison._stability({"a": io.load(a), "wider": wider}, 0) is None
+    assert comparison._stability({"a": io.load(a)}, 0) is None
+
+
 def test_noise_is_an_interval_that_holds_zero():
     assert comparison.within_noise(Estimate(0.1, -0.1, 0.2)) is True
     assert comparison.within_noise(Estimate(0.0, 0.0, 0.0)) is True
@@ -105,7 +114,7 @@ def test_the_table_fits_and_marks_noise(found, width):
     text = out.getvalue()
     assert all(len(line) <= width for line in text.splitlines())
     assert "a less" in text and "raw" not in text and "PCA" in text
-    assert f"{comparison_table.NOISE} within noise" in text
+    assert f"{comparison_table.NOISE} within noise" in text and "PW-MCC 0." in text
 
 
 def test_another_split_s_training_documents_are_left_out(lm, a, corpus, tmp_path):

@@ -22,6 +22,7 @@ from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.evaluate.evaluation import Evaluation, Metrics
 from monoscope.evaluate.intervals import Estimate
 from monoscope.evaluate.reconstructor import Reconstructor
+from monoscope.evaluate.stability import MOST, Stability, stability
 from monoscope.text import near_duplicates
 from monoscope.text.store import TokenStore
 
@@ -43,7 +44,8 @@ class Comparison:
     """``evaluation`` judges the first of ``names``; the others, and the controls, are among its controls.
 
     ``text`` names the corpus that judged them. ``notes`` say what the numbers must be read with: documents left out,
-    text that could not be checked.
+    text that could not be checked. ``stability`` says how far the dictionaries hold the same features, where they
+    are of one shape.
     """
 
     names: tuple[str, ...]
@@ -51,6 +53,7 @@ class Comparison:
     evaluation: Evaluation
     text: str
     notes: tuple[str, ...]
+    stability: Stability | None = None
 
     def metrics(self) -> dict[str, Metrics]:
         """The metrics of every dictionary and control, the first one's first."""
@@ -72,6 +75,7 @@ class Comparison:
             },
             **rest,
             **details,
+            "stability": None if self.stability is None else self.stability.to_json(),
             "notes": list(self.notes),
         }
 
@@ -123,13 +127,18 @@ def compare(paths: Sequence[Path], against: str | None = None) -> Comparison:
         judged |= {n: d for n, d in stages.trained(run).items() if n != "main"}
         judged |= stages.untrained(run, contestants[0].dictionary)
     found = stages.judge(run, run.lm, judged, "evaluating", documents=documents)
+    dictionaries = {c.name: c.dictionary for c in contestants}
     return Comparison(
-        tuple(c.name for c in contestants),
-        {c.name: c.dictionary for c in contestants},
-        found,
-        run.plan.text,
-        tuple(notes),
+        tuple(dictionaries), dictionaries, found, run.plan.text, tuple(notes), _stability(dictionaries, run.plan.seed)
     )
+
+
+def _stability(dictionaries: dict[str, Dictionary], seed: int) -> Stability | None:
+    """PW-MCC, where there are two dictionaries or more, all of one shape that can be matched."""
+    shapes = {tuple(d.directions.shape) for d in dictionaries.values()}
+    if len(dictionaries) < 2 or len(shapes) > 1 or next(iter(shapes))[0] > MOST:
+        return None
+    return stability({name: d.directions for name, d in dictionaries.items()}, seed)
 
 
 def write(found: Comparison, plots: Path | None, results: Path | None) -> list[str]:

@@ -47,6 +47,13 @@ def print_comparison(found: Comparison, console: Console) -> None:
         _print(f"{plain(first)} less", found.evaluation.differences, SCORES, console, None)
         console.print(Text(f"{NOISE} within noise: the paired interval contains 0", style="dim"))
     _print("", everyone, ERRORS, console, first)
+    if found.stability is not None:
+        mean, random = (f"{e.value:.3f}" for e in (found.stability.mean, found.stability.random))
+        low, high = found.stability.mean.low, found.stability.mean.high
+        line = (
+            Text("the same features?  PW-MCC ").append(mean, style="bold").append(f" {low:.3f}–{high:.3f}", style="dim")
+        )
+        console.print(line.append(f", random dictionaries {random}; 1 is the same dictionary", style="dim"))
     for note in found.notes:
         console.print(Text("note  ", style="yellow").append(plain(note), style=""))
 
