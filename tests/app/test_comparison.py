@@ -88,6 +88,7 @@ def test_all_are_judged_on_the_same_tokens(found):
         written["dictionaries"]["a"]["fvu"]["value"] - written["dictionaries"]["b"]["fvu"]["value"]
     )
     assert gap["within_noise"] is (gap["low"] <= 0 <= gap["high"])
+    assert set(written["right_l0"]) == {"a", "b"} and written["right_l0"]["a"]["because"]
     assert set(written["density"]) == {"a", "b", "pca", "neurons"}
 
 
@@ -215,6 +216,11 @@ def test_the_verb(a, b, tmp_path, capsys):
     written = json.loads(capsys.readouterr().out)
     assert list(written["dictionaries"]) == ["a", "b"] and written["controls"] == {}
     assert (tmp_path / "s-b.json").is_file()
+    with pytest.raises(SystemExit):
+        cli.main(["evaluate", str(a)])
+    shown = capsys.readouterr().out
+    assert "this dictionary" in shown and "L0 of this dictionary" in shown
+    assert json.loads((a / "evaluation.json").read_text())["right_l0"]["says"] in ("too low", "not known")
     with pytest.raises(SystemExit) as ended:
         cli.main(["evaluate", str(a), str(tmp_path / "nowhere")])
     assert ended.value.code == 2

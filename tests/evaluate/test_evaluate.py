@@ -14,7 +14,7 @@ from evaluate_stand_ins import Function, TinyModel
 from monoscope.errors import MonoscopeError
 from monoscope.evaluate import Evaluation, evaluate, from_json
 from monoscope.evaluate.controls import Neurons, fit_pca
-from monoscope.evaluate.measures import decoder_geometry, linear_error, same_norm_error
+from monoscope.evaluate.measures import decoder_geometry, linear_error, mixing, same_norm_error
 from monoscope.evaluate.splice import splice_with_error
 from monoscope.text import pack
 from monoscope.types import Code, Site, TokenBlock
@@ -22,7 +22,7 @@ from monoscope.types import Code, Site, TokenBlock
 SITE = "mlp_act.0"
 UNDEFINED = {
     "ultra_rare_fraction",  # too few tokens to tell
-    *decoder_geometry.NAMES,  # functions have no directions
+    *decoder_geometry.NAMES, *mixing.NAMES,  # functions have no directions
     *same_norm_error.NAMES[2:], *linear_error.NAMES[:2],  # no error, so none to compare
     "reconstruction_bias",  # nothing is reconstructed
 }  # fmt: skip

@@ -22,6 +22,7 @@ from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.evaluate.evaluation import Evaluation, Metrics
 from monoscope.evaluate.intervals import Estimate
 from monoscope.evaluate.reconstructor import Reconstructor
+from monoscope.evaluate.right_l0 import Verdict, verdicts
 from monoscope.evaluate.stability import MOST, Stability, stability
 from monoscope.text import near_duplicates
 from monoscope.text.store import TokenStore
@@ -76,8 +77,14 @@ class Comparison:
             **rest,
             **details,
             "stability": None if self.stability is None else self.stability.to_json(),
+            "right_l0": {name: v.to_json() for name, v in self.right_l0().items()},
             "notes": list(self.notes),
         }
+
+    def right_l0(self) -> dict[str, Verdict]:
+        """Whether each dictionary's L0 looks too low or too high."""
+        shapes = {tuple(d.directions.shape) for d in self.dictionaries.values()}
+        return verdicts({name: self.metrics()[name] for name in self.names}, len(shapes) == 1)
 
     def details(self) -> dict[str, dict[str, Any]]:
         """What measures show beyond their numbers."""

@@ -14,6 +14,7 @@ from monoscope.app.comparison import Comparison, within_noise
 from monoscope.app.ui import payloads
 from monoscope.app.visible import plain
 from monoscope.evaluate.intervals import Estimate
+from monoscope.evaluate.right_l0 import Verdict
 
 Column = tuple[str, str, int]  # metric, heading, digits
 SCORES: tuple[Column, ...] = (
@@ -47,6 +48,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
         _print(f"{plain(first)} less", found.evaluation.differences, SCORES, console, None)
         console.print(Text(f"{NOISE} within noise: the paired interval contains 0", style="dim"))
     _print("", everyone, ERRORS, console, first)
+    print_verdicts(found.right_l0(), console)
     if found.stability is not None:
         mean, random = (f"{e.value:.3f}" for e in (found.stability.mean, found.stability.random))
         low, high = found.stability.mean.low, found.stability.mean.high
@@ -56,6 +58,13 @@ def print_comparison(found: Comparison, console: Console) -> None:
         console.print(line.append(f", random dictionaries {random}; 1 is the same dictionary", style="dim"))
     for note in found.notes:
         console.print(Text("note  ", style="yellow").append(plain(note), style=""))
+
+
+def print_verdicts(verdicts: Mapping[str, Verdict], console: Console) -> None:
+    """Whether each L0 looks right, and how one can tell."""
+    for name, verdict in verdicts.items():
+        line = Text(f"L0 of {plain(name)}  ", style="dim").append(verdict.says, style="bold")
+        console.print(line.append(": " + "; ".join(verdict.because), style="dim"))
 
 
 def _print(

@@ -32,6 +32,7 @@ from monoscope.evaluate.controls.neurons import Neurons
 from monoscope.evaluate.controls.pca import fit_pca
 from monoscope.evaluate.evaluation import Evaluation
 from monoscope.evaluate.reconstructor import Reconstructor
+from monoscope.evaluate.right_l0 import verdicts
 from monoscope.evaluate.run import evaluate
 from monoscope.harvest import shards
 from monoscope.harvest.shards import Shards
@@ -147,7 +148,8 @@ def evaluation(run: Run, dictionaries: Mapping[str, Dictionary]) -> None:
             fix="its catalogue can be built all the same: monoscope catalogue RUN",
         )
     found = judge(run, run.lm, {**dictionaries, **untrained(run, dictionaries["main"])}, "evaluating")
-    folder.write_json(run.path / "evaluation.json", found.to_json())
+    right_l0 = verdicts({"dictionary": found.metrics}, comparable=True)["dictionary"]
+    folder.write_json(run.path / "evaluation.json", {**found.to_json(), "right_l0": right_l0.to_json()})
 
 
 def untrained(run: Run, dictionary: Dictionary) -> dict[str, Reconstructor]:

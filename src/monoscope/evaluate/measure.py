@@ -51,7 +51,7 @@ class Facts:
 
     ``activations`` are the site's own sums, the same for every reconstructor and therefore kept once: ``norm`` (the
     squared norm) and ``sum`` (the vector), by document. ``n_tokens`` is how many tokens will come, ``directions`` what
-    each feature writes, where the reconstructor has such.
+    each feature writes and ``bias`` what is written besides, where the reconstructor has such.
     """
 
     n_documents: int
@@ -60,6 +60,7 @@ class Facts:
     activations: SumsByDocument
     n_tokens: int = 0
     directions: Float[Tensor, "n_features d"] | None = None
+    bias: Float[Tensor, " d"] | None = None
 
 
 class Tally(Protocol):

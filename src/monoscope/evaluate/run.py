@@ -200,7 +200,7 @@ def _tokens(windows: Int[np.ndarray, "n 3"]) -> int:
 
 
 def _judge(r: Reconstructor, modules: Mapping[str, ModuleType], told: Callable[..., Facts]) -> _Judged:
-    facts = told(n_features=r.n_features, directions=getattr(r, "directions", None))
+    facts = told(n_features=r.n_features, directions=getattr(r, "directions", None), bias=getattr(r, "b_dec", None))
     return _Judged(r, {k: m.start(facts) for k, m in modules.items()}, {k: m.PART for k, m in modules.items()})
 
 

@@ -34,8 +34,9 @@ def evaluate(
     """
     from rich.console import Console
 
-    from monoscope.app import stages, terminal
+    from monoscope.app import comparison, comparison_table, stages, terminal
     from monoscope.app.run import Run
+    from monoscope.evaluate.right_l0 import Verdict
 
     chosen = runs or (Path("monoscope-run"),)
     if len(chosen) == 1 and against is None and plots is None and saebench is None:
@@ -45,16 +46,18 @@ def evaluate(
         if json:
             sys.stdout.write(js.dumps(opened.evaluation, ensure_ascii=False) + "\n")
         else:
-            terminal.print_health(opened.evaluation or {}, Console())
+            found, console = opened.evaluation or {}, Console()
+            terminal.print_health(found, console)
+            if said := found.get("right_l0"):  # runs of older versions have none
+                verdict = Verdict(said["says"], tuple(said["because"]))
+                comparison_table.print_verdicts({"this dictionary": verdict}, console)
         return
 
-    from monoscope.app import comparison, comparison_table
-
-    found = comparison.compare(chosen, against)
+    compared = comparison.compare(chosen, against)
     if json:
-        sys.stdout.write(js.dumps(found.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
+        sys.stdout.write(js.dumps(compared.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
     else:
-        comparison_table.print_comparison(found, Console())
+        comparison_table.print_comparison(compared, Console())
     said = Console(stderr=True)
-    for line in comparison.write(found, plots, saebench):
+    for line in comparison.write(compared, plots, saebench):
         said.print(line, highlight=False, markup=False)
