@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -77,18 +77,24 @@ def _print(
     shown = [c for c in columns if any(c[0] in m and m[c[0]].value is not None for m in rows.values())]
     if not shown:
         return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
-    table.add_column(title, overflow="fold", max_width=24)
-    for _, heading, _ in shown:
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = frame(title, [heading for _, heading, _ in shown])
     for name, metrics in rows.items():
         style = "bold" if name == own else ""
         words = Text(plain(payloads.CONTROLS.get(name, name)), style=f"{style} cyan" if style else "")
-        table.add_row(words, *(_cell(metrics.get(m), digits, style, own is None) for m, _, digits in shown))
+        table.add_row(words, *(cell(metrics.get(m), digits, style, own is None) for m, _, digits in shown))
     console.print(Padding(table, (1, 0, 0, 0)))
 
 
-def _cell(estimate: Estimate | None, digits: int, style: str, difference: bool) -> Text:
+def frame(title: str, headings: Sequence[str]) -> Table:
+    """An empty table: names on the left, numbers right-aligned under their headings."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    table.add_column(title, overflow="fold", max_width=24)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def cell(estimate: Estimate | None, digits: int, style: str, difference: bool) -> Text:
     """A number with half its interval; of a difference its sign, and whether it is within noise."""
     if estimate is None or estimate.value is None or estimate.low is None or estimate.high is None:
         return Text("–", style="dim")

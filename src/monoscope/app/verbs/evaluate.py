@@ -12,6 +12,7 @@ def evaluate(
     against: str | None = None,
     plots: Path | None = None,
     saebench: Path | None = None,
+    concepts: bool = False,
     json: bool = False,
 ) -> None:
     """Evaluate a run's dictionary on held-out text beside its controls; or compare several dictionaries in one pass.
@@ -29,16 +30,25 @@ def evaluate(
         A folder for the L0–FVU and L0–loss-recovered frontiers, as SVG and PNG; needs matplotlib (the extra `plots`).
     saebench
         A file for the metrics in the layout of SAEBench's core results; of several dictionaries, one file each.
+    concepts
+        Of one catalogued run: coverage and reconstruction of Python's grammar, and sparse probes beside a dense one.
     json
         Print JSON for programs.
     """
     from rich.console import Console
 
-    from monoscope.app import comparison, comparison_table, stages, terminal
+    from monoscope.app import comparison, comparison_table, concept_scores, stages, terminal
     from monoscope.app.run import Run
     from monoscope.evaluate.right_l0 import Verdict
 
     chosen = runs or (Path("monoscope-run"),)
+    if concepts:
+        scores = concept_scores.score(Run(chosen[0]))
+        if json:
+            sys.stdout.write(js.dumps(scores.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
+        else:
+            concept_scores.print_scores(scores, Console())
+        return
     if len(chosen) == 1 and against is None and plots is None and saebench is None:
         opened = Run(chosen[0])
         stages.text(opened)
