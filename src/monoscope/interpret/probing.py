@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
@@ -130,17 +131,29 @@ def auroc(
 ) -> Float[np.ndarray, " r"]:
     """The area under the ROC curve for each weighting of documents, ties counted half; NaN where it has no sense."""
     order = np.argsort(scores, kind="stable")
-    _, first, sizes = np.unique(scores[order], return_index=True, return_counts=True)
-    held, where = holds[order], slots[order]
-    area = np.empty(len(weights))
-    for r, of_document in enumerate(weights):
-        w = of_document[where]
-        negative = np.concatenate([[0.0], np.cumsum(np.where(held, 0, w))])
-        positive = np.add.reduceat(np.where(held, w, 0), first)
-        below, upto = negative[first], negative[first + sizes]
-        pairs = positive.sum() * negative[-1]
-        area[r] = (positive * (below + upto)).sum() / 2 / pairs if pairs > 0 else np.nan
-    return area
+    ends = np.append(scores[order][1:] != scores[order][:-1], True)  # the last of each run of equal scores
+    return _areas(holds[order], slots[order], ends, weights)
+
+
+@numba.njit(cache=True, nogil=True)
+def _areas(holds: np.ndarray, slots: np.ndarray, ends: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Walk up the scores: each positive wins over the negatives below it, and half over those at its own score."""
+    areas = np.empty(len(weights))
+    for r in range(len(weights)):
+        won = below = positives = here_positive = here_negative = 0.0
+        for i in range(len(holds)):
+            w = weights[r, slots[i]]
+            if holds[i]:
+                here_positive += w
+            else:
+                here_negative += w
+            if ends[i]:
+                won += here_positive * (below + 0.5 * here_negative)
+                below += here_negative
+                positives += here_positive
+                here_positive = here_negative = 0.0
+        areas[r] = won / (positives * below) if positives * below > 0 else np.nan
+    return areas
 
 
 def best_threshold(scores: Float[np.ndarray, " n"], holds: Bool[np.ndarray, " n"]) -> float:
