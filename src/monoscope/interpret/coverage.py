@@ -65,27 +65,50 @@ def cover(
     seed: int = 0,
 ) -> Coverage:
     """Coverage and reconstruction of some concepts by the features of an index over the rows of ``bits``."""
-    holds = np.stack([bits.mask(c) for c in concepts])  # a byte for each row and concept
-    offsets, rows = np.asarray(index.offsets), np.asarray(index.rows)
-    levels = _levels(index, fit)
-    n = len(offsets) - 1
-    best, precise = np.zeros((3, len(concepts))), np.zeros((n, len(concepts)), np.uint16)
-    _choose(offsets, rows, levels, fit, np.ascontiguousarray(holds.T), (holds & fit).sum(1), best, precise)
+    offsets, rows, levels = np.asarray(index.offsets), np.asarray(index.rows), _levels(index, fit)
+    best = np.zeros((3, len(concepts)))
+    precise = np.zeros((len(concepts), len(offsets) - 1), np.uint16)
+    positives = np.array([(bits.mask(c) & fit).sum() for c in concepts])
+    _choose(offsets, rows, levels, fit, *_listed(bits, concepts, fit), positives, best, precise)
     features, buckets = best[1].astype(np.int64), best[2].astype(np.int64)
-    _, slots = np.unique(bits.slots[test], return_inverse=True)
-    number = np.where(test, np.cumsum(test) - 1, -1)
-    positives = _by_document(holds[:, test], slots)
-    covered = np.zeros((len(concepts), int(test.sum())), bool)
-    for c, (f, b) in enumerate(zip(features, buckets, strict=True)):
-        part = slice(int(offsets[f]), int(offsets[f + 1]))
-        on = number[rows[part][(levels[part] >= b) & (levels[part] < N_THRESHOLDS)]]
-        covered[c, on[on >= 0]] = best[0, c] > 0
-    coverage = _f1(holds[:, test], covered, positives, slots, seed)
-    said = np.zeros((len(concepts), len(fit)), np.uint16)
-    _predict(offsets, rows, levels, precise, said)
-    at = int(np.argmax([_mean_f1(holds[:, fit], (said[:, fit] >> t) & 1 == 1) for t in range(N_THRESHOLDS)]))
-    rebuilt = _f1(holds[:, test], (said[:, test] >> at) & 1 == 1, positives, slots, seed)
-    return Coverage(coverage[0], rebuilt[0], features, buckets / N_THRESHOLDS, coverage[1])
+    _, slots = np.unique(bits.slots, return_inverse=True)
+    n_documents = int(slots.max()) + 1
+    covered, rebuilt = (np.zeros((n, 3, n_documents, len(concepts))) for n in (1, N_THRESHOLDS))
+    for c, concept in enumerate(concepts):  # one concept's rows at a time: nothing of rows by concepts is made
+        said, held = np.zeros(len(fit), np.uint16), bits.mask(concept)
+        _predict(offsets, rows, levels, precise[c], said)
+        _tally(said, held, slots, rebuilt[..., c])
+        alone = np.zeros_like(precise[c])
+        alone[features[c]] = (best[0, c] > 0) << buckets[c]
+        said[:] = 0
+        _predict(offsets, rows, levels, alone, said)
+        _tally(said >> buckets[c], held, slots, covered[..., c])
+    of_fit, of_test = (np.isin(np.arange(n_documents), slots[part]) for part in (fit, test))
+    at = int(np.argmax([mean_f1(_totals(r[:, of_fit]))["f1"][0] for r in rebuilt]))
+    coverage, reconstruction = (
+        sample(_sums(r[:, of_test]), mean_f1, seed)["f1"].estimate() for r in (covered[0], rebuilt[at])
+    )
+    return Coverage(
+        coverage, reconstruction, features, buckets / N_THRESHOLDS, _of_totals(_totals(covered[0][:, of_test]))[0]
+    )
+
+
+def _sums(tallies: Float[np.ndarray, "3 n_documents n_concepts"]) -> dict[str, np.ndarray]:
+    return dict(zip(("hits", "said", "positives"), tallies, strict=True))
+
+
+def _totals(tallies: Float[np.ndarray, "3 n_documents n_concepts"]) -> dict[str, np.ndarray]:
+    return {name: v.sum(0, keepdims=True) for name, v in _sums(tallies).items()}
+
+
+def _listed(
+    bits: ConceptBits, concepts: Sequence[int], fit: Bool[np.ndarray, " n_rows"]
+) -> tuple[Int[np.ndarray, " n_rows_plus_1"], Int[np.ndarray, " n_set"]]:
+    """The concepts of each fit row, row after row, by their place in ``concepts``; other rows have none."""
+    held = [np.flatnonzero(bits.mask(c) & fit).astype(np.int32) for c in concepts]
+    rows, place = np.concatenate(held), np.repeat(np.arange(len(concepts), dtype=np.int32), [len(h) for h in held])
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(fit)))])
+    return starts, place[np.argsort(rows, kind="stable")]
 
 
 def _levels(index: Index, fit: Bool[np.ndarray, " n_rows"]) -> Int[np.ndarray, " n_entries"]:
@@ -102,23 +125,6 @@ def _levels(index: Index, fit: Bool[np.ndarray, " n_rows"]) -> Int[np.ndarray, "
     return levels
 
 
-def _by_document(marks: Bool[np.ndarray, "n_concepts n"], slots: Int[np.ndarray, " n"]) -> Float[np.ndarray, "docs c"]:
-    return np.stack([np.bincount(slots, m, minlength=int(slots.max()) + 1) for m in marks], 1)
-
-
-def _f1(
-    holds: Bool[np.ndarray, "n_concepts n"],
-    said: Bool[np.ndarray, "n_concepts n"],
-    positives: Float[np.ndarray, "n_documents n_concepts"],
-    slots: Int[np.ndarray, " n"],
-    seed: int,
-) -> tuple[Estimate, Float[np.ndarray, " n_concepts"]]:
-    """The mean F1 over concepts, resampled by document, and each concept's."""
-    sums = {"hits": _by_document(holds & said, slots), "said": _by_document(said, slots), "positives": positives}
-    total = {name: v.sum(0, keepdims=True) for name, v in sums.items()}
-    return sample(sums, mean_f1, seed)["f1"].estimate(), _of_totals(total)[0]
-
-
 def _of_totals(totals: Totals) -> Float[np.ndarray, "n n_concepts"]:
     both = totals["said"] + totals["positives"]
     return 2 * totals["hits"] / np.where(both > 0, both, 1)
@@ -129,54 +135,59 @@ def mean_f1(totals: Totals) -> dict[str, np.ndarray]:
     return {"f1": _of_totals(totals).mean(1)}
 
 
-def _mean_f1(holds: Bool[np.ndarray, "n_concepts n"], said: Bool[np.ndarray, "n_concepts n"]) -> float:
-    sums = {"hits": (holds & said).sum(1)[None], "said": said.sum(1)[None], "positives": holds.sum(1)[None]}
-    return float(mean_f1(sums)["f1"][0])
-
-
 @numba.njit(cache=True, nogil=True)
 def _choose(
     offsets: np.ndarray,
     rows: np.ndarray,
     levels: np.ndarray,
     fit: np.ndarray,
-    holds: np.ndarray,
+    starts: np.ndarray,
+    listed: np.ndarray,
     positives: np.ndarray,
     best: np.ndarray,
     precise: np.ndarray,
 ) -> None:
-    """``best``: F1, feature, threshold of every concept; ``precise[f, c]``: a bit for each threshold precise enough."""
+    """``best``: F1, feature, threshold of every concept; ``precise[c, f]``: a bit for each threshold precise enough."""
     n_concepts = len(positives)
-    hits = np.zeros((N_THRESHOLDS, n_concepts), np.int32)
+    hits = np.zeros((N_THRESHOLDS, n_concepts), np.int64)
     on = np.zeros(N_THRESHOLDS, np.int64)
     for f in range(len(offsets) - 1):
         hits[:] = 0
         on[:] = 0
         for e in range(offsets[f], offsets[f + 1]):
-            if levels[e] < N_THRESHOLDS and fit[rows[e]]:
-                on[levels[e]] += 1
-                for c in range(n_concepts):
-                    hits[levels[e], c] += holds[rows[e], c]
+            row, level = rows[e], levels[e]
+            if level < N_THRESHOLDS and fit[row]:
+                on[level] += 1
+                for i in range(starts[row], starts[row + 1]):
+                    hits[level, listed[i]] += 1
         for b in range(N_THRESHOLDS - 2, -1, -1):
             on[b] += on[b + 1]
+            hits[b] += hits[b + 1]
+        for b in range(N_THRESHOLDS):
             for c in range(n_concepts):
-                hits[b, c] += hits[b + 1, c]
-        for c in range(n_concepts):
-            for b in range(N_THRESHOLDS):
                 f1 = 2.0 * hits[b, c] / (on[b] + positives[c])
                 if f1 > best[0, c]:
                     best[0, c], best[1, c], best[2, c] = f1, f, b
                 if on[b] >= LEAST_ON and hits[b, c] >= PRECISE * on[b]:
-                    precise[f, c] |= 1 << b
+                    precise[c, f] |= 1 << b
 
 
 @numba.njit(cache=True, nogil=True)
 def _predict(offsets: np.ndarray, rows: np.ndarray, levels: np.ndarray, precise: np.ndarray, said: np.ndarray) -> None:
-    """``said[c, row]``: a bit for each threshold at which some feature that is precise for ``c`` is on."""
+    """``said[row]``: a bit for each threshold at which some feature is on that is precise there."""
     for f in range(len(offsets) - 1):
-        for c in range(precise.shape[1]):
-            if precise[f, c] == 0:
-                continue
+        if precise[f] != 0:
             for e in range(offsets[f], offsets[f + 1]):
                 if levels[e] < N_THRESHOLDS:
-                    said[c, rows[e]] |= precise[f, c] & ((1 << (levels[e] + 1)) - 1)
+                    said[rows[e]] |= precise[f] & ((1 << (levels[e] + 1)) - 1)
+
+
+@numba.njit(cache=True, nogil=True)
+def _tally(said: np.ndarray, held: np.ndarray, slots: np.ndarray, counts: np.ndarray) -> None:
+    """Add up hits, predictions and rows that hold, by threshold and document: ``counts[t, what, document]``."""
+    for row in range(len(said)):
+        for t in range(len(counts)):
+            on = (said[row] >> t) & 1
+            counts[t, 0, slots[row]] += on * held[row]
+            counts[t, 1, slots[row]] += on
+            counts[t, 2, slots[row]] += held[row]
