@@ -186,6 +186,8 @@ def _predict(offsets: np.ndarray, rows: np.ndarray, levels: np.ndarray, precise:
 def _tally(said: np.ndarray, held: np.ndarray, slots: np.ndarray, counts: np.ndarray) -> None:
     """Add up hits, predictions and rows that hold, by threshold and document: ``counts[t, what, document]``."""
     for row in range(len(said)):
+        if said[row] == 0 and not held[row]:
+            continue
         for t in range(len(counts)):
             on = (said[row] >> t) & 1
             counts[t, 0, slots[row]] += on * held[row]

@@ -37,7 +37,7 @@ class Tokens:
     @classmethod
     def of(cls, bits: ConceptBits, concepts: Sequence[int], rows: Int[np.ndarray, " n"]) -> Tokens:
         """The tokens of these rows."""
-        held = np.stack([bits.mask(c)[rows] for c in concepts], 1)
+        held = np.stack([_holds(bits, c, rows) for c in concepts], 1)
         return cls(rows, np.unique(bits.slots[rows], return_inverse=True)[1], held)
 
 
@@ -45,10 +45,15 @@ def frequent(
     bits: ConceptBits, among: Sequence[int], fit: Int[np.ndarray, " n"], test: Int[np.ndarray, " m"], number: int
 ) -> list[int]:
     """``number`` concepts, evenly chosen by frequency, of those that hold often enough among both draws of tokens."""
-    counts = {c: min(_fewer(bits.mask(c)[fit]), _fewer(bits.mask(c)[test])) for c in among}
+    counts = {c: min(_fewer(_holds(bits, c, fit)), _fewer(_holds(bits, c, test))) for c in among}
     enough = sorted((c for c, n in counts.items() if n >= LEAST_ROWS // 4), key=lambda c: -counts[c])
     places = np.unique(np.linspace(0, len(enough) - 1, min(number, len(enough))).round().astype(int))
     return [enough[i] for i in places]
+
+
+def _holds(bits: ConceptBits, concept: int, rows: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """A concept on some rows, without asking all of them."""
+    return (bits.words[rows, concept // 64] >> np.uint64(concept % 64)) & np.uint64(1) != 0
 
 
 def _fewer(mask: Bool[np.ndarray, " n"]) -> int:
