@@ -14,11 +14,18 @@ from evaluate_stand_ins import Function, TinyModel
 from monoscope.errors import MonoscopeError
 from monoscope.evaluate import Evaluation, evaluate, from_json
 from monoscope.evaluate.controls import Neurons, fit_pca
+from monoscope.evaluate.measures import decoder_geometry, linear_error, mixing, same_norm_error
 from monoscope.evaluate.splice import splice_with_error
 from monoscope.text import pack
 from monoscope.types import Code, Site, TokenBlock
 
 SITE = "mlp_act.0"
+UNDEFINED = {
+    "ultra_rare_fraction",  # too few tokens to tell
+    *decoder_geometry.NAMES, *mixing.NAMES,  # functions have no directions
+    *same_norm_error.NAMES[2:], *linear_error.NAMES[:2],  # no error, so none to compare
+    "reconstruction_bias",  # nothing is reconstructed
+}  # fmt: skip
 
 
 def value(evaluation: Evaluation, name: str, control: str | None = None) -> float:
@@ -92,7 +99,7 @@ def test_every_value_lies_in_its_interval(evaluation):
     for metrics in (evaluation.metrics, *fair.values()):
         for name, e in metrics.items():
             if e.value is None:
-                assert name == "ultra_rare_fraction"  # too few tokens to tell
+                assert name in UNDEFINED, name
             else:
                 assert e.low <= e.value <= e.high or math.isclose(e.low, e.high, rel_tol=1e-9, abs_tol=1e-12), name
 
@@ -263,3 +270,29 @@ def test_pca_needs_enough_rows():
         fit_pca([torch.randn(3, 8)], 4)
     with pytest.raises(MonoscopeError, match="of 8 neurons 9"):
         Neurons(8, 9)
+
+
+def test_differences_are_paired(evaluation, lm, store):
+    """Each is the two values' difference; against itself it is nothing, with no width."""
+    for name, metrics in evaluation.differences.items():
+        for metric, e in metrics.items():
+            own, other = evaluation.metrics[metric].value, evaluation.controls[name][metric].value
+            assert (e.value is None) if own is None or other is None else e.value == pytest.approx(own - other)
+    twin = evaluate(lm, SITE, {"a": Neurons(12, 3), "b": Neurons(12, 3)}, store, store.documents(), n_tokens=500)
+    for metric, e in twin.differences["b"].items():
+        if e.value is not None:
+            assert (e.value, e.low, e.high) == (0, 0, 0), metric
+    near = evaluate(
+        lm, SITE, {"a": Function(lambda x: 0.5 * x), "b": Function(lambda x: 0.55 * x)}, store, store.documents()
+    )
+    for metric in ("fvu", "ce_spliced", "loss_recovered_mean"):
+        paired, alone = near.differences["b"][metric], (near.metrics[metric], near.controls["b"][metric])
+        assert paired.high - paired.low < 0.8 * math.hypot(*(e.high - e.low for e in alone))
+
+
+def test_differences_of_one_pass_only(lm, store):
+    found = evaluate(lm, SITE, {"a": Neurons(12, 3), "b": Neurons(12, 2)}, store, store.documents(), n_tokens=300)
+    merged = found.with_control("elsewhere", found)
+    assert list(merged.controls) == ["b", "elsewhere"] and list(merged.differences) == ["b"]
+    old = {k: v for k, v in merged.to_json().items() if k != "differences"}
+    assert from_json(old).differences == {}  # written before there were any

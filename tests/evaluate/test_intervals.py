@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monoscope.evaluate.intervals import Resamples, bootstrap, jackknife, student
+from monoscope.evaluate.intervals import Resamples, bootstrap, jackknife, sample, student
 
 
 def ratio(totals):
@@ -86,3 +86,58 @@ def test_dead_share_interval_covers_what_other_text_of_the_same_size_would_show(
 @pytest.mark.parametrize(("freedom", "point"), [(6, 2.4469), (9, 2.2622), (19, 2.0930), (30, 2.0423)])
 def test_student_points(freedom, point):
     assert student(freedom) == pytest.approx(point, rel=1e-3)
+
+
+def rivals(rng: np.random.Generator, n: int, gap: float = 0.1, own: float = 0.05) -> tuple[dict, dict]:
+    """Two reconstructors' sums over the same documents: most of a document's level is the document's, little is theirs.
+
+    The true values of the ratio are 1 + ``gap`` and 1.
+    """
+    tokens = rng.integers(5, 50, n).astype(float)
+    level = 1 + rng.normal(0, 0.5, n)
+    one, other = ({"a": tokens * (level + shift + rng.normal(0, own, n)), "n": tokens.copy()} for shift in (gap, 0.0))
+    return one, other
+
+
+def test_paired_difference_equals_brute_force():
+    one, other = rivals(np.random.default_rng(2), 9)
+    found = sample(one, ratio, 4, 60)["ratio"].minus(sample(other, ratio, 4, 60)["ratio"])
+    drawn = []
+    for weights in np.concatenate(list(Resamples(9, 4, 60).weights())):
+        kept = np.repeat(np.arange(9), weights.astype(int))
+        a, b = (s["a"][kept].sum() / s["n"][kept].sum() for s in (one, other))
+        drawn.append(a - b)
+    expected = [
+        one["a"].sum() / one["n"].sum() - other["a"].sum() / other["n"].sum(),
+        *np.quantile(drawn, [0.025, 0.975]),
+    ]
+    np.testing.assert_allclose([found.value, found.low, found.high], expected, rtol=1e-9)
+
+
+def test_a_constant_gap_is_known_exactly():
+    """Closed form: where one is the other plus a constant on every token, every resample shows the constant."""
+    one, other = rivals(np.random.default_rng(3), 50, gap=0.0, own=0.0)
+    shifted = {"a": one["a"] + 0.25 * one["n"], "n": one["n"]}
+    e = sample(shifted, ratio, 0)["ratio"].minus(sample(other, ratio, 0)["ratio"])
+    np.testing.assert_allclose([e.value, e.low, e.high], 0.25, rtol=1e-9)
+
+
+def test_paired_interval_covers_and_is_far_narrower_where_documents_are_shared():
+    rng = np.random.default_rng(6)
+    hits, paired, unpaired = 0, [], []
+    for i in range(200):
+        one, other = (sample(s, ratio, i, 300)["ratio"] for s in rivals(rng, 60))
+        e = one.minus(other)
+        hits += e.low <= 0.1 <= e.high
+        paired.append(e.high - e.low)
+        widths = [x.estimate().high - x.estimate().low for x in (one, other)]
+        unpaired.append(float(np.hypot(*widths)))
+    assert 0.90 <= hits / 200 <= 0.99
+    assert np.mean(paired) < 0.2 * np.mean(unpaired)
+
+
+def test_resamples_without_a_value_are_left_out_of_the_difference():
+    one, other = {"a": np.array([1.0, 2, 3]), "n": np.array([1.0, 1, 0])}, {"a": np.ones(3), "n": np.ones(3)}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        e = sample(one, ratio, 0)["ratio"].minus(sample(other, ratio, 0)["ratio"])
+    assert e.value == 2 and np.isfinite([e.low, e.high]).all()

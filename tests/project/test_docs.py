@@ -110,7 +110,7 @@ def test_the_measure(shown: ModuleType) -> None:
     tally = shown.start(Facts(2, 3, 0, SumsByDocument(2)))
     x = torch.zeros(4, 2)
     code = Code.from_dense(torch.tensor([[0.0, 1, 0], [0, 0, 0], [0, 0, 0], [2, 0, 0]]))
-    tally.add(Reconstructed(x, x, code, torch.tensor([0, 0, 1, 1])))
+    tally.add(Reconstructed(x, x, code, torch.tensor([0, 0, 1, 1]), torch.arange(4)))
     assert tally.estimates()["silent_fraction"].value == 0.5
 
 

@@ -158,6 +158,10 @@ def test_verbs_answer_in_json(run, capsys):
     explained = answer("explain", str(run))["features"]
     assert {"kind", "concept", "threshold", "precision", "recall", "f1", "baseline_f1", "support"} <= set(explained[0])
     assert "fvu" in answer("evaluate", str(run))["metrics"]
+    scores = answer("evaluate", str(run), "--concepts")["scores"]
+    assert list(scores) == ["this dictionary", "random model", "linear probe"]
+    assert {"coverage", "reconstruction", "auroc_1", "auroc_5", "f1_1", "f1_5"} == set(scores["random model"])
+    assert scores["linear probe"]["auroc_1"]["value"] > scores["this dictionary"]["auroc_1"]["value"]
 
 
 def test_every_verb_explains_itself(capsys):

@@ -17,7 +17,7 @@ from monoscope.types import TokenBlock
 FIXED = 20.0  # seconds that no number of tokens changes: starting, compiling kernels, drawing pages
 HARVESTED = 1.5  # forward passes of the cut model over each training token, with what storing it takes
 TRAINED = 2.0  # steps of each training token in an epoch: the dictionary and its frozen control
-SPLICED, ENCODED = 6.5, 3.0  # passes and steps' worth of each held-out token: evaluation, catalogue, effects, labels
+SPLICED, ENCODED = 7.5, 3.0  # passes and steps' worth of each held-out token: evaluation, catalogue, effects, labels
 LEAST, MOST = 20_000, 100_000_000
 
 

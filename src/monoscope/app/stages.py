@@ -13,7 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Int
 
 from monoscope import folder, progress
 from monoscope.app import report as reports
@@ -30,6 +32,7 @@ from monoscope.evaluate.controls.neurons import Neurons
 from monoscope.evaluate.controls.pca import fit_pca
 from monoscope.evaluate.evaluation import Evaluation
 from monoscope.evaluate.reconstructor import Reconstructor
+from monoscope.evaluate.right_l0 import verdicts
 from monoscope.evaluate.run import evaluate
 from monoscope.harvest import shards
 from monoscope.harvest.shards import Shards
@@ -145,22 +148,33 @@ def evaluation(run: Run, dictionaries: Mapping[str, Dictionary]) -> None:
             f"this dictionary reads {run.plan.site} and writes {run.plan.target}; only those of one site are evaluated",
             fix="its catalogue can be built all the same: monoscope catalogue RUN",
         )
-    lm, plan = run.lm, run.plan
-    l0 = mean_l0(run, dictionaries["main"])
-    site_rows = (b.values[plan.site].float() for b in batches(first_rows(run), 4096, stop=PCA_ROWS))
-    judged: dict[str, Reconstructor] = {
-        **dictionaries,
-        "pca": fit_pca(site_rows, min(l0, lm.width(plan.site))),
-        "neurons": Neurons(lm.width(plan.site), min(l0, lm.width(plan.site))),
-    }
-    found = judge(run, lm, judged, "evaluating")
-    folder.write_json(run.path / "evaluation.json", found.to_json())
+    found = judge(run, run.lm, {**dictionaries, **untrained(run, dictionaries["main"])}, "evaluating")
+    right_l0 = verdicts({"dictionary": found.metrics}, comparable=True)["dictionary"]
+    folder.write_json(run.path / "evaluation.json", {**found.to_json(), "right_l0": right_l0.to_json()})
 
 
-def judge(run: Run, lm: LanguageModel, judged: Mapping[str, Reconstructor], title: str, times: int = 1) -> Evaluation:
-    """Evaluate some reconstructors on the test split of the run's text; the loss on ``times`` as many tokens."""
-    documents = run.store.documents(TEST)
-    held = run.store.tokens_in(TEST)
+def untrained(run: Run, dictionary: Dictionary) -> dict[str, Reconstructor]:
+    """The controls that need no training, at the L0 of a dictionary: principal components and raw neurons."""
+    width = run.lm.width(run.plan.site)
+    l0 = min(mean_l0(run, dictionary), width)
+    site_rows = (b.values[run.plan.site].float() for b in batches(first_rows(run), 4096, stop=PCA_ROWS))
+    return {"pca": fit_pca(site_rows, l0), "neurons": Neurons(width, l0)}
+
+
+def judge(
+    run: Run,
+    lm: LanguageModel,
+    judged: Mapping[str, Reconstructor],
+    title: str,
+    times: int = 1,
+    documents: Int[np.ndarray, " n"] | None = None,
+) -> Evaluation:
+    """Evaluate some reconstructors on the test split of the run's text, or on ``documents`` of it.
+
+    The loss is that of ``times`` as many tokens as usual.
+    """
+    documents = run.store.documents(TEST) if documents is None else documents
+    held = int((run.store.token_offsets[documents + 1] - run.store.token_offsets[documents]).sum())
     loss_tokens = min(times * min(EVALUATED_LOSS, held // 5), held)
     wanted = min(max(EVALUATED, loss_tokens), held)
     with progress.bar(title, wanted) as report:

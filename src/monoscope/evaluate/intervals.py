@@ -61,41 +61,62 @@ class Resamples:
         }
 
 
-def bootstrap(per_document: Totals, values: Values, seed: int, number: int = RESAMPLES) -> dict[str, Estimate]:
-    """Percentile bootstrap over documents of functions of totals.
+@dataclass(frozen=True)
+class Sampled:
+    """A number, and what it is on each resample of the documents; NaN where it is not defined."""
+
+    value: float
+    drawn: Float[np.ndarray, " number"]
+
+    def estimate(self) -> Estimate:
+        """The number with its percentile interval; resamples on which it is not defined are left out."""
+        sample = self.drawn[np.isfinite(self.drawn)]
+        if not math.isfinite(self.value) or len(sample) == 0:
+            return Estimate()
+        low, high = np.quantile(sample, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        return Estimate(self.value, float(low), float(high))
+
+    def minus(self, other: Sampled) -> Estimate:
+        """The paired difference: both numbers are of the same tokens, and each resample holds the same documents.
+
+        What makes a resample hard is hard for both and cancels, so the interval is as narrow as the data allow.
+        """
+        return Sampled(self.value - other.value, self.drawn - other.drawn).estimate()
+
+
+def sample(per_document: Totals, values: Values, seed: int, number: int = RESAMPLES) -> dict[str, Sampled]:
+    """Functions of totals, on all documents and on resamples of them.
 
     Args:
         per_document: named sums of each document, ``(n_documents, …)``. A ratio is a ratio of totals, so numerator
             and denominator are resampled together.
         values: the named numbers that follow from totals; it works on arrays with a leading axis of samples.
-        seed: fixes the resamples.
+        seed: fixes the resamples: as many documents and the same seed give the same ones.
         number: how many resamples.
     """
     (n_documents,) = {len(v) for v in per_document.values()}
     found = values({name: v.sum(0, keepdims=True) for name, v in per_document.items()})
     drawn = values(Resamples(n_documents, seed, number).totals(per_document))
-    estimates = {}
-    for name, value in found.items():
-        sample = drawn[name][np.isfinite(drawn[name])]
-        if not np.isfinite(value[0]) or len(sample) == 0:
-            estimates[name] = Estimate()
-            continue
-        low, high = np.quantile(sample, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        estimates[name] = Estimate(float(value[0]), float(low), float(high))
-    return estimates
+    return {name: Sampled(float(value[0]), drawn[name]) for name, value in found.items()}
 
 
-def jackknife(value: float, without: Float[np.ndarray, " n_groups"]) -> Estimate:
+def bootstrap(per_document: Totals, values: Values, seed: int, number: int = RESAMPLES) -> dict[str, Estimate]:
+    """Percentile bootstrap over documents of functions of totals; the arguments are those of ``sample``."""
+    return {name: s.estimate() for name, s in sample(per_document, values, seed, number).items()}
+
+
+def jackknife(value: float, without: Float[np.ndarray, " n_groups"], least: float = 0.0) -> Estimate:
     """The interval of a share of features, from its values with each group of documents left out.
 
     A count of what was seen, or not seen, in a sample cannot be bootstrapped: a resample lacks a third of the
     documents, so it always finds more dead features, and the interval lies beside the value. The delete-a-group
-    jackknife errs on the wide side instead (Efron and Stein 1981). The interval is clipped to [0, 1].
+    jackknife errs on the wide side instead (Efron and Stein 1981). The interval is clipped to [``least``, 1]: 0 for a
+    share, -1 for the difference of two.
     """
     n = len(without)
     spread = math.sqrt((n - 1) / n * float(np.square(without - without.mean()).sum()))
     reach = student(n - 1) * spread
-    return Estimate(value, max(0.0, value - reach), min(1.0, value + reach))
+    return Estimate(value, max(least, value - reach), min(1.0, value + reach))
 
 
 def student(freedom: int) -> float:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from monoscope.evaluate.intervals import Estimate, Values, bootstrap
+from monoscope.evaluate.intervals import Estimate, Sampled, Values, sample
 
 ROWS, PREDICTIONS = "rows", "predictions"  # a measure's part: batches of Reconstructed, or of Spliced
 
@@ -50,13 +50,17 @@ class Facts:
     """What a measure knows before it begins.
 
     ``activations`` are the site's own sums, the same for every reconstructor and therefore kept once: ``norm`` (the
-    squared norm) and ``sum`` (the vector), by document.
+    squared norm) and ``sum`` (the vector), by document. ``n_tokens`` is how many tokens will come, ``directions`` what
+    each feature writes and ``bias`` what is written besides, where the reconstructor has such.
     """
 
     n_documents: int
     n_features: int
     seed: int
     activations: SumsByDocument
+    n_tokens: int = 0
+    directions: Float[Tensor, "n_features d"] | None = None
+    bias: Float[Tensor, " d"] | None = None
 
 
 class Tally(Protocol):
@@ -68,6 +72,10 @@ class Tally(Protocol):
 
     def estimates(self) -> dict[str, Estimate]:
         """The measure's numbers, by name."""
+        ...
+
+    def differences(self, other: Self) -> dict[str, Estimate]:
+        """These numbers less another reconstructor's on the same tokens, with paired intervals."""
         ...
 
     def details(self) -> dict[str, Any]:
@@ -93,15 +101,28 @@ class DocumentSums:
     def __init__(self, terms: Terms, values: Values, facts: Facts) -> None:
         self.terms, self.values, self.seed = terms, values, facts.seed
         self.sums = SumsByDocument(facts.n_documents)
+        self._sampled: dict[str, Sampled] | None = None
 
     def add(self, batch: Any) -> None:
         """Add the terms of a block's tokens."""
         self.sums.add(batch.slots, self.terms(batch))
+        self._sampled = None
+
+    def sampled(self) -> dict[str, Sampled]:
+        """The values of the totals, also on resamples of the documents; kept, because comparisons ask again."""
+        if self._sampled is None:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                self._sampled = sample(self.per_document(), self.values, self.seed)
+        return self._sampled
 
     def estimates(self) -> dict[str, Estimate]:
         """The values of the totals, and their intervals."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return bootstrap(self.per_document(), self.values, self.seed)
+        return {name: s.estimate() for name, s in self.sampled().items()}
+
+    def differences(self, other: Self) -> dict[str, Estimate]:
+        """Paired: all tallies of one evaluation have the same documents and draw the same resamples."""
+        others = other.sampled()
+        return {name: s.minus(others[name]) for name, s in self.sampled().items()}
 
     def per_document(self) -> dict[str, np.ndarray]:
         """What is resampled: the sums of each document that had any token."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,7 @@ class _Rows:
     slots: Int[Tensor, " n"]
     documents: Int[Tensor, " n"]
     positions: Int[Tensor, " n"]
+    keys: Int[Tensor, " n"]
     is_text: Bool[Tensor, "blocks context"]
 
 
@@ -72,6 +74,7 @@ class _Plan:
     slot_of: Int[Tensor, " n_store_documents"]
     context: int
     tokens_per_block: int
+    seed: int
 
     def blocks(self, windows: Int[np.ndarray, "n 3"], tokens_per_block: int) -> Iterator[TokenBlock]:
         """The windows in blocks, long ones together, so that little is padded."""
@@ -86,9 +89,10 @@ class _Plan:
         x, documents, positions = site[is_text], block.documents[block.is_text], block.positions[block.is_text]
         x = x if x.dtype == torch.float64 else x.float()
         refuse_nan(x, f"activations of {self.site}", self.store, documents, positions)
-        return _Rows(x, self.slot_of[documents].to(x.device), documents, positions, is_text)
+        keys = torch.from_numpy(self.store.rows_of(documents.numpy(), positions.numpy()))
+        return _Rows(x, self.slot_of[documents].to(x.device), documents, positions, keys, is_text)
 
-    def predictions(self, block: TokenBlock, logits: Tensor, ablated: Mapping[str, Tensor]) -> Predictions:
+    def predictions(self, block: TokenBlock, rows: _Rows, logits: Tensor, ablated: Mapping[str, Tensor]) -> Predictions:
         """The untouched model's predictions, with the losses under each ablation."""
         device = logits.device
         text, documents = block.is_text, block.documents
@@ -96,12 +100,14 @@ class _Plan:
         counted[:, :-1] = text[:, :-1] & text[:, 1:] & (documents[:, :-1] == documents[:, 1:])
         targets = torch.roll(block.tokens, -1, 1).to(device)
         slots = self.slot_of[documents[counted]].to(device)
-        made = Predictions(log_softmax(logits), targets, counted.to(device), slots, {})
+        width = rows.x.shape[1]
+        made = Predictions(log_softmax(logits), targets, counted.to(device), slots, {}, {}, rows.keys, width, self.seed)
         made.losses["ce"] = made.cross_entropy(made.log_p)
         for name, row in ablated.items():
             write = replace_rows(text.to(device), row)
-            run = self.lm.run(block, read=["logits"], write={self.site: write})
-            made.losses[name] = made.cross_entropy(log_softmax(run["logits"]))
+            log_q = log_softmax(self.lm.run(block, read=["logits"], write={self.site: write})["logits"])
+            made.losses[f"ce_{name}"] = made.cross_entropy(log_q)
+            made.divergences[f"kl_{name}"] = made.divergence(log_q)
         return made
 
 
@@ -150,18 +156,19 @@ def evaluate(
     chosen = np.unique(np.asarray(documents, dtype=np.int64))
     slot_of = torch.full((len(store),), -1, dtype=torch.long)
     slot_of[torch.from_numpy(chosen)] = torch.arange(len(chosen))
-    plan = _Plan(lm, str(site), store, slot_of, min(context or lm.context, lm.context), tokens_per_block)
+    plan = _Plan(lm, str(site), store, slot_of, min(context or lm.context, lm.context), tokens_per_block, seed)
     with_loss = lm.has_head and any(m.PART == PREDICTIONS for m in modules.values())
     first, second = _draw(plan, chosen, n_loss_tokens if with_loss else 0, n_tokens, seed)
     moments = SumsByDocument(len(chosen))
-    judged = {name: _judge(r, modules, len(chosen), seed, moments) for name, r in dictionaries.items()}
+    facts = partial(Facts, len(chosen), seed=seed, activations=moments, n_tokens=_tokens(first) + _tokens(second))
+    judged = {name: _judge(r, modules, facts) for name, r in dictionaries.items()}
 
     if with_loss:
         ablated = _ablations(plan, first)
         for block in plan.blocks(first, min(tokens_per_block, LOGITS // lm.tokeniser.vocabulary_size)):
             seen = lm.run(block, read=[plan.site, "logits"])
             rows = plan.rows(block, seen[plan.site])
-            predictions = plan.predictions(block, seen["logits"], ablated)
+            predictions = plan.predictions(block, rows, seen["logits"], ablated)
             _add_rows(plan, judged, rows, moments, _splicer(plan, block, predictions))
             progress(len(rows.x))
     for block in plan.blocks(second, tokens_per_block):
@@ -188,8 +195,12 @@ def _draw(
     return shuffled[:first], shuffled[first:last]
 
 
-def _judge(r: Reconstructor, modules: Mapping[str, ModuleType], n: int, seed: int, moments: SumsByDocument) -> _Judged:
-    facts = Facts(n, r.n_features, seed, moments)
+def _tokens(windows: Int[np.ndarray, "n 3"]) -> int:
+    return int(windows[:, 2].sum())
+
+
+def _judge(r: Reconstructor, modules: Mapping[str, ModuleType], told: Callable[..., Facts]) -> _Judged:
+    facts = told(n_features=r.n_features, directions=getattr(r, "directions", None), bias=getattr(r, "b_dec", None))
     return _Judged(r, {k: m.start(facts) for k, m in modules.items()}, {k: m.PART for k, m in modules.items()})
 
 
@@ -199,15 +210,18 @@ def _ablations(plan: _Plan, windows: Int[np.ndarray, "n 3"]) -> dict[str, Tensor
     for block in plan.blocks(windows, plan.tokens_per_block):
         x = plan.rows(block, plan.lm.run(block, read=[plan.site])[plan.site]).x
         total, count = total.to(x.device) + x.sum(0, dtype=torch.float64), count + len(x)
-    return {"ce_mean": total / count, "ce_zero": torch.zeros_like(total)}
+    return {"mean": total / count, "zero": torch.zeros_like(total)}
 
 
 def _splicer(plan: _Plan, block: TokenBlock, predictions: Predictions) -> Callable[[_Rows, Tensor], Spliced]:
     """What turns a reconstruction of the block's rows into the predictions made with it."""
 
     def splice(rows: _Rows, x_hat: Tensor) -> Spliced:
-        write: dict[Site | str, Write] = {plan.site: replace_rows(rows.is_text, x_hat)}
-        return Spliced(predictions, log_softmax(plan.lm.run(block, read=["logits"], write=write)["logits"]))
+        def again(other: Tensor) -> Tensor:
+            write: dict[Site | str, Write] = {plan.site: replace_rows(rows.is_text, other)}
+            return log_softmax(plan.lm.run(block, read=["logits"], write=write)["logits"])
+
+        return Spliced(predictions, again(x_hat), rows.x, x_hat, again)
 
     return splice
 
@@ -231,7 +245,7 @@ def _add_rows(
                 fix="evaluate a dictionary at the site that it was trained on",
             )
         refuse_nan(x_hat, f"reconstructions by {name}", plan.store, rows.documents, rows.positions)
-        one.add(ROWS, Reconstructed(rows.x, x_hat, code, rows.slots))
+        one.add(ROWS, Reconstructed(rows.x, x_hat, code, rows.slots, rows.keys))
         if splice is not None:
             one.add(PREDICTIONS, splice(rows, x_hat))
 
@@ -245,6 +259,17 @@ def _metrics(one: _Judged, modules: Mapping[str, ModuleType], with_loss: bool) -
     return found
 
 
+def _differences(
+    one: _Judged, other: _Judged, modules: Mapping[str, ModuleType], with_loss: bool, metrics: Metrics
+) -> Metrics:
+    """Paired differences of two reconstructors in all metrics; null where there was nothing to measure."""
+    found: Metrics = dict.fromkeys(metrics, Estimate())
+    for name, module in modules.items():
+        if module.PART == ROWS or with_loss:
+            found |= one.tallies[name].differences(other.tallies[name])
+    return found
+
+
 def _conclude(
     plan: _Plan,
     judged: Mapping[str, _Judged],
@@ -254,7 +279,7 @@ def _conclude(
     second: Int[np.ndarray, "b 3"],
     seed: int,
 ) -> Evaluation:
-    main, *_ = judged
+    main, *others = judged
     metrics = {name: _metrics(one, modules, with_loss) for name, one in judged.items()}
     details: dict[str, dict[str, Any]] = {}
     for name, one in judged.items():
@@ -265,9 +290,10 @@ def _conclude(
         "model": plan.lm.name,
         "site": plan.site,
         "seed": seed,
-        "n_tokens": int(first[:, 2].sum() + second[:, 2].sum()),
-        "n_loss_tokens": int(first[:, 2].sum()),
+        "n_tokens": _tokens(first) + _tokens(second),
+        "n_loss_tokens": _tokens(first),
         "n_documents": len(np.unique(np.concatenate([first[:, 0], second[:, 0]]))),
         "context": plan.context,
     }
-    return Evaluation(metrics.pop(main), metrics, facts, details)
+    differences = {name: _differences(judged[main], judged[name], modules, with_loss, metrics[main]) for name in others}
+    return Evaluation(metrics.pop(main), metrics, facts, details, differences)

@@ -1,4 +1,4 @@
-"""Judging a run's dictionary beside its controls."""
+"""Judging a run's dictionary beside its controls, or several dictionaries beside each other."""
 
 from __future__ import annotations
 
@@ -7,27 +7,67 @@ import sys
 from pathlib import Path
 
 
-def evaluate(run: Path = Path("monoscope-run"), *, json: bool = False) -> None:
-    """Evaluate a run's dictionary on held-out text beside its controls, each number with its interval.
+def evaluate(
+    *runs: Path,
+    against: str | None = None,
+    plots: Path | None = None,
+    saebench: Path | None = None,
+    concepts: bool = False,
+    json: bool = False,
+) -> None:
+    """Evaluate a run's dictionary on held-out text beside its controls; or compare several dictionaries in one pass.
 
-    Example: `monoscope evaluate monoscope-run --json`
+    Examples: `monoscope evaluate monoscope-run --json`; `monoscope evaluate A B C --against controls --plots figures`
 
     Parameters
     ----------
-    run
-        The run's folder.
+    runs
+        One run's folder; or several runs or dictionaries of the same model and site. The first run's test split judges
+        them all, less what another was trained on.
+    against
+        controls: judge the first run's controls beside the dictionaries.
+    plots
+        A folder for the L0–FVU and L0–loss-recovered frontiers, as SVG and PNG; needs matplotlib (the extra `plots`).
+    saebench
+        A file for the metrics in the layout of SAEBench's core results; of several dictionaries, one file each.
+    concepts
+        Of one catalogued run: coverage and reconstruction of Python's grammar, and sparse probes beside a dense one.
     json
         Print JSON for programs.
     """
     from rich.console import Console
 
-    from monoscope.app import stages, terminal
+    from monoscope.app import comparison, comparison_table, concept_scores, stages, terminal
     from monoscope.app.run import Run
+    from monoscope.evaluate.right_l0 import Verdict
 
-    opened = Run(run)
-    stages.text(opened)
-    stages.evaluation(opened, stages.trained(opened))
+    chosen = runs or (Path("monoscope-run"),)
+    if concepts:
+        scores = concept_scores.score(Run(chosen[0]))
+        if json:
+            sys.stdout.write(js.dumps(scores.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
+        else:
+            concept_scores.print_scores(scores, Console())
+        return
+    if len(chosen) == 1 and against is None and plots is None and saebench is None:
+        opened = Run(chosen[0])
+        stages.text(opened)
+        stages.evaluation(opened, stages.trained(opened))
+        if json:
+            sys.stdout.write(js.dumps(opened.evaluation, ensure_ascii=False) + "\n")
+        else:
+            found, console = opened.evaluation or {}, Console()
+            terminal.print_health(found, console)
+            if said := found.get("right_l0"):  # runs of older versions have none
+                verdict = Verdict(said["says"], tuple(said["because"]))
+                comparison_table.print_verdicts({"this dictionary": verdict}, console)
+        return
+
+    compared = comparison.compare(chosen, against)
     if json:
-        sys.stdout.write(js.dumps(opened.evaluation, ensure_ascii=False) + "\n")
+        sys.stdout.write(js.dumps(compared.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
     else:
-        terminal.print_health(opened.evaluation or {}, Console())
+        comparison_table.print_comparison(compared, Console())
+    said = Console(stderr=True)
+    for line in comparison.write(compared, plots, saebench):
+        said.print(line, highlight=False, markup=False)

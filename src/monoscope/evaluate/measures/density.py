@@ -8,7 +8,7 @@ on more than one token in ten. All three depend on how many tokens were looked a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -65,16 +65,31 @@ class Density:
 
     def estimates(self) -> dict[str, Estimate]:
         """The shares, with jackknife intervals over groups of documents."""
+        return {
+            name: jackknife(value, without) for name, (value, without) in self._shares().items()
+        } | self._undefined()
+
+    def differences(self, other: Self) -> dict[str, Estimate]:
+        """Paired: the same groups of documents are left out of both."""
+        others = other._shares()
+        return {
+            name: jackknife(value - others[name][0], without - others[name][1], least=-1.0)
+            for name, (value, without) in self._shares().items()
+        } | self._undefined()
+
+    def _shares(self) -> dict[str, tuple[float, Float[np.ndarray, " n_groups"]]]:
+        """Each share, and what it is with each group of documents left out."""
         by_group = self.counts.view(-1, self.n_features).numpy()
         tokens = self.tokens.numpy()
         counts, total = by_group.sum(0), int(tokens.sum())
-        found = {}
-        for name, share in SHARES.items():
-            without = [share(counts - c, total - n) for c, n in zip(by_group, tokens, strict=True)]
-            found[name] = jackknife(share(counts, total), np.array(without))
-        if total * ULTRA_RARE < 1:
-            found["ultra_rare_fraction"] = Estimate()
-        return found
+        left_out = [(counts - c, total - n) for c, n in zip(by_group, tokens, strict=True)]
+        return {
+            name: (share(counts, total), np.array([share(c, n) for c, n in left_out])) for name, share in SHARES.items()
+        }
+
+    def _undefined(self) -> dict[str, Estimate]:
+        """What so few tokens cannot show."""
+        return {"ultra_rare_fraction": Estimate()} if int(self.tokens.sum()) * ULTRA_RARE < 1 else {}
 
     def details(self) -> dict[str, Any]:
         """The histogram of log10 density; features below the lowest edge that are not dead count in the first bin."""

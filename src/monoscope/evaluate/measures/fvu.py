@@ -2,6 +2,7 @@
 
 Sums over all coordinates before dividing, so that a coordinate counts by its variance. The mean is that of the same
 tokens (and of the same resample), never of a batch: 0 is perfect, 1 is as good as the mean, and worse is possible.
+``mse`` is the mean over tokens of ``‖x − x̂‖²``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from monoscope.evaluate.batches import Reconstructed
 from monoscope.evaluate.intervals import Totals
 from monoscope.evaluate.measure import ROWS, DocumentSums, Facts
 
-NAMES = ("fvu",)
+NAMES = ("fvu", "mse")
 PART = ROWS
 
 
@@ -27,7 +28,10 @@ def terms(batch: Reconstructed) -> dict[str, Tensor]:
 def values(totals: Totals) -> dict[str, np.ndarray]:
     """``Σ‖x − x̄‖²`` is the total squared norm less n times that of the mean."""
     variance = totals["norm"] - np.square(totals["sum"]).sum(-1) / totals["tokens"]
-    return {"fvu": totals["error"] / np.where(variance > 1e-12 * totals["norm"], variance, np.nan)}
+    return {
+        "fvu": totals["error"] / np.where(variance > 1e-12 * totals["norm"], variance, np.nan),
+        "mse": totals["error"] / totals["tokens"],
+    }
 
 
 class Fvu(DocumentSums):

@@ -1,4 +1,7 @@
-"""KL: ``Σ p (log p − log q)`` in nats, p the untouched model's next-token distribution, q the spliced model's."""
+"""KL: ``Σ p (log p − log q)`` in nats, p the untouched model's next-token distribution, q the spliced model's.
+
+``kl_mean`` and ``kl_zero`` are those of the ablations: what a reconstruction has to stay below.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,18 @@ from monoscope.evaluate.batches import Spliced
 from monoscope.evaluate.intervals import Totals
 from monoscope.evaluate.measure import PREDICTIONS, DocumentSums
 
-NAMES = ("kl",)
+NAMES = ("kl", "kl_mean", "kl_zero")
 PART = PREDICTIONS
 
 
 def terms(batch: Spliced) -> dict[str, Tensor]:
     """The divergence at each counted prediction, over the whole vocabulary."""
-    divergence = (batch.original.log_p - batch.log_q).mul_(batch.original.p).sum(-1)
-    return {"kl": divergence[batch.original.counted]}
+    return {"kl": batch.kl, **batch.original.divergences}
 
 
 def values(totals: Totals) -> dict[str, np.ndarray]:
     """The mean over predictions."""
-    return {"kl": totals["kl"] / totals["tokens"]}
+    return {name: totals[name] / totals["tokens"] for name in NAMES}
 
 
 start = partial(DocumentSums, terms, values)

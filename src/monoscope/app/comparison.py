@@ -1,0 +1,229 @@
+"""Several dictionaries of one model and site, judged in one pass over text that none of them was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from monoscope import folder
+from monoscope.app import frontiers, saebench, stages
+from monoscope.app import plan as plans
+from monoscope.app.plan import TEST, TRAIN
+from monoscope.app.run import Run
+from monoscope.app.ui import payloads
+from monoscope.dictionary import io
+from monoscope.dictionary.base import Dictionary
+from monoscope.errors import MonoscopeError, unknown_name
+from monoscope.evaluate.evaluation import Evaluation, Metrics
+from monoscope.evaluate.intervals import Estimate
+from monoscope.evaluate.reconstructor import Reconstructor
+from monoscope.evaluate.right_l0 import Verdict, verdicts
+from monoscope.evaluate.stability import MOST, Stability, stability
+from monoscope.text import near_duplicates
+from monoscope.text.store import TokenStore
+
+AGAINST = ("controls",)
+DEEP = 3  # folders between a run and a dictionary in it: controls/random_model/dictionary
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A dictionary, and the run in which it was trained, where that is here."""
+
+    name: str
+    dictionary: Dictionary
+    home: Run | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``evaluation`` judges the first of ``names``; the others, and the controls, are among its controls.
+
+    ``text`` names the corpus that judged them. ``notes`` say what the numbers must be read with: documents left out,
+    text that could not be checked. ``stability`` says how far the dictionaries hold the same features, where they
+    are of one shape.
+    """
+
+    names: tuple[str, ...]
+    dictionaries: dict[str, Dictionary]
+    evaluation: Evaluation
+    text: str
+    notes: tuple[str, ...]
+    stability: Stability | None = None
+
+    def metrics(self) -> dict[str, Metrics]:
+        """The metrics of every dictionary and control, the first one's first."""
+        return {self.names[0]: self.evaluation.metrics, **self.evaluation.controls}
+
+    def to_json(self) -> dict[str, Any]:
+        """``dictionaries``, ``controls``, ``differences`` (the first less each other), facts and notes."""
+        written = self.evaluation.to_json()
+        details = {name: {self._own(who): shown for who, shown in d.items()} for name, d in self.details().items()}
+        rest = {k: v for k, v in written.items() if k not in ("metrics", "controls", "differences", *details)}
+        others = {name: written["controls"][name] for name in self.names[1:]}
+        return {
+            "first": self.names[0],
+            "dictionaries": {self.names[0]: written["metrics"], **others},
+            "controls": {name: m for name, m in written["controls"].items() if name not in self.names},
+            "differences": {
+                name: {metric: {**e.to_json(), "within_noise": within_noise(e)} for metric, e in metrics.items()}
+                for name, metrics in self.evaluation.differences.items()
+            },
+            **rest,
+            **details,
+            "stability": None if self.stability is None else self.stability.to_json(),
+            "right_l0": {name: v.to_json() for name, v in self.right_l0().items()},
+            "notes": list(self.notes),
+        }
+
+    def right_l0(self) -> dict[str, Verdict]:
+        """Whether each dictionary's L0 looks too low or too high."""
+        shapes = {tuple(d.directions.shape) for d in self.dictionaries.values()}
+        return verdicts({name: self.metrics()[name] for name in self.names}, len(shapes) == 1)
+
+    def details(self) -> dict[str, dict[str, Any]]:
+        """What measures show beyond their numbers."""
+        return self.evaluation.details
+
+    def _own(self, name: str) -> str:
+        return self.names[0] if name == "dictionary" else name
+
+
+def within_noise(difference: Estimate) -> bool | None:
+    """Whether a paired interval contains 0; None where there is no difference to speak of."""
+    if difference.value is None or difference.low is None or difference.high is None:
+        return None
+    return difference.low <= 0 <= difference.high
+
+
+def compare(paths: Sequence[Path], against: str | None = None) -> Comparison:
+    """Judge dictionaries in one pass over the test split of the first run among ``paths``.
+
+    Args:
+        paths: runs, or folders of dictionaries of the same model and site.
+        against: ``"controls"`` adds the first run's controls: frozen decoder, principal components, raw neurons.
+
+    Raises:
+        MonoscopeError: no path is a run, a dictionary is of another model or site, or of a text that leaves no
+            document to judge on.
+    """
+    if against is not None and against not in AGAINST:
+        raise unknown_name("set of opponents", against, AGAINST)
+    contestants = [contestant(path, name) for path, name in zip(paths, distinct(paths), strict=True)]
+    run = next((c.home for c in contestants if c.home is not None and folder.is_sealed(c.home.path / "text")), None)
+    if run is None:
+        raise MonoscopeError(
+            "none of these is a run, so there is no held-out text to judge them on",
+            fix="name a run among them: monoscope evaluate RUN OTHER",
+        )
+    for c in contestants:
+        plans.refuse_stranger(c.dictionary, run.lm, run.plan.site, run.lm.width(run.plan.site))
+        if c.dictionary.d_out != c.dictionary.d_in or (c.home is not None and c.home.plan.target is not None):
+            raise MonoscopeError(
+                f"{c.name} writes another site than it reads; only dictionaries of one site are compared",
+                fix="leave it out",
+            )
+    documents, notes = unseen(run, contestants)
+    judged: dict[str, Reconstructor] = {c.name: c.dictionary for c in contestants}
+    if against == "controls":
+        judged |= {n: d for n, d in stages.trained(run).items() if n != "main"}
+        judged |= stages.untrained(run, contestants[0].dictionary)
+    found = stages.judge(run, run.lm, judged, "evaluating", documents=documents)
+    dictionaries = {c.name: c.dictionary for c in contestants}
+    return Comparison(
+        tuple(dictionaries), dictionaries, found, run.plan.text, tuple(notes), _stability(dictionaries, run.plan.seed)
+    )
+
+
+def _stability(dictionaries: dict[str, Dictionary], seed: int) -> Stability | None:
+    """PW-MCC, where there are two dictionaries or more, all of one shape that can be matched."""
+    shapes = {tuple(d.directions.shape) for d in dictionaries.values()}
+    if len(dictionaries) < 2 or len(shapes) > 1 or next(iter(shapes))[0] > MOST:
+        return None
+    return stability({name: d.directions for name, d in dictionaries.items()}, seed)
+
+
+def write(found: Comparison, plots: Path | None, results: Path | None) -> list[str]:
+    """Write the frontiers into the folder ``plots`` and SAEBench's layout to ``results``; returns what to say of it."""
+    said = []
+    if plots is not None:
+        if frontiers.available():
+            said += [f"wrote {path}" for path in frontiers.draw(found.metrics(), found.names, plots)]
+        else:
+            said.append("no figures: install the extra `plots` (matplotlib) for them")
+    if results is not None:
+        for name in found.names:
+            path = results if len(found.names) == 1 else results.with_stem(f"{results.stem}-{Path(name).name}")
+            content = saebench.core(
+                name, found.metrics()[name], found.evaluation.facts, found.dictionaries[name], found.text
+            )
+            folder.write_json(path, content)
+            said.append(f"wrote {path}")
+    return said
+
+
+def contestant(path: Path, name: str) -> Contestant:
+    """The dictionary in a folder, with the run around it."""
+    around = [path, *path.resolve().parents[:DEEP]]
+    home = next((Run(p) for p in around if (p / plans.NAME).is_file()), None)
+    return Contestant(name, io.load(path), home)
+
+
+def distinct(paths: Sequence[Path]) -> list[str]:
+    """A short name for each path: the folder's, or the whole path where that is not the only one.
+
+    Raises:
+        MonoscopeError: a path is named twice.
+    """
+    if len({p.resolve() for p in paths}) < len(paths):
+        raise MonoscopeError("the same folder is named twice", fix="name each dictionary once")
+    short = [(p.resolve().parent if p.name == "dictionary" else p.resolve()).name for p in paths]
+    taken = {"dictionary", *payloads.CONTROLS}
+    return [s if short.count(s) == 1 and s not in taken else str(p) for s, p in zip(short, paths, strict=True)]
+
+
+def unseen(run: Run, contestants: Sequence[Contestant]) -> tuple[Int[np.ndarray, " n"], list[str]]:
+    """The test documents that no contestant was trained on or on a near copy of, and what could not be checked.
+
+    Raises:
+        MonoscopeError: fewer than two are left.
+    """
+    documents, notes = run.store.documents(TEST), list[str]()
+    for c in contestants:
+        if c.home is None or c.home.plan.dictionary is not None or not folder.is_sealed(c.home.path / "text"):
+            notes.append(f"{c.name}: {_unknown(c.dictionary, run)}")
+        elif c.home.store.manifest["files"] != run.store.manifest["files"]:
+            kept = without(run.store, documents, c.home.store)
+            if len(kept) < len(documents):
+                left_out = len(documents) - len(kept)
+                notes.append(f"{c.name}: {left_out} of {len(documents)} documents left out: it was trained on them")
+            documents = kept
+    if len(documents) < 2:
+        raise MonoscopeError(
+            "the dictionaries were trained on the documents that would judge them: no held-out text is left",
+            where=str(run.path),
+            fix="compare runs of the same --text and --seed, or make a run on other text to judge them on",
+        )
+    return documents, notes
+
+
+def _unknown(dictionary: Dictionary, run: Run) -> str:
+    text = dictionary.provenance.get("text")
+    if text is None:
+        return "it does not say which text it was trained on, and may have seen this one"
+    if text == run.plan.text:
+        return f"it was trained on {text} too, on documents that are not known: it may have seen some of these"
+    return f"it was trained on {text}, other text than {run.plan.text}; copies across the two are not looked for"
+
+
+def without(store: TokenStore, documents: Int[np.ndarray, " n"], other: TokenStore) -> Int[np.ndarray, " n"]:
+    """The documents of ``store`` that are no near-duplicates of training documents of ``other``."""
+    trained = other.documents(TRAIN).tolist()
+    signatures = [near_duplicates.signature(other.text(d).decode()) for d in trained]
+    sketch = near_duplicates.Sketch.of([other.names[d] for d in trained], np.stack(signatures))
+    return np.array([d for d in documents.tolist() if not sketch.knows_text(store.text(d).decode())], dtype=np.int64)

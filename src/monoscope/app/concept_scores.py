@@ -1,0 +1,171 @@
+"""What a run's features know of Python's grammar: coverage, reconstruction, sparse probes, each between two bounds.
+
+Below stands a dictionary of the model with shuffled weights, where the run has one; above, a linear probe of the raw
+activations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from monoscope import progress
+from monoscope.app import stages
+from monoscope.app.comparison_table import cell, frame
+from monoscope.app.plan import FIT, TEST
+from monoscope.app.run import Run
+from monoscope.catalogue.store import Catalogue
+from monoscope.concepts import ConceptBits
+from monoscope.errors import MonoscopeError
+from monoscope.evaluate.evaluation import Metrics
+from monoscope.interpret import coverage, probing
+from monoscope.text import pack
+from monoscope.text.rows import Rows
+
+PROBED = 20_000  # tokens each, of the fit and of the test documents, on which probes are fitted and judged
+CONCEPTS = 30  # concepts that are probed
+Drawn = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " m"]]  # rows of the fit and of the test documents
+OWN, RANDOM, DENSE = "this dictionary", "random model", "linear probe"
+
+
+@dataclass(frozen=True)
+class ConceptScores:
+    """``scores[who]``: the numbers of the dictionary, the random model's and the linear probe."""
+
+    scores: dict[str, Metrics]
+    grammar: tuple[str, ...]
+    probed: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """``scores``, and the names of the concepts asked."""
+        scores = {who: {name: e.to_json() for name, e in m.items()} for who, m in self.scores.items()}
+        return {"scores": scores, "grammar": list(self.grammar), "probed": list(self.probed)}
+
+
+def score(run: Run) -> ConceptScores:
+    """Score a catalogued run.
+
+    Raises:
+        MonoscopeError: the run has no catalogue, or its text is no Python.
+    """
+    if run.plan.target is not None:
+        raise MonoscopeError(
+            "a transcoder's features are not compared with a probe of what it reads", fix="name an SAE"
+        )
+    bits = stages.concept_bits(run, run.catalogue)
+    rows, seed = run.catalogue.rows, run.plan.seed
+    fit, test = rows.in_split(FIT), rows.in_split(TEST)
+    grammar = coverage.grammar(bits, fit, test)
+    drawn = draw(run, rows, FIT), draw(run, rows, TEST)
+    probed = probing.frequent(bits, grammar, *drawn, CONCEPTS)
+    catalogues = {OWN: run.catalogue}
+    shuffled = run.path / stages.CONTROLS / "random_model"
+    if (shuffled / "catalogue.sqlite").is_file():
+        catalogues[RANDOM] = Catalogue(shuffled, store=run.store)
+    scores = {}
+    with progress.bar("probing", None, unit="catalogues") as report:
+        for who, made in catalogues.items():
+            scores[who] = of_features(made, bits, grammar, probed, drawn, seed)
+            report(1)
+        scores[DENSE] = of_activations(run, rows, bits, grammar, probed, drawn, seed)
+    names = tuple(c.name for c in bits.concepts)
+    return ConceptScores(scores, tuple(names[c] for c in grammar), tuple(names[c] for c in probed))
+
+
+def of_features(
+    made: Catalogue,
+    bits: ConceptBits,
+    grammar: list[int],
+    probed: list[int],
+    drawn: Drawn,
+    seed: int,
+) -> Metrics:
+    """Coverage, reconstruction and sparse probes of a catalogue's features."""
+    fit, test = made.rows.in_split(FIT), made.rows.in_split(TEST)
+    found = coverage.cover(made.index, bits, grammar, fit, test, seed)
+    told: Metrics = {"coverage": found.coverage, "reconstruction": found.reconstruction}
+    tokens = _tokens(bits, probed, drawn)
+    for size in probing.SIZES:
+        for name, s in probing.probe_features(made.index, *tokens, size, seed).items():
+            told[f"{name}_{size}"] = s.estimate()
+    return told
+
+
+def of_activations(
+    run: Run, rows: Rows, bits: ConceptBits, grammar: list[int], probed: list[int], drawn: Drawn, seed: int
+) -> Metrics:
+    """The same of a linear probe: its F1 on all grammar concepts stands for coverage and for reconstruction."""
+    x, x_test = (activations(run, rows, r) for r in drawn)
+    told: Metrics = {}
+    for names, concepts in ((("coverage", "reconstruction"), grammar), (None, probed)):
+        tokens = _tokens(bits, concepts, drawn)
+        found = probing.probe_activations(x, x_test, *tokens, seed)
+        if names is not None:
+            told |= dict.fromkeys(names, found["f1"].estimate())
+        else:
+            told |= {f"{name}_{size}": s.estimate() for name, s in found.items() for size in probing.SIZES}
+    return told
+
+
+def _tokens(bits: ConceptBits, concepts: list[int], drawn: Drawn) -> tuple[probing.Tokens, probing.Tokens]:
+    return probing.Tokens.of(bits, concepts, drawn[0]), probing.Tokens.of(bits, concepts, drawn[1])
+
+
+def draw(run: Run, rows: Rows, split: str) -> Int[np.ndarray, " n"]:
+    """Rows of whole windows, drawn by the run's seed, until there are ``PROBED``; ascending."""
+    found = pack.windows(run.store, run.store.documents(split), run.lm.tokeniser, run.lm.context)
+    shuffled = found[np.random.default_rng(run.plan.seed).permutation(len(found))]
+    reached = np.cumsum(shuffled[:, 2]) - shuffled[:, 2]
+    chosen = shuffled[reached < PROBED]
+    parts = [rows.index(np.full(n, d), np.arange(first, first + n)) for d, first, n in chosen.tolist()]
+    return np.sort(np.concatenate(parts))
+
+
+def activations(run: Run, rows: Rows, wanted: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
+    """The site's activations on some rows, read in the windows that ``draw`` took them from."""
+    documents, positions = rows.locate(wanted)
+    cut = np.flatnonzero((np.diff(documents) != 0) | (np.diff(positions) != 1)) + 1
+    firsts, ends = np.concatenate([[0], cut]), np.concatenate([cut, [len(wanted)]])
+    room = run.lm.context - len(run.lm.tokeniser.prefix) - len(run.lm.tokeniser.suffix)
+    windows = [
+        (documents[a], positions[a] + at, min(room, b - a - at))
+        for a, b in zip(firsts, ends, strict=True)
+        for at in range(0, b - a, room)
+    ]
+    site, parts = run.plan.site, []
+    with torch.no_grad():
+        for window in windows:
+            block = pack.block(run.store, np.array([window]), run.lm.tokeniser, run.lm.context)
+            parts.append(run.lm.run(block, read=[site])[site][block.is_text].float().cpu())
+    return torch.cat(parts).numpy()
+
+
+def print_scores(found: ConceptScores, console: Console) -> None:
+    """Both bounds and the dictionary between them."""
+    sizes = probing.SIZES
+    groups = (
+        [("coverage", "coverage"), ("reconstruction", "reconstruction")],
+        [(f"auroc_{k}", f"AUROC\n{k} feature{'s' * (k > 1)}") for k in sizes]
+        + [(f"f1_{k}", f"F1\n{k} feature{'s' * (k > 1)}") for k in sizes],
+    )
+    said = (
+        f"{len(found.grammar)} concepts of Python's grammar; mean F1 on test documents, ± 95 % intervals",
+        f"probes of {len(found.probed)} concepts by a few features, and by all activations (linear probe)",
+    )
+    for words, columns in zip(said, groups, strict=True):
+        table: Table = frame("", [heading for _, heading in columns])
+        for who in (OWN, DENSE, RANDOM):
+            if who in found.scores:
+                style = "bold" if who == OWN else ""
+                cells = [cell(found.scores[who][name], 3, style, False) for name, _ in columns]
+                table.add_row(Text(who, style="bold cyan" if who == OWN else ""), *cells)
+        console.print()
+        console.print(Text(words, style="dim"))
+        console.print(table)

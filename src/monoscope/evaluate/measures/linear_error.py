@@ -1,0 +1,110 @@
+"""How much of the error a linear map of the activation predicts: linear against non-linear error.
+
+Engels et al. 2024 (arXiv 2410.14670): the error ``e = x − x̂`` is regressed on ``x``, and so is its squared length.
+``error_linear`` is the share of the error's variance that the regression explains, ``error_norm_linear`` the share of
+the squared length's, and ``fvu_nonlinear`` what is left of the fraction of variance unexplained when the predicted
+error is added to the reconstruction. The maps are ridge regressions with an intercept, fitted on one half of the
+documents and judged on the other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from monoscope.evaluate import chance
+from monoscope.evaluate.batches import Reconstructed
+from monoscope.evaluate.intervals import Totals
+from monoscope.evaluate.measure import ROWS, DocumentSums, Facts, SumsByDocument
+
+NAMES = ("error_linear", "error_norm_linear", "fvu_nonlinear")
+PART = ROWS
+FITTED, JUDGED = 65_536, 16_384  # tokens of each half that are drawn, of those there are
+RIDGE = 1e-4  # of the mean variance of a coordinate
+
+
+def terms(batch: Reconstructed) -> dict[str, Tensor]:
+    """Nothing of a token alone: the sums follow from the regression."""
+    return {}
+
+
+def values(totals: Totals) -> dict[str, np.ndarray]:
+    """Shares of variance, each about the mean of the same tokens."""
+    n = totals["tokens"]
+
+    def variance(square: str, total: str) -> np.ndarray:
+        of_mean = np.square(totals[total]).reshape(len(n), -1).sum(1) / n
+        spread = totals[square] - of_mean
+        return np.where(spread > 1e-12 * np.abs(totals[square]), spread, np.nan)
+
+    return {
+        "error_linear": 1 - totals["left"] / variance("e_square", "e_sum"),
+        "error_norm_linear": 1 - totals["norm_left"] / variance("norm_square", "norm_sum"),
+        "fvu_nonlinear": totals["left"] / variance("x_square", "x_sum"),
+    }
+
+
+class LinearError(DocumentSums):
+    """Normal equations over the first half's tokens; tokens of the second half, kept until the map is known."""
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(terms, values, facts)
+        half = np.random.default_rng((facts.seed, 1)).permutation(facts.n_documents) % 2
+        self.judged = torch.from_numpy(half == 1)
+        self.rates = tuple(min(1.0, 2 * most / max(1, facts.n_tokens)) for most in (FITTED, JUDGED))
+        self.gram = self.cross = torch.zeros((), dtype=torch.float64)
+        self.shift: Tensor | None = None  # near the mean, so that little cancels; the intercept makes up for it
+        self.n_documents, self.kept = facts.n_documents, list[tuple[Tensor, Tensor, Tensor]]()
+
+    def add(self, batch: Reconstructed) -> None:
+        """Add a block's drawn tokens to the equations, or keep them."""
+        self._sampled = None
+        self.shift = batch.x.mean(0) if self.shift is None else self.shift
+        judged = self.judged[batch.slots.cpu()]
+        drawn = chance.uniform(batch.keys, self.seed) < torch.where(judged, self.rates[1], self.rates[0])
+        fit, judge = ((drawn & part).to(batch.x.device) for part in (~judged, judged))
+        x, e = batch.x[fit], batch.x[fit] - batch.x_hat[fit]
+        known, wanted = _with_one(x - self.shift), torch.cat([e, _square(e)], 1)
+        self.gram = self.gram + (known.T @ known).cpu().double()
+        self.cross = self.cross + (known.T @ wanted).cpu().double()
+        kept = batch.x[judge].cpu(), (batch.x[judge] - batch.x_hat[judge]).cpu()
+        self.kept.append((*kept, batch.slots[judge].cpu()))
+
+    def per_document(self) -> dict[str, np.ndarray]:
+        """Squared errors before and after the regression, of the second half's documents."""
+        x, e, slots = (torch.cat(parts) for parts in zip(*self.kept, strict=True))
+        shift = torch.zeros(()) if self.shift is None else self.shift.cpu()
+        predicted = _with_one((x - shift).double()) @ self._solve()
+        x, e, length = x.double(), e.double(), _square(e.double())
+        left, norm_left = _square(e - predicted[:, :-1]), _square(length - predicted[:, -1:])
+        sums = SumsByDocument(self.n_documents)
+        sums.add(slots, {
+            "left": left[:, 0], "norm_left": norm_left[:, 0],
+            "e_square": length[:, 0], "e_sum": e,
+            "norm_square": length[:, 0].square(), "norm_sum": length[:, 0],
+            "x_square": _square(x)[:, 0], "x_sum": x,
+        })  # fmt: skip
+        return sums.present()
+
+    def _solve(self) -> Float[Tensor, "d_plus_1 d_plus_1"]:
+        """The ridge regression's coefficients; the intercept, the last row, is not held back."""
+        n, d = float(self.gram[-1, -1]), len(self.gram) - 1
+        mean = self.gram[-1, :-1] / max(n, 1.0)
+        variance = (self.gram.diagonal()[:-1] / max(n, 1.0) - mean.square()).mean()
+        held = torch.zeros(d + 1, dtype=torch.float64)
+        held[:-1] = max(n, 1.0) * RIDGE * variance.clamp(min=1e-30)
+        held[-1] = 1e-30  # where nothing was drawn
+        return torch.cholesky_solve(self.cross, torch.linalg.cholesky(self.gram + held.diag()))
+
+
+def _with_one(x: Float[Tensor, "n d"]) -> Float[Tensor, "n d_plus_1"]:
+    return torch.cat([x, x.new_ones(len(x), 1)], 1)
+
+
+def _square(x: Float[Tensor, "n d"]) -> Float[Tensor, "n 1"]:
+    return torch.linalg.vecdot(x, x)[:, None]
+
+
+start = LinearError

@@ -1,0 +1,226 @@
+"""Several dictionaries in one pass: what is judged on what, how it is printed, drawn and written for others."""
+
+from __future__ import annotations
+
+import io as text_io
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from monoscope.app import cli, comparison, comparison_table, frontiers, plan, saebench, stages
+from monoscope.app.run import Run
+from monoscope.dictionary import io, topk
+from monoscope.errors import MonoscopeError
+from monoscope.evaluate.intervals import Estimate
+from monoscope.models import load_model
+
+SITE = "mlp_act.0"
+WORDS = "def return class import self value for in if else not None True lambda yield raise try with as from".split()
+
+
+@pytest.fixture(scope="module")
+def lm():
+    return load_model("reference-a")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> str:
+    out = tmp_path_factory.mktemp("text")
+    rng = random.Random(0)
+    for i in range(60):
+        lines = [" ".join(rng.choices(WORDS, k=8)) + f" {i} {j}" for j in range(40)]
+        (out / f"{i:02}.txt").write_text("\n".join(lines) + "\n")
+    return f"files:{out}/*.txt"
+
+
+def made(lm, out: Path, corpus: str, *, seed: int = 0, k: int = 8, features: int = 64, init: int = 0) -> Path:
+    """A run whose dictionary was never trained: random directions, tied."""
+    resolved = plan.resolve(
+        lm, site=SITE, target=None, text=corpus, tokens=4096, features=features, k=k, architecture="topk", seed=seed
+    )
+    resolved.settle(out)
+    run = Run(out)
+    run.lm = lm
+    stages.text(run)
+    d = topk.Architecture(512, features, k=k)
+    d.architecture = "topk"
+    with torch.no_grad():
+        rows = torch.nn.functional.normalize(
+            torch.randn(features, 512, generator=torch.Generator().manual_seed(init)), dim=1
+        )
+        d.w_dec.copy_(rows)
+        d.w_enc.copy_(rows)
+    d.provenance = {"model": lm.name, "fingerprint": lm.fingerprint, "site": SITE, "text": corpus, "seed": seed}
+    io.save(d, out / "dictionary")
+    return out
+
+
+@pytest.fixture(scope="module")
+def a(lm, corpus, tmp_path_factory) -> Path:
+    return made(lm, tmp_path_factory.mktemp("runs") / "a", corpus)
+
+
+@pytest.fixture(scope="module")
+def b(lm, corpus, tmp_path_factory) -> Path:
+    return made(lm, tmp_path_factory.mktemp("runs") / "b", corpus, k=16, init=1)
+
+
+@pytest.fixture(scope="module")
+def found(a, b):
+    return comparison.compare([a, b], "controls")
+
+
+def test_all_are_judged_on_the_same_tokens(found):
+    assert list(found.metrics()) == ["a", "b", "pca", "neurons"]
+    assert found.metrics()["a"]["l0"].value == 8 and found.metrics()["b"]["l0"].value == 16
+    assert found.metrics()["neurons"]["l0"].value <= 8  # controls at the first's L0
+    assert len({m["ce"].value for m in found.metrics().values()}) == 1
+    assert found.notes == ()  # the same split of the same text: nothing to leave out, nothing unknown
+    written = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert list(written["dictionaries"]) == ["a", "b"] and list(written["controls"]) == ["pca", "neurons"]
+    assert list(written["differences"]) == ["b", "pca", "neurons"] and written["first"] == "a"
+    gap = written["differences"]["b"]["fvu"]
+    assert gap["value"] == pytest.approx(
+        written["dictionaries"]["a"]["fvu"]["value"] - written["dictionaries"]["b"]["fvu"]["value"]
+    )
+    assert gap["within_noise"] is (gap["low"] <= 0 <= gap["high"])
+    assert set(written["right_l0"]) == {"a", "b"} and written["right_l0"]["a"]["because"]
+    assert set(written["density"]) == {"a", "b", "pca", "neurons"}
+
+
+def test_stability_is_of_dictionaries_of_one_shape(lm, a, found, corpus, tmp_path):
+    pairs = found.to_json()["stability"]["pairs"]
+    assert [(p["first"], p["second"]) for p in pairs] == [("a", "b")]
+    assert found.stability.mean.value == pytest.approx(found.stability.random.value, abs=0.05)  # both are random
+    wider = io.load(made(lm, tmp_path / "wider", corpus, features=96))
+    assert comparison._stability({"a": io.load(a), "wider": wider}, 0) is None
+    assert comparison._stability({"a": io.load(a)}, 0) is None
+
+
+def test_noise_is_an_interval_that_holds_zero():
+    assert comparison.within_noise(Estimate(0.1, -0.1, 0.2)) is True
+    assert comparison.within_noise(Estimate(0.0, 0.0, 0.0)) is True
+    assert comparison.within_noise(Estimate(0.1, 0.05, 0.2)) is False
+    assert comparison.within_noise(Estimate()) is None
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_table_fits_and_marks_noise(found, width):
+    out = text_io.StringIO()
+    comparison_table.print_comparison(found, Console(file=out, width=width))
+    text = out.getvalue()
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "a less" in text and "raw" not in text and "PCA" in text
+    assert f"{comparison_table.NOISE} within noise" in text and "PW-MCC 0." in text
+
+
+def test_another_split_s_training_documents_are_left_out(lm, a, corpus, tmp_path):
+    other = made(lm, tmp_path / "other", corpus, seed=1)
+    run, theirs = Run(a), Run(other)
+    kept, notes = comparison.unseen(run, [comparison.contestant(a, "a"), comparison.contestant(other, "other")])
+    trained = {theirs.store.names[i] for i in theirs.store.documents("dictionary")}
+    mine = {run.store.names[i] for i in run.store.documents("test")}
+    assert trained & mine  # or this tests nothing
+    assert {run.store.names[i] for i in kept} == mine - trained
+    assert notes == [f"other: {len(mine & trained)} of {len(mine)} documents left out: it was trained on them"]
+
+
+def test_text_that_cannot_be_checked_is_noted(a, corpus, tmp_path):
+    def note(text: str | None) -> str:
+        d = io.load(a)
+        d.provenance = {k: v for k, v in {**d.provenance, "text": text}.items() if v is not None}
+        d.save(tmp_path / str(text)[-9:-6])
+        (said,) = comparison.unseen(Run(a), [comparison.contestant(tmp_path / str(text)[-9:-6], "d")])[1]
+        return said
+
+    assert (
+        "does not say" in note(None) and "may have seen some" in note(corpus) and "other text" in note("files:else.txt")
+    )
+
+
+def test_what_cannot_be_compared_is_refused(lm, a, corpus, tmp_path):
+    io.load(a).save(tmp_path / "alone")
+    with pytest.raises(MonoscopeError, match="none of these is a run"):
+        comparison.compare([tmp_path / "alone"])
+    with pytest.raises(MonoscopeError, match="twice"):
+        comparison.compare([a, a / "."])
+    with pytest.raises(MonoscopeError, match="opponents"):
+        comparison.compare([a], "control")
+    stranger = io.load(a)
+    stranger.provenance["fingerprint"] = "0" * 64
+    stranger.save(tmp_path / "stranger")
+    with pytest.raises(MonoscopeError, match="whose weights differ"):
+        comparison.compare([a, tmp_path / "stranger"])
+    same = made(lm, tmp_path / "same", corpus, seed=0)
+    run = Run(same)
+    swap = {"dictionary": "test", "test": "dictionary"}
+    listed = json.loads((same / "text" / "documents.json").read_text())
+    listed["splits"] = [swap.get(s, s) for s in listed["splits"]]
+    (same / "text" / "documents.json").write_text(json.dumps(listed))
+    manifest = json.loads((same / "text" / "manifest.json").read_text())
+    manifest["files"]["documents.json"]["bytes"] = (same / "text" / "documents.json").stat().st_size
+    (same / "text" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(MonoscopeError, match="no held-out text is left"):
+        comparison.unseen(Run(a), [comparison.contestant(a, "a"), comparison.Contestant("same", run.dictionary, run)])
+
+
+def test_names_are_short_and_distinct(tmp_path):
+    paths = [tmp_path / "x" / "run", tmp_path / "y" / "run", tmp_path / "z" / "dictionary", tmp_path / "pca"]
+    assert comparison.distinct(paths) == [str(paths[0]), str(paths[1]), "z", str(paths[3])]
+
+
+def test_frontiers_are_drawn_for_what_applies(found, tmp_path):
+    written = frontiers.draw(found.metrics(), found.names, tmp_path / "figures")
+    assert [p.name for p in written] == [f"l0-{m}.{k}" for m in ("fvu", "loss_recovered_mean") for k in ("svg", "png")]
+    assert written[0].read_text().count("PathCollection") + written[0].read_text().count("LineCollection") >= 4
+    again = frontiers.draw(found.metrics(), found.names, tmp_path / "again")
+    assert again[0].read_bytes() == written[0].read_bytes()
+    headless = {n: {**m, "loss_recovered_mean": Estimate()} for n, m in found.metrics().items()}
+    assert len(frontiers.draw(headless, found.names, tmp_path / "headless")) == 2
+
+
+def test_without_matplotlib_there_is_a_line(found, tmp_path, monkeypatch):
+    monkeypatch.setattr(frontiers, "find_spec", lambda name: None)
+    (said,) = comparison.write(found, tmp_path / "figures", None)
+    assert "plots" in said and not (tmp_path / "figures").exists()
+
+
+def test_saebench_layout(found, tmp_path):
+    said = comparison.write(found, None, tmp_path / "core.json")
+    assert said == [f"wrote {tmp_path / 'core-a.json'}", f"wrote {tmp_path / 'core-b.json'}"]
+    written = json.loads((tmp_path / "core-a.json").read_text())
+    metrics, own = written["eval_result_metrics"], found.metrics()["a"]
+    assert written["eval_type_id"] == "core" and written["sae_cfg_dict"]["d_sae"] == 64
+    assert metrics["sparsity"]["l0"] == 8 and metrics["sparsity"]["l1"] > 0
+    assert metrics["model_performance_preservation"]["ce_loss_score"] == own["loss_recovered_zero"].value
+    assert metrics["reconstruction_quality"]["explained_variance"] == pytest.approx(1 - own["fvu"].value)
+    kl = metrics["model_behavior_preservation"]
+    assert kl["kl_div_score"] == pytest.approx(1 - kl["kl_div_with_sae"] / kl["kl_div_with_ablation"])
+    headless = {**own, "kl": Estimate(), "kl_zero": Estimate(), "loss_recovered_zero": Estimate()}
+    nothing = saebench.core("a", headless, found.evaluation.facts, found.dictionaries["a"], "text")[
+        "eval_result_metrics"
+    ]
+    assert nothing["model_behavior_preservation"] == {
+        "kl_div_score": -1, "kl_div_with_ablation": -1, "kl_div_with_sae": -1,
+    }  # fmt: skip
+
+
+def test_the_verb(a, b, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["evaluate", str(a), str(b), "--json", "--saebench", str(tmp_path / "s.json")])
+    assert ended.value.code == 0
+    written = json.loads(capsys.readouterr().out)
+    assert list(written["dictionaries"]) == ["a", "b"] and written["controls"] == {}
+    assert (tmp_path / "s-b.json").is_file()
+    with pytest.raises(SystemExit):
+        cli.main(["evaluate", str(a)])
+    shown = capsys.readouterr().out
+    assert "this dictionary" in shown and "L0 of this dictionary" in shown
+    assert json.loads((a / "evaluation.json").read_text())["right_l0"]["says"] in ("too low", "not known")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["evaluate", str(a), str(tmp_path / "nowhere")])
+    assert ended.value.code == 2

@@ -1,0 +1,194 @@
+"""Measures of the error and of the decoder: closed forms, brute force, and what must not change them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from evaluate_stand_ins import Function
+
+from monoscope.evaluate import chance, evaluate
+from monoscope.evaluate.controls import Neurons
+from monoscope.evaluate.measure import Facts, SumsByDocument
+from monoscope.evaluate.measures import decoder_geometry, linear_error
+from monoscope.evaluate.splice import replace_rows
+from monoscope.text import pack
+from monoscope.types import Code
+
+SITE = "mlp_act.0"
+
+
+class Planted:
+    """A reconstructor that leaves out a chosen error."""
+
+    n_features = 12
+
+    def __init__(self, error):
+        self.error = error
+
+    def encode(self, x):
+        self.x = x
+        return Code.from_dense(x)
+
+    def decode(self, code):
+        return self.x - self.error(self.x)
+
+
+def judge(lm, store, **known):
+    names = ["linear_error", "fvu"]
+    return evaluate(lm, SITE, known, store, store.documents(), measures=names, n_loss_tokens=0)
+
+
+def test_a_linear_error_is_found_linear(lm, store):
+    g = torch.Generator().manual_seed(0)
+    matrix = 0.2 * torch.randn(12, 12, generator=g, dtype=torch.float64)
+    found = judge(lm, store, linear=Planted(lambda x: x @ matrix + 0.3))
+    assert found.metrics["error_linear"].value == pytest.approx(1, abs=1e-4)
+    assert found.metrics["fvu_nonlinear"].value < 1e-4 < found.metrics["fvu"].value
+    assert found.metrics["error_norm_linear"].value < 0.99  # a square is not linear
+
+
+def test_noise_is_found_non_linear_and_no_better_than_chance(lm, store):
+    def noise(x):
+        keys = (x * 1e6).sum(1).long() % 2**31
+        return chance.unit_directions(keys, 12, 5).double()
+
+    found = judge(lm, store, noise=Planted(noise))
+    e = found.metrics["error_linear"]
+    assert e.value < 0.1 and e.low < 0.05
+    assert found.metrics["fvu_nonlinear"].value > 0.85 * found.metrics["fvu"].value
+
+
+def test_half_and_half(lm, store):
+    """A linear part and an independent one: the share of the first."""
+    g = torch.Generator().manual_seed(1)
+    matrix = 0.3 * torch.randn(12, 12, generator=g, dtype=torch.float64)
+
+    def error(x):
+        return x @ matrix + chance.unit_directions((x * 1e6).sum(1).long() % 2**31, 12, 9).double()
+
+    rows = torch.cat(
+        [lm.run(b, read=[SITE])[SITE][b.is_text] for b in pack.blocks(store, store.documents(), lm.tokeniser, 16)]
+    )
+    share = float((rows @ matrix).var(0).sum() / error(rows).var(0).sum())
+    e = judge(lm, store, both=Planted(error)).metrics["error_linear"]
+    assert e.low - 0.05 < share < e.high + 0.05
+
+
+def test_regression_equals_brute_force_on_the_drawn_tokens(lm, store):
+    """Ordinary least squares by numpy on the same halves of the documents."""
+    tally = linear_error.start(Facts(40, 5, 3, SumsByDocument(40), n_tokens=4000))
+    rng = np.random.default_rng(0)
+    x, slots = torch.from_numpy(rng.normal(3, 1, (4000, 5))), torch.from_numpy(rng.integers(0, 40, 4000))
+    e = torch.tanh(x) @ torch.from_numpy(rng.normal(size=(5, 5)))
+
+    class Batch:
+        x_hat, keys = x - e, torch.arange(4000)
+
+    Batch.x, Batch.slots = x, slots
+    tally.add(Batch)
+    judged = tally.judged[slots].numpy()
+    known = np.concatenate([x.numpy(), np.ones((4000, 1))], 1)
+    solution = np.linalg.lstsq(known[~judged], e.numpy()[~judged], rcond=None)[0]
+    left = np.square(e.numpy()[judged] - known[judged] @ solution).sum()
+    total = np.square(e.numpy()[judged] - e.numpy()[judged].mean(0)).sum()
+    assert tally.estimates()["error_linear"].value == pytest.approx(1 - left / total, abs=2e-5)
+
+
+def test_the_random_error_is_as_long_and_the_damage_is_brute_force(lm, store):
+    found = evaluate(
+        lm, SITE, {"d": Neurons(12, 4)}, store, store.documents(), n_loss_tokens=10**6, seed=2,
+        measures=["same_norm_error", "kl"],
+    )  # fmt: skip
+    kl, n = 0.0, 0
+    for window in pack.windows(store, store.documents(), lm.tokeniser, lm.context):
+        block = pack.block(store, window[None], lm.tokeniser, lm.context)
+        seen = lm.run(block, read=[SITE, "logits"])
+        x = seen[SITE][block.is_text]
+        keys = torch.from_numpy(
+            store.rows_of(block.documents[block.is_text].numpy(), block.positions[block.is_text].numpy())
+        )
+        d = Neurons(12, 4)
+        length = (x.float() - d.decode(d.encode(x.float()))).double().norm(dim=1, keepdim=True)
+        other = x + length * chance.unit_directions(keys, 12, 2).double()
+        log_q = lm.run(block, read=["logits"], write={SITE: replace_rows(block.is_text, other)})["logits"][
+            0
+        ].log_softmax(-1)
+        log_p = seen["logits"][0].log_softmax(-1)
+        kl += float((log_p.exp() * (log_p - log_q)).sum(-1)[1:-1].sum())
+        n += len(log_p) - 2
+    assert found.metrics["kl_same_norm"].value == pytest.approx(kl / n, rel=1e-4)
+    expected = found.metrics["kl"].value / found.metrics["kl_same_norm"].value
+    assert found.metrics["kl_over_same_norm"].value == pytest.approx(expected)
+
+
+def test_an_error_that_is_random_harms_as_random_ones_do(lm, store):
+    """Planted noise in place of an error: the ratio is 1 within its interval."""
+
+    def noise(x):
+        return 0.5 * chance.unit_directions((x * 1e6).sum(1).long() % 2**31, 12, 77).double()
+
+    found = evaluate(
+        lm, SITE, {"d": Planted(noise)}, store, store.documents(), measures=["same_norm_error"], n_loss_tokens=10**6
+    )
+    e = found.metrics["kl_over_same_norm"]
+    assert e.low < 1 < e.high and 0.7 < e.value < 1.4
+
+
+def test_chance_is_a_token_s_own():
+    keys = torch.tensor([5, 900, 17])
+    whole = chance.unit_directions(keys, 64, 1)
+    assert torch.equal(chance.unit_directions(keys[1:], 64, 1), whole[1:])
+    assert not torch.equal(chance.unit_directions(keys, 64, 2), whole)
+    torch.testing.assert_close(whole.norm(dim=1), torch.ones(3))
+    many = chance.unit_directions(torch.arange(4000), 16, 0)
+    assert float(many.mean(0).abs().max()) < 5 * 0.25 / math.sqrt(4000)
+    u = chance.uniform(torch.arange(20_000), 3).numpy()
+    assert np.all((u >= 0) & (u < 1))
+    assert np.histogram(u, 10, (0, 1))[0] == pytest.approx(2000, rel=0.1)
+    assert abs(np.corrcoef(u, chance.uniform(torch.arange(20_000), 4).numpy())[0, 1]) < 0.03
+
+
+def test_cosines_equal_brute_force_and_closed_forms():
+    directions = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    nearest, magnitude = decoder_geometry.cosines(directions)
+    table = torch.nn.functional.normalize(directions.double(), dim=1)
+    table = table @ table.T
+    off = table[~torch.eye(40, dtype=torch.bool)].view(40, 39)
+    np.testing.assert_allclose(nearest, off.max(1).values)
+    np.testing.assert_allclose(magnitude, off.abs().mean(1))
+    nearest, magnitude = decoder_geometry.cosines(3 * torch.eye(5))
+    assert nearest.tolist() == [0] * 5 and magnitude.tolist() == [0] * 5
+    _, magnitude = decoder_geometry.cosines(torch.randn(3000, 64, generator=torch.Generator().manual_seed(1)))
+    assert magnitude.mean() == pytest.approx(math.sqrt(2 / (math.pi * 64)), rel=0.01)
+
+
+def test_geometry_leaves_dead_features_out_and_is_null_without_directions(lm, store):
+    class Twins:
+        n_features = 4
+        directions = torch.tensor([[1.0, 0, 0], [2.0, 0, 0], [0, 1.0, 0], [5.0, 5.0, 5.0]])
+
+        def encode(self, x):
+            return Code.from_dense(torch.tensor([[1.0, 1, 1, 0]]).expand(len(x), 4))
+
+        def decode(self, code):
+            return torch.zeros(len(code), 12, dtype=torch.float64)
+
+    found = evaluate(
+        lm, SITE, {"d": Twins(), "f": Function(lambda x: x)}, store, store.documents(), measures=["decoder_geometry"]
+    )
+    assert found.metrics["decoder_nearest_cosine"].value == pytest.approx(2 / 3)
+    assert found.metrics["decoder_pairwise_cosine"].value == pytest.approx(1 / 3)
+    assert found.metrics["decoder_norm"].value == pytest.approx(4 / 3)
+    assert found.controls["f"]["decoder_norm"].value is None
+    assert found.differences["f"]["decoder_norm"].value is None
+
+
+def test_shrinkage_of_a_half(lm, store):
+    found = evaluate(
+        lm, SITE, {"d": Function(lambda x: 0.5 * x)}, store, store.documents(), measures=["shrinkage"], n_loss_tokens=0
+    ).metrics
+    assert found["norm_ratio"].value == pytest.approx(0.5) and found["reconstruction_bias"].value == pytest.approx(0.5)
+    assert found["norm_out"].value == pytest.approx(0.5 * found["norm_in"].value)
