@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import permutations
-
 import numpy as np
 import pytest
 import torch
@@ -14,7 +12,6 @@ from monoscope import plugins
 from monoscope.dictionary import batch_topk
 from monoscope.evaluate import known_truth
 from monoscope.evaluate.truth import _case, f1, hedging
-from monoscope.evaluate.truth._assignment import assign
 from monoscope.types import Code
 from monoscope.worlds import World, preset
 
@@ -46,23 +43,6 @@ def judged(world: World, made, n: int = N):
 
 def values(measured) -> dict[str, float]:
     return {name: estimate.value for name, estimate in measured.items()}
-
-
-@settings(deadline=None, max_examples=200)
-@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**31), st.booleans())
-def test_the_assignment_is_the_best_of_all(n, m, seed, ties):
-    gain = np.random.default_rng(seed).standard_normal((n, m))
-    gain = np.round(gain) if ties else gain
-    rows, columns = assign(gain)
-    assert len(set(rows)) == len(set(columns)) == len(rows) == min(n, m) and list(rows) == sorted(rows)
-    small = gain if n <= m else gain.T
-    best = max(sum(small[i, j] for i, j in enumerate(p)) for p in permutations(range(max(n, m)), min(n, m)))
-    assert gain[rows, columns].sum() == pytest.approx(best)
-
-
-def test_the_assignment_undoes_a_permutation():
-    order = np.random.default_rng(0).permutation(300)
-    assert (assign(np.eye(300)[order])[1] == order).all()
 
 
 def test_the_truth_itself_scores_full_marks():

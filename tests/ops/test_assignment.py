@@ -16,9 +16,11 @@ from monoscope.ops.assignment import assign, best_of_all
 def test_equals_trying_them_all(n, more, seed, ties):
     rng = np.random.default_rng(seed)
     scores = rng.integers(-2, 3, (n, n + more)).astype(float) if ties else rng.normal(size=(n, n + more))
-    columns = assign(scores)
-    assert len(set(columns.tolist())) == n
-    assert scores[np.arange(n), columns].sum() == pytest.approx(best_of_all(scores), abs=1e-9)
+    for wide in (scores, scores.T):  # either side may be the longer one
+        rows, columns = assign(wide)
+        assert len(set(columns.tolist())) == len(set(rows.tolist())) == n
+        assert rows.tolist() == sorted(rows.tolist())
+        assert wide[rows, columns].sum() == pytest.approx(best_of_all(scores), abs=1e-9)
 
 
 def test_finds_a_planted_permutation():
@@ -26,13 +28,13 @@ def test_finds_a_planted_permutation():
     order = rng.permutation(300)
     scores = rng.normal(0, 0.1, (300, 300))
     scores[np.arange(300), order] += 1
-    np.testing.assert_array_equal(assign(scores), order)
+    np.testing.assert_array_equal(assign(scores)[1], order)
 
 
 def test_no_swap_of_two_or_three_rows_is_better():
     rng = np.random.default_rng(1)
     scores = rng.normal(size=(120, 120))
-    columns = assign(scores)
+    _, columns = assign(scores)
     own = scores[np.arange(120), columns]
     swapped = scores[:, columns]
     assert np.all(own[:, None] + own[None] >= swapped + swapped.T - 1e-9)
@@ -43,8 +45,6 @@ def test_no_swap_of_two_or_three_rows_is_better():
 
 
 def test_what_cannot_be_assigned_is_refused():
-    with pytest.raises(MonoscopeError, match="3 rows"):
-        assign(np.zeros((3, 2)))
     with pytest.raises(MonoscopeError, match="finite"):
         assign(np.array([[np.nan]]))
-    assert assign(np.zeros((0, 4))).shape == (0,)
+    assert len(assign(np.zeros((0, 4)))[0]) == 0

@@ -52,7 +52,7 @@ def matched(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float[np.ndarra
         )
     one, other = (torch.nn.functional.normalize(v.detach().cpu().float(), dim=1) for v in (a, b))
     cosines = (one @ other.T).numpy()
-    return cosines[np.arange(len(a)), assign(cosines)].astype(np.float64)
+    return cosines[assign(cosines)].astype(np.float64)
 
 
 def stability(directions: Mapping[str, Float[Tensor, "n d"]], seed: int = 0) -> Stability:

@@ -15,18 +15,20 @@ from jaxtyping import Float, Int
 from monoscope.errors import MonoscopeError
 
 
-def assign(scores: Float[np.ndarray, "n m"]) -> Int[np.ndarray, " n"]:
-    """For each row the column assigned to it, so that the sum of the scores is greatest. ``n`` may not exceed ``m``.
+def assign(scores: Float[np.ndarray, "n m"]) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
+    """The rows and columns of the ``k = min(n, m)`` pairs whose scores add up to the most, by ascending row.
 
     Raises:
-        MonoscopeError: there are more rows than columns, or a score is not finite.
+        MonoscopeError: a score is not finite.
     """
-    n, m = scores.shape
-    if n > m:
-        raise MonoscopeError(f"{n} rows cannot each have one of {m} columns", fix="transpose the scores")
     if not np.isfinite(scores).all():
         raise MonoscopeError("a score is not finite", fix="look for directions of length 0")
-    return _augment(-np.ascontiguousarray(scores, dtype=np.float64))
+    n, m = scores.shape
+    partners = _augment(-np.ascontiguousarray(scores if n <= m else scores.T, dtype=np.float64))
+    if n <= m:
+        return np.arange(n), partners
+    order = np.argsort(partners)
+    return partners[order], order
 
 
 def best_of_all(scores: Float[np.ndarray, "n m"]) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.evaluate.intervals import Estimate, Totals, bootstrap
-from monoscope.evaluate.truth._assignment import assign
+from monoscope.ops.assignment import assign
 from monoscope.types import Code
 from monoscope.worlds.world import World
 
