@@ -38,7 +38,7 @@ class Penalised(SparseReconstruction):
     calibrates: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {
         "auxk": 0.0,
-        "dead_after": None,
+        "dead_after": 0,
         "precision": None,
         "l0": None,
         "penalty": 5.0,

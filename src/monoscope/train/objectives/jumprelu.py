@@ -80,7 +80,7 @@ class Objective(Penalised):
     defaults: ClassVar[dict[str, Any]] = {
         **Penalised.defaults,
         "auxk": 1 / 32,
-        "form": None,
+        "form": "",
         "penalty": None,
         "bandwidth": 0.5,
         "preact": 3e-6,
