@@ -14,7 +14,7 @@ from monoscope.app import cli, plan, stages
 from monoscope.app.run import Run
 from monoscope.models import load_model
 
-SIZES = ["--features", "64", "--k", "4"]
+SIZES = ["--features", "16", "--k", "4", "--batch-size", "2000"]
 
 
 def call(*arguments: str) -> None:
