@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -43,6 +43,7 @@ from monoscope.text.corpus import open_corpus
 from monoscope.text.store import TokenStore
 from monoscope.train import rows
 from monoscope.train.fit import Recipe
+from monoscope.train.logs import writers
 from monoscope.train.loop import Keeping, train
 
 ACTIVATIONS, TRAINING, CONTROLS, LABELS = "activations", "training", "controls", "labels.json"
@@ -84,6 +85,7 @@ def fit(
     recipes: Mapping[str, Recipe],
     outs: Mapping[str, Path],
     title: str,
+    logs: Sequence[str] = (),
 ) -> None:
     """Train all ``recipes`` in one pass over the rows of the run's site, and save each in its place in ``outs``.
 
@@ -102,26 +104,28 @@ def fit(
     trainees = {name: recipe.trainee(data, provenance) for name, recipe in recipes.items()}
     keeping = Keeping(run.path / TRAINING, plan={"plan": as_json(plan), "trains": sorted(recipes), "model": lm.name})
     with progress.bar(title, data.n_rows) as report:
-        made = train(data, trainees, keeping=keeping, report=report)
+        with writers(logs, run.path) as told:
+            made = train(data, trainees, keeping=keeping, report=report, logs=told)
     for name, path in outs.items():
         if not folder.is_sealed(path):
             io.save(made[name], path)
     shutil.rmtree(run.path / TRAINING)
 
 
-def dictionaries(run: Run, source: RowSource | None = None) -> dict[str, Dictionary]:
+def dictionaries(run: Run, source: RowSource | None = None, logs: Sequence[str] = ()) -> dict[str, Dictionary]:
     """Train the dictionary, and beside it, on the same batches, the control whose decoder stays random.
 
-    ``source`` are the rows; by default the run's own shards, harvested first if need be.
+    ``source`` are the rows; by default the run's own shards, harvested first if need be. ``logs`` are names from the
+    folder ``train/logs``.
     """
     outs = {"main": run.path / "dictionary", "frozen_decoder": run.path / CONTROLS / "frozen_decoder"}
     if not all(folder.is_sealed(path) for path in outs.values()):
         recipes = {"main": run.plan.recipe(), "frozen_decoder": run.plan.recipe(frozen=("w_dec",))}
-        fit(run, source or activations(run), run.lm, recipes, outs, "training")
+        fit(run, source or activations(run), run.lm, recipes, outs, "training", logs)
     return trained(run)
 
 
-def sweep(run: Run, points: Mapping[str, Plan], source: RowSource) -> dict[str, Dictionary]:
+def sweep(run: Run, points: Mapping[str, Plan], source: RowSource, logs: Sequence[str] = ()) -> dict[str, Dictionary]:
     """Train the dictionary of every point of a grid on the same batches, in one pass; each point's folder is a run's.
 
     They are ``OUT/sweep/NAME``, with the run's text, so that each can be evaluated and catalogued like any run. The
@@ -132,7 +136,7 @@ def sweep(run: Run, points: Mapping[str, Plan], source: RowSource) -> dict[str, 
     for path in folders.values():
         hand_over_text(run.path, path)
     outs = {name: path / "dictionary" for name, path in folders.items()}
-    fit(run, source, run.lm, recipes, outs, f"training {len(outs)} dictionaries")
+    fit(run, source, run.lm, recipes, outs, f"training {len(outs)} dictionaries", logs)
     return {name: io.load(path) for name, path in outs.items()}
 
 

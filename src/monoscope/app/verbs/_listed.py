@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import Parameter
 
 from monoscope.dictionary import architectures
-from monoscope.train import presets
+from monoscope.train import logs, presets
 
 
 def either(names: list[str]) -> str:
@@ -15,3 +15,4 @@ def either(names: list[str]) -> str:
 
 ARCHITECTURE = Parameter(help=f"{either(architectures())}; or a module of your own, by its dotted name.")
 PRESET = Parameter(help=f"A published training: {either(presets.names())}. Other flags change single things of it.")
+LOG = Parameter(help=f"Where the log goes besides log.jsonl: {either(logs.names())}.", negative_iterable=())

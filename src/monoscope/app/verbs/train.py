@@ -30,6 +30,7 @@ def train(
     option: Annotated[Sequence[str], PAIRS] = (),
     sweep: Annotated[Sequence[str], PAIRS] = (),
     seed: int = 0,
+    log: Annotated[Sequence[str], _listed.LOG] = (),
     config: Path | None = None,
 ) -> None:
     """Train a dictionary, and beside it the frozen-decoder control, into a run's folder.
@@ -73,7 +74,9 @@ def train(
     from monoscope.app import choice, harvested, plan, stages
     from monoscope.app.run import Run
     from monoscope.models import load_model
+    from monoscope.train import logs
 
+    logs.check(log)
     chosen = choice.choose(
         named=preset, architecture=architecture, features=features, k=k, skip=skip, batch_size=batch_size,
         options=option, seed=seed,
@@ -94,8 +97,8 @@ def train(
     stages.text(run)
     rows = stages.harvest_of(folder) if facts else stages.stream(run, lm)
     if points:
-        made = {f"sweep/{name}": found for name, found in stages.sweep(run, points, rows).items()}
+        made = {f"sweep/{name}": found for name, found in stages.sweep(run, points, rows, log).items()}
     else:
-        made = {"": stages.dictionaries(run, rows)["main"]}
+        made = {"": stages.dictionaries(run, rows, log)["main"]}
     for name, found in made.items():
         Console().print(f"{found.n_features:,} features in {out / name / 'dictionary'}")
