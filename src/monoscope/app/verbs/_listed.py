@@ -15,4 +15,6 @@ def either(names: list[str]) -> str:
 
 ARCHITECTURE = Parameter(help=f"{either(architectures())}; or a module of your own, by its dotted name.")
 PRESET = Parameter(help=f"A published training: {either(presets.names())}. Other flags change single things of it.")
-LOG = Parameter(help=f"Where the log goes besides log.jsonl: {either(logs.names())}.", negative_iterable=())
+LOG = Parameter(
+    help=f"Where the log goes besides log.jsonl: {either(logs.names())}.", negative_iterable=(), show_default=False
+)

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from monoscope.app.verbs import _listed
 
-PAIRS = Parameter(negative_iterable=())
+PAIRS = Parameter(negative_iterable=(), show_default=False)
 
 
 def train(
