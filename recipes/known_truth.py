@@ -145,7 +145,7 @@ def learned(world: World, name: str, l0: float, plan: Plan, seed: int) -> Dictio
 def given_the_truth(world: World, name: str, l0: float, plan: Plan, seed: int) -> Dictionary:
     """A dictionary whose directions are the true ones, of which only the encoder is learned."""
     recipe = Recipe.of(name, world.n_true, l0=l0, seed=seed, frozen=("w_dec",), **plan.options)
-    back = recipe.objective.calibrates
+    back = recipe.calibrates
     data = rows.from_blocks(world.blocks(), None, plan.batch_size, plan.n_tokens, hold_back=back)
     trainee = recipe.trainee(data)
     with torch.no_grad():

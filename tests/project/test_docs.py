@@ -70,6 +70,15 @@ def test_the_objective(shown: ModuleType) -> None:
     assert made.w_dec.grad is not None and made.w_dec.grad.abs().sum() > 0
 
 
+@example("preset")
+def test_the_preset(shown: ModuleType) -> None:
+    from monoscope.train import presets
+
+    assert presets.preset("theirs.preset") is shown.PRESET
+    made = presets.recipe("theirs.preset", 16, k=3)
+    assert (made.settings, made.options, made.schedule.decay) == ({"k": 3}, {"auxk": 0.0}, 0.5)
+
+
 @example("format")
 def test_the_format(shown: ModuleType, tmp_path: Path) -> None:
     from monoscope.dictionary.base import architecture

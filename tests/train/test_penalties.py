@@ -10,6 +10,7 @@ from torch.nn.functional import normalize
 
 from monoscope import plugins
 from monoscope.dictionary.base import architecture, architectures
+from monoscope.train.calibrate import cut
 from monoscope.train.control import Control
 from monoscope.train.entries import Entries
 from monoscope.train.fit import Recipe, fit
@@ -233,3 +234,47 @@ def test_every_penalised_objective_says_what_it_can_be_told():
     for name in PENALISED:
         assert {"l0", "penalty", "penalty_warmup", "auxk"} <= set(Recipe.of(name, 8).objective.defaults)
         assert name in plugins.names(PACKAGE)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", [*PENALISED, "l1_2023"])
+def test_rows_that_nothing_saw_have_the_wanted_l0_after_a_short_training(name, seed):
+    """A hundred steps are too few for the controller alone; the shift at the end makes up for it."""
+    x, _ = planted(100_000)  # a twentieth of them is held back, so that its own mean is known to a percent or so
+    found = fit(x, 96, name, l0=5, batch_size=500, rate=1e-2, n_tokens=50_000, seed=seed, show_progress=False)
+    code = found.encode(planted(20_000, seed=7)[0])
+    assert len(code.indices) / len(code) == pytest.approx(5, rel=0.05)
+
+
+def test_the_shift_is_the_one_at_which_the_rows_have_that_l0():
+    for name in ("l1", "p_anneal", "gated", "l1_2023"):
+        for l0 in (0.5, 2.0, 6.5):  # fewer than now, and more
+            d = architecture(name)(D, F)
+            generator = torch.Generator().manual_seed(3)
+            for parameter in d.parameters():
+                parameter.data = torch.randn(parameter.shape, generator=generator) / 2
+            goal = objective(name)(d, 1000, 0, l0=l0)
+            d.requires_grad_(False)
+            x = torch.randn(200, D, generator=generator)
+            goal.finish(d, x)
+            assert abs(len(d.encode(x).indices) - l0 * 200) <= 1, (name, l0)  # the score at the cut may round up
+
+
+def test_the_cut_leaves_so_many_scores_above_it():
+    generator = torch.Generator().manual_seed(0)
+    blocks = [torch.randn(3, 7, generator=generator) for _ in range(9)]
+    every = torch.cat([b.flatten() for b in blocks])
+    for wanted in (1, 5, 100, 188):
+        assert int((every > cut(blocks, wanted)).sum()) == wanted
+    assert cut(blocks, 500) == float(every.min())
+
+
+def test_gates_move_without_touching_magnitudes_that_stay():
+    """Fewer features: those that remain keep their values exactly; only gates close."""
+    d, goal, x, _ = made("gated", l0=1.0)
+    d.requires_grad_(False)
+    before = d.encode(x).to_dense()
+    goal.finish(d, x)
+    after = d.encode(x).to_dense()
+    assert int((after > 0).sum()) == N < int((before > 0).sum())
+    torch.testing.assert_close(after, torch.where(after > 0, before, 0))

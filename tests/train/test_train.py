@@ -81,7 +81,7 @@ def test_resume_after_a_stop_is_bit_for_bit_no_stop(name, tmp_path):
     """Law 4, over every architecture. The stop comes from the data, in the middle of the pass."""
     short = {"sample": 4000, "dead_after": 600}  # for those that look back or keep count
     recipe = Recipe.of(name, 64, **known_options(name, {**short, "l0": 8.0}))
-    hold = recipe.objective.calibrates
+    hold = recipe.calibrates
 
     def run(folder, stop_after: int | None):
         data = data_of(hold_back=hold)

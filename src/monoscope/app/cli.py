@@ -10,6 +10,7 @@ from cyclopts import App
 from rich.console import Console
 
 from monoscope import plugins
+from monoscope.app import config_file
 from monoscope.errors import MonoscopeError
 
 VERBS = "monoscope.app.verbs"
@@ -23,6 +24,7 @@ def app() -> App:
         help="Reads a language model's mind: learns the features a transformer thinks in, and says what each means.",
         version=metadata.version("monoscope"),
         help_format="markdown",
+        config=config_file.fill,
     )
     for verb in plugins.names(VERBS):
         made.command(f"{VERBS}.{verb}:{verb}", name=verb)

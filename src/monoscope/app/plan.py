@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from monoscope import folder
-from monoscope.dictionary import base as architectures
 from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.models import LanguageModel
 from monoscope.models.reference import NAMES as REFERENCE_MODELS
 from monoscope.ops import product
 from monoscope.text.corpus import open_corpus
+from monoscope.train.fit import Recipe, known_options
 from monoscope.types import Site
 
 NAME = "plan.json"
@@ -43,6 +45,21 @@ class Plan:
     dictionary: str | None = None  # where a dictionary trained elsewhere came from
     epochs: int = 1  # how often training reads its tokens
     target: str | None = None  # what a transcoder reconstructs, if not the site itself
+    skip: bool = False  # a transcoder's linear map beside its features
+    options: dict[str, Any] = field(default_factory=dict)  # the architecture's, its objective's, the learning rate's
+
+    def recipe(self, *, frozen: tuple[str, ...] = ()) -> Recipe:
+        """How the dictionary is trained. A ``k`` of 0 asks for no L0: a penalty then stays as it is.
+
+        Raises:
+            MonoscopeError: the architecture knows no such option, or cannot be told its L0.
+        """
+        wanted = {"precision": self.precision} | ({"l0": self.k} if self.k else {})
+        typed = {key: tuple(v) if isinstance(v, list) else v for key, v in self.options.items()}
+        options: dict[str, Any] = {**known_options(self.architecture, wanted), **typed}
+        return Recipe.of(
+            self.architecture, self.n_features, k=self.k, skip=self.skip, seed=self.seed, frozen=frozen, **options
+        )
 
     def settle(self, run: Path) -> Plan:
         """Write the plan; or, where the folder has one, check that it is this one and keep its precision.
@@ -108,9 +125,9 @@ def default_features(tokens: int) -> int:
     return max(FEATURES // 4, min(FEATURES, 1 << max(1, affordable).bit_length() - 1))
 
 
-def training(tokens: int) -> tuple[int, int]:
-    """Batch size and epochs for that many training tokens."""
-    size = BATCH_SIZE if tokens >= 100 * BATCH_SIZE else BATCH_SIZE // 4
+def training(tokens: int, size: int | None = None) -> tuple[int, int]:
+    """Batch size (unless given) and epochs for that many training tokens."""
+    size = size or (BATCH_SIZE if tokens >= 100 * BATCH_SIZE else BATCH_SIZE // 4)
     return size, max(1, min(EPOCHS, -(-STEPS * size // tokens)))
 
 
@@ -132,6 +149,9 @@ def resolve(
     dictionary: Dictionary | None = None,
     origin: str | None = None,
     target: str | None = None,
+    skip: bool = False,
+    batch_size: int | None = None,
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Plan:
     """Fill in what was not said, and check that model, site and dictionary belong together.
 
@@ -146,19 +166,14 @@ def resolve(
     width = lm.width(place)
     if dictionary is not None:
         refuse_stranger(dictionary, lm, str(place), width)
-    if target is not None:
-        lm.width(target)
+    width_out = width if target is None else lm.width(target)
     wanted = tokens or TOKENS
     features = features or default_features(wanted)
-    batch_size, epochs = training(wanted)
-    if dictionary is None:
-        kind = architectures.architecture(architecture)
-        settings: dict[str, Any] = {"k": K if k is None else k} if "k" in kind.settings else {}
-        kind(width, features, **settings)  # refuses what cannot be
+    batch_size, epochs = training(wanted, batch_size)
     if wanted < batch_size:
         raise MonoscopeError(f"{wanted:,} tokens are fewer than one batch of {batch_size:,}", fix="ask for more tokens")
     open_corpus(text or default_text(lm.name))
-    return Plan(
+    made = Plan(
         model=lm.name,
         fingerprint=lm.fingerprint,
         site=str(place),
@@ -173,7 +188,12 @@ def resolve(
         dictionary=origin,
         epochs=epochs if dictionary is None else 1,
         target=None if target is None else str(Site.parse(target)),
+        skip=skip,
+        options=json.loads(json.dumps(dict(options))),
     )
+    if dictionary is None:
+        made.recipe().untrained(width, width_out, wanted, transcodes=target is not None)  # refuses what cannot be
+    return made
 
 
 def refuse_stranger(dictionary: Dictionary, lm: LanguageModel, site: str, width: int) -> None:

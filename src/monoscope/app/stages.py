@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +19,8 @@ from jaxtyping import Int
 
 from monoscope import folder, progress
 from monoscope.app import report as reports
-from monoscope.app.plan import FIT, TEST, TRAIN, as_json
+from monoscope.app.harvested import hand_over_text
+from monoscope.app.plan import FIT, TEST, TRAIN, Plan, as_json
 from monoscope.app.run import Run
 from monoscope.catalogue.build import build
 from monoscope.catalogue.records import Label
@@ -44,10 +45,12 @@ from monoscope.text import prepare
 from monoscope.text.corpus import open_corpus
 from monoscope.text.store import TokenStore
 from monoscope.train import rows
-from monoscope.train.fit import Recipe, known_options
+from monoscope.train.fit import Recipe
+from monoscope.train.logs import writers
 from monoscope.train.loop import Keeping, train
 
 ACTIVATIONS, TRAINING, CONTROLS, LABELS = "activations", "training", "controls", "labels.json"
+SWEEP = "sweep"
 PCA_ROWS, EVALUATED, EVALUATED_LOSS = 65_536, 250_000, 100_000
 LIBRARIES = ("monoscope", "torch", "transformers", "tokenizers", "numpy", "numba")
 
@@ -78,22 +81,23 @@ def activations(run: Run) -> Shards:
         return shards.write(source, run.path / ACTIVATIONS, progress=report)
 
 
-def fit(run: Run, source: RowSource, lm: LanguageModel, outs: Mapping[str, Path], title: str) -> None:
-    """Train one dictionary for each of ``outs`` (main, frozen_decoder, …) in one pass and save them there."""
+def fit(
+    run: Run,
+    source: RowSource,
+    lm: LanguageModel,
+    recipes: Mapping[str, Recipe],
+    outs: Mapping[str, Path],
+    title: str,
+    logs: Sequence[str] = (),
+) -> None:
+    """Train all ``recipes`` in one pass over the rows of the run's site, and save each in its place in ``outs``.
+
+    When any of them is missing all are trained: an interrupted training goes on with those that it began with.
+    """
+    if all(folder.is_sealed(path) for path in outs.values()):
+        return
     plan = run.plan
-    options = {"precision": plan.precision, "l0": plan.k}
-    recipes = {
-        name: Recipe.of(
-            plan.architecture,
-            plan.n_features,
-            seed=plan.seed,
-            frozen=("w_dec",) if name == "frozen_decoder" else (),
-            k=plan.k,
-            **known_options(plan.architecture, options),
-        )
-        for name in outs
-    }
-    calibrates = any(recipe.objective.calibrates for recipe in recipes.values())
+    calibrates = any(recipe.calibrates for recipe in recipes.values())
     data = rows.from_source(
         source, plan.site, plan.target, plan.batch_size, hold_back=calibrates, epochs=plan.epochs, seed=plan.seed
     )
@@ -101,23 +105,42 @@ def fit(run: Run, source: RowSource, lm: LanguageModel, outs: Mapping[str, Path]
     if plan.target is not None:
         provenance["target"] = plan.target
     trainees = {name: recipe.trainee(data, provenance) for name, recipe in recipes.items()}
-    keeping = Keeping(run.path / TRAINING, plan={"plan": as_json(plan), "trains": sorted(outs), "model": lm.name})
+    keeping = Keeping(run.path / TRAINING, plan={"plan": as_json(plan), "trains": sorted(recipes), "model": lm.name})
     with progress.bar(title, data.n_rows) as report:
-        made = train(data, trainees, keeping=keeping, report=report)
+        with writers(logs, run.path) as told:
+            made = train(data, trainees, keeping=keeping, report=report, logs=told)
     for name, path in outs.items():
-        io.save(made[name], path)
+        if not folder.is_sealed(path):
+            io.save(made[name], path)
     shutil.rmtree(run.path / TRAINING)
 
 
-def dictionaries(run: Run, source: RowSource | None = None) -> dict[str, Dictionary]:
+def dictionaries(run: Run, source: RowSource | None = None, logs: Sequence[str] = ()) -> dict[str, Dictionary]:
     """Train the dictionary, and beside it, on the same batches, the control whose decoder stays random.
 
-    ``source`` are the rows; by default the run's own shards, harvested first if need be.
+    ``source`` are the rows; by default the run's own shards, harvested first if need be. ``logs`` are names from the
+    folder ``train/logs``.
     """
     outs = {"main": run.path / "dictionary", "frozen_decoder": run.path / CONTROLS / "frozen_decoder"}
     if not all(folder.is_sealed(path) for path in outs.values()):
-        fit(run, source or activations(run), run.lm, outs, "training")
+        recipes = {"main": run.plan.recipe(), "frozen_decoder": run.plan.recipe(frozen=("w_dec",))}
+        fit(run, source or activations(run), run.lm, recipes, outs, "training", logs)
     return trained(run)
+
+
+def sweep(run: Run, points: Mapping[str, Plan], source: RowSource, logs: Sequence[str] = ()) -> dict[str, Dictionary]:
+    """Train the dictionary of every point of a grid on the same batches, in one pass; each point's folder is a run's.
+
+    They are ``OUT/sweep/NAME``, with the run's text, so that each can be evaluated and catalogued like any run. The
+    points are trained without the frozen-decoder control.
+    """
+    folders = {name: run.path / SWEEP / name for name in points}
+    recipes = {name: plan.settle(folders[name]).recipe() for name, plan in points.items()}
+    for path in folders.values():
+        hand_over_text(run.path, path)
+    outs = {name: path / "dictionary" for name, path in folders.items()}
+    fit(run, source, run.lm, recipes, outs, f"training {len(outs)} dictionaries", logs)
+    return {name: io.load(path) for name, path in outs.items()}
 
 
 def trained(run: Run) -> dict[str, Dictionary]:
@@ -269,8 +292,8 @@ def random_model(run: Run) -> None:
     if (out / LABELS).is_file() and "random_model" in current.get("controls", {}):
         return
     lm = run.lm.shuffled(run.plan.seed)
-    if not folder.is_sealed(out / "dictionary"):
-        fit(run, stream(run, lm), lm, {"random_model": out / "dictionary"}, "training (random model)")
+    recipes, outs = {"random_model": run.plan.recipe()}, {"random_model": out / "dictionary"}
+    fit(run, stream(run, lm), lm, recipes, outs, "training (random model)")
     dictionary = io.load(out / "dictionary")
     if "random_model" not in current.get("controls", {}):
         # ablation harms a random model little, so its ratio needs more tokens for an interval as narrow

@@ -16,12 +16,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from monoscope import plugins
+from monoscope.dictionary import PACKAGE as PACKAGE
+from monoscope.dictionary import architectures as architectures
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.ops import weighted_rows
 from monoscope.types import Code
-
-PACKAGE = "monoscope.dictionary"
-NOT_ARCHITECTURES = ("base", "formats", "io")
 
 
 class Dictionary(nn.Module):
@@ -152,11 +151,6 @@ class Dictionary(nn.Module):
                 f"activations of row {row} are not finite", fix="look for overflow in the model's forward pass"
             )
         return x.float()
-
-
-def architectures() -> list[str]:
-    """The names of all architectures."""
-    return [n for n in plugins.names(PACKAGE) if n not in NOT_ARCHITECTURES]
 
 
 def architecture(name: str) -> type[Dictionary]:

@@ -1,6 +1,8 @@
-"""Setting the threshold of a BatchTopK dictionary: k features per row on average."""
+"""Meeting a mean L0 on rows that were not trained on: by a threshold, or by one shift of all encoder biases."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
@@ -37,3 +39,38 @@ def calibrate(dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
     wanted = min(k * len(x), len(values) - 1)
     threshold = torch.topk(values, wanted + 1).values.min()
     dictionary.get_buffer("threshold").fill_(float(threshold))
+
+
+def cut(blocks: Iterable[Tensor], wanted: int) -> float:
+    """The largest number that ``wanted`` of all scores exceed: the next score after those.
+
+    Args:
+        blocks: the scores, in blocks of any shape; of each, only what can matter is kept.
+        wanted: how many scores exceed the cut. With no more scores than that, the cut is the least of them.
+    """
+    kept, floor = torch.zeros(0), -torch.inf
+    for scores in blocks:
+        kept = torch.cat([kept, scores[scores > floor].float()])
+        if len(kept) > wanted + 1:
+            kept = kept.topk(wanted + 1).values
+            floor = float(kept[-1])
+    return float(kept.min()) if len(kept) else 0.0
+
+
+@torch.no_grad()
+def shift_biases(
+    dictionary: Dictionary, x: Float[Tensor, "n d_in"], l0: float, bias: Float[Tensor, " n_features"]
+) -> None:
+    """Add to all encoder biases the one number at which ``l0`` scores a row are positive, on average over ``x``.
+
+    A penalty's weight is controlled while weights still move, so it leaves the L0 a little off; a common shift mends
+    that without changing which features are compared with which.
+
+    Args:
+        dictionary: whose ``b_enc`` is shifted.
+        x: rows that were not trained on, in the units that the dictionary reads.
+        l0: the mean number of positive scores wanted.
+        bias: what the scores add to ``x @ w_encᵀ``: ``b_enc``, with whatever the architecture folds into it.
+    """
+    blocks = product.blocks(x, dictionary.w_enc, bias, torch.float32)
+    dictionary.b_enc.sub_(cut((scores for _, scores in blocks), max(1, round(l0 * len(x)))))

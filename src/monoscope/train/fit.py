@@ -79,6 +79,12 @@ class Recipe:
         """The objective's class."""
         return objective(architecture(self.architecture).objective)
 
+    @property
+    def calibrates(self) -> bool:
+        """Whether the end of the training wants rows that were not trained on. Without a wanted L0 most do not."""
+        wanted = "l0" not in self.objective.defaults or self.options.get("l0") is not None
+        return self.objective.calibrates and wanted
+
     def trainee(self, data: Data, provenance: dict[str, Any] | None = None) -> Trainee:
         """A new dictionary, initialised on the data's sample, ready to be trained.
 
@@ -86,22 +92,32 @@ class Recipe:
             MonoscopeError: the architecture cannot be trained to reconstruct this target.
         """
         x, y = data.sample
-        if y is x and self.settings.get("skip"):
+        made, goal = self.untrained(x.shape[1], y.shape[1], data.n_rows, transcodes=y is not x)
+        made.provenance |= {**(provenance or {}), "seed": self.seed, "n_tokens": data.n_rows}
+        units = Units.of(x, y)
+        goal.initialise(made, (x - units.mean_in) / units.scale_in, (y - units.mean_out) / units.scale_out)
+        return Trainee(made, goal, self.schedule, self.frozen)
+
+    def untrained(self, d_in: int, d_out: int, n_rows: int, *, transcodes: bool) -> tuple[Dictionary, Objective]:
+        """The dictionary and the objective of a training on ``n_rows`` rows, before any row was seen.
+
+        Raises:
+            MonoscopeError: they cannot be, or cannot reconstruct another target than the input (``transcodes``).
+        """
+        kind = architecture(self.architecture)
+        if not transcodes and self.settings.get("skip"):
             raise MonoscopeError(
                 "the skip map of an autoencoder would be the identity", fix="leave out skip, or name another target"
             )
-        if y is not x and not architecture(self.architecture).own_encoder:
+        if transcodes and not kind.own_encoder:
             raise MonoscopeError(
                 f"{self.architecture} has no encoder of its own, so it can only reconstruct what it reads",
                 fix="leave out target, or use another architecture",
             )
-        made = architecture(self.architecture)(x.shape[1], self.n_features, y.shape[1], **self.settings)
-        other = {} if y is x else {"target": "another array"}  # a transcoder does not subtract what it decodes to
-        made.provenance = {**other, **(provenance or {}), "seed": self.seed, "n_tokens": data.n_rows}
-        goal = self.objective(made, data.n_rows, self.seed, **self.options)
-        units = Units.of(x, y)
-        goal.initialise(made, (x - units.mean_in) / units.scale_in, (y - units.mean_out) / units.scale_out)
-        return Trainee(made, goal, self.schedule, self.frozen)
+        made = kind(d_in, self.n_features, d_out, **self.settings)
+        if transcodes:  # what is read is not what is decoded, so that is not subtracted from it
+            made.provenance["target"] = "another array"
+        return made, self.objective(made, n_rows, self.seed, **self.options)
 
 
 def known_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,7 +165,7 @@ def fit(
         MonoscopeError: unusable arguments or rows; an iterable that ends before ``n_tokens``.
     """
     recipe = Recipe.of(architecture, n_features, k=k, l0=l0, seed=seed, **options)
-    back = recipe.objective.calibrates
+    back = recipe.calibrates
     if isinstance(x, (np.ndarray, Tensor)) or (hasattr(x, "__array__") and hasattr(x, "shape")):
         data = rows.from_arrays(x, target, batch_size, n_tokens, seed, hold_back=back)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.progress import Report, silent
 from monoscope.train import checkpoint
+from monoscope.train.logs import Tell
 from monoscope.train.trainee import Trainee, Units
 
 Pair = tuple[Float[Tensor, "n d_in"], Float[Tensor, "n d_out"]]
@@ -49,11 +50,17 @@ class Keeping:
 
 
 def train(
-    data: Data, trainees: Mapping[str, Trainee], *, keeping: Keeping = Keeping(), report: Report = silent
+    data: Data,
+    trainees: Mapping[str, Trainee],
+    *,
+    keeping: Keeping = Keeping(),
+    report: Report = silent,
+    logs: Sequence[Tell] = (),
 ) -> dict[str, Dictionary]:
     """Train all ``trainees`` on the same rows, in one pass, and return their dictionaries in the model's own units.
 
-    With a folder, a checkpoint found there is gone on from, and Ctrl-C saves one before it is passed on.
+    With a folder, a checkpoint found there is gone on from, and Ctrl-C saves one before it is passed on. ``logs`` are
+    told of every step, as ``log.jsonl`` in that folder is.
 
     Raises:
         MonoscopeError: the rows ended early, or a loss is not finite.
@@ -70,6 +77,8 @@ def train(
             shown = {who: one.step(*pair, seen, target) for who, one in trainees.items()}
             seen += len(x)
             log({"tokens": seen, **shown})
+            for tell in logs:
+                tell(seen, shown)
             first = next(iter(shown.values()))
             report(len(x), " ".join(f"{name} {value:.3g}" for name, value in first.items() if value))
             if keeping.folder and (asked() or time.monotonic() - saved > keeping.every_seconds):

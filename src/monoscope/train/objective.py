@@ -94,7 +94,7 @@ class SparseReconstruction(Objective):
 
     defaults: ClassVar[dict[str, Any]] = {
         "auxk": 1 / 32,
-        "dead_after": None,
+        "dead_after": 0,
         "precision": None,
         "k_start": 1.0,
         "k_until": 0.7,

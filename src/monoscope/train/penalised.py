@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
+from monoscope.train.calibrate import shift_biases
 from monoscope.train.control import Control
 from monoscope.train.dead import auxk
 from monoscope.train.entries import Entries
@@ -28,14 +29,16 @@ class Penalised(SparseReconstruction):
     As the papers do, a penalty is weighed against the *summed* squared error of a row whose mean squared norm is its
     width. Both are then divided by the width, so ``mse`` is per number and ``penalty`` is as published at every width.
 
-    Options: ``l0``, the mean number of active features to reach (then ``penalty`` is only where the search begins);
+    Options: ``l0``, the mean number of active features to reach (then ``penalty`` is only where the search begins, and
+    what the search leaves is made up for at the end, on rows that were not trained on);
     ``penalty``, the weight; ``penalty_warmup``, the share of the training in which it grows from 0;
     ``auxk``, ``dead_after``, ``precision`` as in ``SparseReconstruction``, with AuxK off by default.
     """
 
+    calibrates: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {
         "auxk": 0.0,
-        "dead_after": None,
+        "dead_after": 0,
         "precision": None,
         "l0": None,
         "penalty": 5.0,
@@ -103,6 +106,11 @@ class Penalised(SparseReconstruction):
         if self.options["auxk"]:
             terms["auxk"] = self.options["auxk"] * auxk(dictionary, x, left, self.silence.dead(self.dead_after()))
         return terms
+
+    def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
+        """With a wanted L0, one shift of all encoder biases, so that held-out rows have it."""
+        if self.options["l0"] is not None:
+            shift_biases(dictionary, x, self.options["l0"], dictionary.b_enc)
 
 
 def upper_quantile(dictionary: Dictionary, x: Float[Tensor, "n d_in"], share: float) -> Float[Tensor, " n_features"]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
 from rich.console import Console
+
+from monoscope.app.verbs import _listed
 
 OUT = Path("monoscope-run")
 
@@ -20,7 +23,7 @@ def quickstart(
     tokens: int | None = None,
     features: int | None = None,
     k: int | None = None,
-    architecture: str = "topk",
+    architecture: Annotated[str, _listed.ARCHITECTURE] = "topk",
     minutes: float | None = None,
     controls: str = "basic",
     seed: int = 0,
@@ -50,8 +53,6 @@ def quickstart(
         Features to learn; by default 4,096, fewer where there are under a million tokens.
     k
         Active features per token.
-    architecture
-        topk, batch_topk, jumprelu, gated, p_anneal, l1 or l1_2023.
     minutes
         About how long it may take; fixes the number of tokens.
     controls

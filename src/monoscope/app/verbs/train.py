@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from monoscope.app.verbs import _listed
+
+PAIRS = Parameter(negative_iterable=(), show_default=False)
 
 
 def train(
@@ -13,10 +21,17 @@ def train(
     target: str | None = None,
     text: str | None = None,
     tokens: int | None = None,
-    architecture: str = "topk",
+    preset: Annotated[str | None, _listed.PRESET] = None,
+    architecture: Annotated[str | None, _listed.ARCHITECTURE] = None,
     features: int = 4096,
-    k: int = 32,
+    k: int | None = None,
+    skip: bool = False,
+    batch_size: int | None = None,
+    option: Annotated[Sequence[str], PAIRS] = (),
+    sweep: Annotated[Sequence[str], PAIRS] = (),
     seed: int = 0,
+    log: Annotated[Sequence[str], _listed.LOG] = (),
+    config: Path | None = None,
 ) -> None:
     """Train a dictionary, and beside it the frozen-decoder control, into a run's folder.
 
@@ -36,34 +51,54 @@ def train(
         For a model: what it reads.
     tokens
         For a model: training tokens.
-    architecture
-        topk, batch_topk, jumprelu, gated, p_anneal, l1 or l1_2023.
     features
         Features to learn.
     k
-        Active features per token.
+        Active features per token; by default 32, or as the preset has it. 0: a penalty stays at its weight.
+    skip
+        Give a transcoder a linear map beside its features.
+    batch_size
+        Tokens per step; by default the preset's, or what suits the number of tokens.
+    option
+        key=value, as often as needed: an option of the architecture or its objective, or of the learning rate.
+    sweep
+        key=v1,v2,… of a flag (architecture, features, k, seed) or an option; several span a grid. All of it is trained
+        in one pass, into OUT/sweep/NAME.
     seed
         The same seed gives the same numbers.
+    config
+        A TOML file that holds flags by their names. Those given here override it.
     """
     from rich.console import Console
 
-    from monoscope.app import harvested, plan, stages
+    from monoscope.app import choice, harvested, plan, stages
     from monoscope.app.run import Run
     from monoscope.models import load_model
+    from monoscope.train import logs
 
+    logs.check(log)
+    chosen = choice.choose(
+        named=preset, architecture=architecture, features=features, k=k, skip=skip, batch_size=batch_size,
+        options=option, seed=seed,
+    )  # fmt: skip
+    grid = choice.grid(chosen, sweep) if sweep else {}
     folder = Path(source)
     facts = harvested.facts(folder) if harvested.is_harvest(folder) else None
     lm = load_model(facts["model"] if facts else source)
     if facts:
         site, text, tokens = site or facts["sites"][0], facts["text"], facts["tokens"]
-    plan.resolve(
-        lm, site=site, target=target, text=text, tokens=tokens, features=features, k=k,
-        architecture=architecture, seed=seed,
-    ).settle(out)  # fmt: skip
+    where: dict[str, Any] = {"site": site, "target": target, "text": text, "tokens": tokens}
+    points = {name: plan.resolve(lm, **where, **point.arguments) for name, point in grid.items()}
+    plan.resolve(lm, **where, **chosen.arguments).settle(out)
     run = Run(out)
     run.lm = lm
     if facts:
         harvested.hand_over_text(folder, out)
     stages.text(run)
-    made = stages.dictionaries(run, stages.harvest_of(folder) if facts else stages.stream(run, lm))
-    Console().print(f"{made['main'].n_features:,} features in {out / 'dictionary'}")
+    rows = stages.harvest_of(folder) if facts else stages.stream(run, lm)
+    if points:
+        made = {f"sweep/{name}": found for name, found in stages.sweep(run, points, rows, log).items()}
+    else:
+        made = {"": stages.dictionaries(run, rows, log)["main"]}
+    for name, found in made.items():
+        Console().print(f"{found.n_features:,} features in {out / name / 'dictionary'}")

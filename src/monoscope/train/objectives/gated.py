@@ -42,3 +42,14 @@ class Objective(Penalised):
         """``Σ relu(π)`` and the squared error of decoding it; entries are where π is positive."""
         left = y - entries.decode(entries.scores, dictionary.w_dec.detach()) - dictionary.b_dec.detach()
         return {"gate_l1": weight * entries.scores.sum(), "gate_mse": left.square().sum()}
+
+    @torch.no_grad()
+    def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
+        """With a wanted L0, one shift of all gates, and of the magnitudes that would stay 0 behind an open one."""
+        assert isinstance(dictionary, Architecture)
+        if self.options["l0"] is not None:
+            ratio = dictionary.r_mag.exp()
+            # a gate that is open where the magnitude is 0 can as well be closed: now the gates alone decide
+            dictionary.b_enc.copy_(torch.minimum(dictionary.b_enc, dictionary.b_mag / ratio))
+            super().finish(dictionary, x)
+            dictionary.b_mag.copy_(torch.maximum(dictionary.b_mag, ratio * dictionary.b_enc))

@@ -21,9 +21,9 @@ from monoscope.types import Code
 
 
 class Objective(NestedReconstruction, topk.Objective):
-    """See ``NestedReconstruction``: its stages are the ``budgets`` (None: 1, 2, 4, … and k; k is always one)."""
+    """See ``NestedReconstruction``: its stages are the ``budgets`` (none: 1, 2, 4, … and k; k is always one)."""
 
-    defaults: ClassVar[dict[str, Any]] = {**topk.Objective.defaults, "budgets": None}
+    defaults: ClassVar[dict[str, Any]] = {**topk.Objective.defaults, "budgets": ()}
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
         super().__init__(dictionary, n_tokens, seed, **options)

@@ -25,6 +25,7 @@ from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.jumprelu import Architecture
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.ops import product
+from monoscope.train.calibrate import cut
 from monoscope.train.entries import Entries
 from monoscope.train.penalised import Penalised, fold_norms
 
@@ -75,12 +76,11 @@ class Objective(Penalised):
     decoder norms free. Thresholds must cover a wide range of scores, so they learn ten times as fast as the rest.
     """
 
-    calibrates: ClassVar[bool] = True
     rates: ClassVar[dict[str, float]] = {"log_threshold": 10.0}
     defaults: ClassVar[dict[str, Any]] = {
         **Penalised.defaults,
         "auxk": 1 / 32,
-        "form": None,
+        "form": "",
         "penalty": None,
         "bandwidth": 0.5,
         "preact": 3e-6,
@@ -147,12 +147,9 @@ class Objective(Penalised):
 def common_factor(dictionary: Architecture, x: Float[Tensor, "n d_in"], l0: float) -> float:
     """The factor on all thresholds at which ``l0`` scores a row exceed theirs, on average."""
     wanted = max(1, round(l0 * len(x)))
-    ratios = x.new_zeros(0)
-    for _, scores in product.blocks(x, dictionary.w_enc, dictionary.b_enc, torch.float32):
-        found = (scores / dictionary.threshold).flatten()
-        ratios = torch.cat([ratios, found[found > 0]])
-        ratios = ratios.topk(min(len(ratios), wanted + 1)).values  # no more can matter
-    return float(ratios[-1]) if len(ratios) > wanted else 1.0
+    blocks = product.blocks(x, dictionary.w_enc, dictionary.b_enc, torch.float32)
+    found = cut((scores / dictionary.threshold for _, scores in blocks), wanted)
+    return found if found > 0 else 1.0
 
 
 @dataclass(frozen=True)

@@ -32,5 +32,6 @@ class Objective(Penalised):
         return {"l1": weight * (amounts * entries.spread(dictionary.w_dec.norm(dim=1))).sum()}
 
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
-        """Unit decoder rows, so that codes of all features are in the same units."""
+        """Unit decoder rows, so that codes of all features are in the same units; then as every penalty method."""
         fold_norms(dictionary)
+        super().finish(dictionary, x)

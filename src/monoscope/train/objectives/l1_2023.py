@@ -20,6 +20,7 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.l1_2023 import Architecture
+from monoscope.train.calibrate import shift_biases
 from monoscope.train.control import Control
 from monoscope.train.objective import Moments
 from monoscope.train.objective import Objective as Base
@@ -29,9 +30,11 @@ ENCODER_SHARE = 0.2
 
 class Objective(Base):
     """``mse + l1``. Options: ``penalty``, ``resample_at`` (shares of the tokens), ``centred_resampling``, ``sample``;
-    ``l0``, the mean number of active features to reach (then ``penalty`` is only where the search begins).
+    ``l0``, the mean number of active features to reach (then ``penalty`` is only where the search begins, and what the
+    search leaves is made up for at the end).
     """
 
+    calibrates: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {
         "l0": None,
         "penalty": 0.004,
@@ -130,6 +133,13 @@ class Objective(Base):
                 moments.forget(name, places)
             self.silence.tokens[places] = 0
         self.keys, self.rows = self.keys[:0], self.rows[:0]
+
+    @torch.no_grad()
+    def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
+        """With a wanted L0, one shift of all encoder biases, so that held-out rows have it."""
+        assert isinstance(dictionary, Architecture)
+        if self.options["l0"] is not None:
+            shift_biases(dictionary, x, self.options["l0"], dictionary.encoder_bias())
 
 
 def geometric_median(x: Float[Tensor, "n d"], steps: int = 50) -> Float[Tensor, " d"]:

@@ -21,7 +21,7 @@ from monoscope.train import objective
 class Objective(objective.Objective):
     """Terms ``mse`` and ``auxk``; options ``auxk`` (its weight) and ``dead_after`` (tokens of silence)."""
 
-    defaults: ClassVar[dict[str, Any]] = {"auxk": 1 / 32, "dead_after": None}
+    defaults: ClassVar[dict[str, Any]] = {"auxk": 1 / 32, "dead_after": 0}
 
     def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
         """Random unit rows; there is no encoder to be like them."""

@@ -1,0 +1,62 @@
+"""``--config FILE.toml``: flags from a file, for every verb that has that flag.
+
+What is typed on the command line overrides what is written in the file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App, ArgumentCollection
+from cyclopts.config import Dict
+
+from monoscope.errors import MonoscopeError, unknown_name
+
+FLAG = "--config"
+
+
+def fill(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Give every argument that was not typed its value from the file; cyclopts calls this before it binds them.
+
+    Raises:
+        MonoscopeError: the file cannot be read, or holds a key that is no flag's name.
+    """
+    flags = {argument.name.removeprefix("--"): argument for argument in arguments if argument.name.startswith("--")}
+    asked = flags.pop(FLAG.removeprefix("--"), None)
+    if asked is None or not asked.tokens:
+        return
+    path = asked.tokens[-1].value
+    written = {key.replace("_", "-"): value for key, value in read(Path(path)).items()}
+    for key in written:
+        if key not in flags:
+            raise unknown_name(f"key in {path}", key, flags)
+    values = {key: pairs(value) if isinstance(value, dict) else value for key, value in written.items()}
+    Dict(values, source=path, use_commands_as_keys=False)(app, commands, arguments)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A TOML file.
+
+    Raises:
+        MonoscopeError: there is none, or it is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MonoscopeError(f"{path} cannot be read: {error.strerror}", fix="name a TOML file") from error
+    except ValueError as error:
+        raise MonoscopeError(f"{path} is no TOML: {error}", fix="write for example features = 4096") from error
+
+
+def pairs(table: dict[str, Any]) -> list[str]:
+    """A table as the ``key=value`` texts that flags take: ``[option]`` with ``penalty = 3`` is ``penalty=3``."""
+    return [f"{key}={written(value)}" for key, value in table.items()]
+
+
+def written(value: Any) -> str:
+    """A value as it is typed: lists with commas, truths in lower case."""
+    if isinstance(value, list):
+        return ",".join(map(written, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

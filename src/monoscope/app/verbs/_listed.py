@@ -1,0 +1,20 @@
+"""Help texts that list a folder of plug-ins, so that a new file is offered unasked. Nothing listed is imported."""
+
+from __future__ import annotations
+
+from cyclopts import Parameter
+
+from monoscope.dictionary import architectures
+from monoscope.train import logs, presets
+
+
+def either(names: list[str]) -> str:
+    """``a, b or c``."""
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+ARCHITECTURE = Parameter(help=f"{either(architectures())}; or a module of your own, by its dotted name.")
+PRESET = Parameter(help=f"A published training: {either(presets.names())}. Other flags change single things of it.")
+LOG = Parameter(
+    help=f"Where the log goes besides log.jsonl: {either(logs.names())}.", negative_iterable=(), show_default=False
+)

@@ -1,0 +1,77 @@
+"""Published trainings by name, a file each: which architecture, with which options, rate, schedule and batch size.
+
+A file holds ``PRESET``, a ``Preset``; its docstring names the source and what of it this trainer does otherwise. What
+the files share is not repeated there: rows are centred and scaled to a mean squared norm equal to their width, a
+penalty is weighed against the summed squared error of such a row, all gradients together are clipped to norm 1, and
+Adam's decay rates are 0.9 and 0.999. Warm-up and decay are published in steps and held here as shares of the training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from monoscope import plugins
+
+if TYPE_CHECKING:  # the command line's help lists this folder, and does not wait for torch
+    from monoscope.train.fit import Recipe
+
+PACKAGE = "monoscope.train.presets"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One published training.
+
+    Args:
+        architecture: a name from the ``dictionary`` folder.
+        batch_size: rows a step.
+        rate, warmup, decay: of the learning rate, see ``Schedule``.
+        k: active features per row, where the architecture is told; a penalty's weight is among ``options``.
+        options: the architecture's and its objective's.
+    """
+
+    architecture: str
+    batch_size: int
+    rate: float
+    warmup: float
+    decay: float
+    k: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The options, and those of the learning rate: what ``Recipe.of`` takes by name, apart from ``k``."""
+        return {**self.options, "rate": self.rate, "warmup": self.warmup, "decay": self.decay}
+
+
+def names() -> list[str]:
+    """The names of all presets, as they are typed."""
+    return [name.replace("_", "-") for name in plugins.names(PACKAGE)]
+
+
+def preset(name: str) -> Preset:
+    """The preset ``name``, with dashes or underscores; or that of a module elsewhere, by its dotted name.
+
+    Raises:
+        MonoscopeError: there is none; the message names the nearest.
+    """
+    found: Preset = plugins.load(PACKAGE, name.replace("-", "_")).PRESET
+    return found
+
+
+def recipe(name: str, n_features: int, **changes: Any) -> Recipe:
+    """The recipe of the preset ``name`` for a dictionary of ``n_features`` features.
+
+    Its batch size is not part of a recipe: pass ``preset(name).batch_size`` where rows are made into batches.
+
+    Args:
+        name: see ``names``.
+        n_features: number of features.
+        changes: what is to differ, by the names that ``Recipe.of`` takes: ``k``, ``l0``, ``seed``, ``rate``, …
+    """
+    from monoscope.train.fit import Recipe
+
+    found = preset(name)
+    return Recipe.of(found.architecture, n_features, **{"k": found.k, **found.arguments, **changes})

@@ -1,0 +1,101 @@
+"""``monoscope train``: a grid in one pass, skip transcoders, presets, and what goes into the plan."""
+
+from __future__ import annotations
+
+import email
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import monoscope as ms
+from monoscope.app import cli, plan, stages
+from monoscope.app.run import Run
+from monoscope.models import load_model
+
+SIZES = ["--features", "16", "--k", "4", "--batch-size", "500"]
+
+
+def call(*arguments: str) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(list(arguments))
+    assert exit_.value.code == 0
+
+
+@pytest.fixture(scope="module")
+def acts(tmp_path_factory) -> str:
+    """A small harvest of two sites."""
+    out = tmp_path_factory.mktemp("train") / "acts"
+    for number, path in enumerate(sorted(Path(email.__file__).parent.glob("*.py"))):
+        lines = path.read_text().splitlines(keepends=True)
+        for first in range(0, len(lines), 60):  # short documents, so that a small budget is met
+            (out.parent / f"{number}_{first}.py").write_text("".join(lines[first : first + 60]))
+    text = ["--text", f"files:{out.parent}/*.py", "--tokens", "4000"]
+    call("harvest", "reference-a", "--site", "mlp_act.0,mlp_out.0", *text, "--out", str(out))
+    return str(out)
+
+
+def alike(a, b) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_a_grid_in_one_pass_equals_trainings_one_by_one(acts, tmp_path, monkeypatch):
+    passes = []
+    monkeypatch.setattr(stages, "train", lambda *a, _train=stages.train, **k: passes.append(1) or _train(*a, **k))
+    grid = ["train", acts, *SIZES, "--sweep", "k=2,4", "--sweep", "rate=0.001,0.002", "--out", str(tmp_path / "grid")]
+    call(*grid)
+    assert len(passes) == 1
+    folders = sorted((tmp_path / "grid/sweep").iterdir())
+    assert [f.name for f in folders] == [f"k={k},rate={rate}" for k in (2, 4) for rate in ("0.001", "0.002")]
+    call("train", acts, *SIZES, "--option", "rate=0.001", "--out", str(tmp_path / "one"))
+    one = ms.load(tmp_path / "one")
+    assert [alike(ms.load(f), one) for f in folders] == [False, False, True, False]
+    assert Run(folders[2]).store.tokens_in(plan.TEST) > 0  # each is a run's folder
+    shutil.rmtree(folders[0] / "dictionary")  # as after a stop between two saves
+    call(*grid)
+    assert len(passes) == 3
+    assert ms.load(folders[0]).options() == {"k": 2}
+    call(*grid)
+    assert len(passes) == 3  # all is there
+
+
+def test_a_preset_a_skip_map_and_a_file_reach_the_plan(acts, tmp_path):
+    flags = tmp_path / "flags.toml"
+    flags.write_text(f'source = "{acts}"\ntarget = "mlp_out.0"\nskip = true\nfeatures = 32\npreset = "april-2024"\n')
+    call("train", "--config", str(flags), "--batch-size", "500", "--option", "penalty=3", "--out", str(tmp_path / "a"))
+    found = plan.load(tmp_path / "a")
+    assert (found.skip, found.batch_size, found.k, found.n_features) == (True, 500, 0, 32)
+    recipe = found.recipe()
+    assert (recipe.options["penalty"], recipe.options.get("l0"), recipe.schedule.rate) == (3.0, None, 5e-5)
+    made = ms.load(tmp_path / "a")
+    assert (made.architecture, made.d_out, made.w_skip is not None) == ("l1", 128, True)
+    call("train", "--config", str(flags), "--batch-size", "500", "--option", "penalty=3", "--out", str(tmp_path / "a"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--skip"], "skip map of an autoencoder"),
+        (["--architecture", "jumprelu", "--option", "form=stepp"], "did you mean 'step'"),
+        (["--sweep", "kk=1,2"], "unknown option of topk 'kk'"),
+        (["--preset", "april"], "april_2024"),
+        (["--architecture", "matching_pursuit", "--target", "mlp_out.0"], "no encoder of its own"),
+        (["--k", "0"], "k"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(acts, arguments, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["train", acts, "--out", str(tmp_path / "run"), *arguments])
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_options_survive_the_plan_as_they_were_typed(tmp_path):
+    options = {"resample_at": (0.5, 0.75), "penalty": 1.0}
+    arguments = {"site": None, "text": "held_out:python", "tokens": 5000, "features": 8, "k": 3, "seed": 0}
+    lm = load_model("reference-a")
+    made = plan.resolve(lm, architecture="l1_2023", options=options, **arguments)
+    assert made.settle(tmp_path / "run") == plan.load(Path(tmp_path / "run")) == made
+    assert made.recipe().options == {**options, "l0": 3}
