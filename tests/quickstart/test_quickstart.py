@@ -216,26 +216,26 @@ def test_harvest_then_train_equals_streaming(text, tmp_path, capsys):
     call("catalogue", str(tmp_path / "t"))
 
 
+def start(text: str, out: Path) -> subprocess.Popen[bytes]:
+    arguments = ["--text", text, "--tokens", "60000", "--features", "256", "--k", "8", "--no-serve", "--out", str(out)]
+    command = [sys.executable, "-m", "monoscope", "quickstart", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+
+
 @pytest.mark.slow
-def test_killed_at_ten_moments_it_ends_with_the_same_weights(text, tmp_path):
-    """``kill -9`` at random moments, then once more: bit for bit the weights of an undisturbed run."""
-    arguments = ["--text", text, "--tokens", "60000", "--features", "256", "--k", "8", "--no-serve", "--out"]
-
-    def start(out: Path) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "monoscope", "quickstart", *arguments, str(out)]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
-
+def test_stopped_at_any_moment_it_ends_with_the_same_weights(text, tmp_path):
+    """``kill -9`` ten times and Ctrl-C four times at random moments, then once more: the bits of an undisturbed run."""
     began = time.monotonic()
-    assert start(tmp_path / "undisturbed").wait() == 0
+    assert start(text, tmp_path / "undisturbed").wait() == 0
     took, rng = time.monotonic() - began, random.Random(0)
-    for _ in range(10):
-        process = start(tmp_path / "killed")
+    for number, code in [(signal.SIGKILL, -signal.SIGKILL)] * 10 + [(signal.SIGINT, 130)] * 4:
+        process = start(text, tmp_path / "stopped")
         try:
             process.wait(rng.uniform(0.1, 0.7) * took)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-    assert start(tmp_path / "killed").wait() == 0
+            process.send_signal(number)
+            assert process.wait() == code
+    assert start(text, tmp_path / "stopped").wait() == 0
     weights = "dictionary/weights.safetensors"
-    assert (tmp_path / "undisturbed" / weights).read_bytes() == (tmp_path / "killed" / weights).read_bytes()
-    assert check_run(tmp_path / "killed") == []
+    assert (tmp_path / "undisturbed" / weights).read_bytes() == (tmp_path / "stopped" / weights).read_bytes()
+    assert check_run(tmp_path / "stopped") == []
