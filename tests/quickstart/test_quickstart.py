@@ -228,13 +228,14 @@ def test_stopped_at_any_moment_it_ends_with_the_same_weights(text, tmp_path):
     began = time.monotonic()
     assert start(text, tmp_path / "undisturbed").wait() == 0
     took, rng = time.monotonic() - began, random.Random(0)
-    for number, code in [(signal.SIGKILL, -signal.SIGKILL)] * 10 + [(signal.SIGINT, 130)] * 4:
+    stopped = {signal.SIGKILL: {-signal.SIGKILL}, signal.SIGINT: {130, -signal.SIGINT}}  # the latter while it imports
+    for number in [signal.SIGKILL] * 10 + [signal.SIGINT] * 4:
         process = start(text, tmp_path / "stopped")
         try:
             process.wait(rng.uniform(0.1, 0.7) * took)
         except subprocess.TimeoutExpired:
             process.send_signal(number)
-            assert process.wait() == code
+            assert process.wait() in stopped[number]
     assert start(text, tmp_path / "stopped").wait() == 0
     weights = "dictionary/weights.safetensors"
     assert (tmp_path / "undisturbed" / weights).read_bytes() == (tmp_path / "stopped" / weights).read_bytes()
