@@ -213,7 +213,9 @@ def test_planted_features_are_recovered_at_the_wanted_l0(name):
     learned = normalize(found.directions)
     assert len(code.indices) / len(code) == pytest.approx(4, rel=0.05)
     assert float((learned @ directions.T).max(0).values.mean()) > 0.9
-    assert float(left.square().sum() / (held_out - held_out.mean(0)).square().sum()) < 0.35  # l1_2023 shrinks most
+    assert float(left.square().sum() / (held_out - held_out.mean(0)).square().sum()) < (
+        0.35 if name == "l1_2023" else 0.25
+    )
     torch.testing.assert_close(found.directions.norm(dim=1), torch.ones(96), rtol=1e-4, atol=1e-4)
 
 
