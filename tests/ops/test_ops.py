@@ -256,28 +256,38 @@ def test_the_fused_squared_error_is_the_composed_one(shape):
 
 @quick
 @given(shapes, st.sampled_from([torch.float32, torch.bfloat16, torch.float64]), st.integers(1, 300), st.data())
-def test_choosing_block_by_block_is_choosing_at_once(shape, dtype, width, data):
+def test_choosing_tile_by_tile_is_choosing_at_once(shape, dtype, width, data):
     n, n_features, _, seed = shape
     scores = rows(n, n_features, seed).to(dtype)
     k = data.draw(st.integers(1, n_features))
-    blocks = [(first, scores[:, first : first + width]) for first in range(0, n_features, width)]
+    height = data.draw(st.integers(1, n))
+    tiles = [
+        product.Tile(row, feature, scores[row : row + height, feature : feature + width])
+        for feature in range(0, n_features, width)
+        for row in range(0, n, height)
+    ]
     chosen = []
-    for indices, values in (topk.topk(scores, k), topk.topk_of_blocks(blocks, k)):
+    for indices, values in (topk.topk(scores, k), topk.topk_of_tiles(tiles, n, k)):
         dense = torch.zeros(n, n_features, dtype=dtype).scatter_add(1, indices.long(), values)
         assert torch.equal(torch.where(dense > 0, scores, 0), dense)
         chosen.append(dense)
     assert torch.equal(*chosen)  # ties included
     floor = float(values[values > 0].min()) if bool((values > 0).any()) else 0.0
-    at_once, in_blocks = above.above(scores, floor), above.above_of_blocks(blocks, floor)
-    assert torch.equal(as_dense(at_once, n_features), as_dense(in_blocks, n_features))
+    at_once, in_tiles = above.above(scores, floor), above.above_of_tiles(tiles, n, floor)
+    assert torch.equal(as_dense(at_once, n_features), as_dense(in_tiles, n_features))
 
 
 @quick
-@given(shapes, st.sampled_from([torch.float32, torch.bfloat16]))
-def test_blocks_of_features_are_the_product(shape, dtype):
+@given(shapes, st.sampled_from([torch.float32, torch.bfloat16]), st.integers(1, 300), st.integers(1, 4000))
+def test_tiles_are_the_product(shape, dtype, width, block):
     n, n_features, d, seed = shape
     x, weight, bias = rows(n, d, seed), rows(n_features, d, seed + 1), rows(1, n_features, seed + 2)[0]
-    joined = torch.cat([scores for _, scores in product.feature_blocks(x, weight, bias, dtype)], 1)
+    joined = torch.full((n, n_features), torch.nan, dtype=dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(product, "WIDTH", width)
+        patch.setattr(product, "BLOCK", block)
+        for row, feature, scores in product.tiles(x, weight, bias, dtype):
+            joined[row : row + scores.shape[0], feature : feature + scores.shape[1]] = scores
     wanted = x.to(dtype).double() @ weight.to(dtype).T.double() + bias.to(dtype)
     size = 1 + (x.norm(dim=1)[:, None] * weight.norm(dim=1)).double() + bias.abs()
     assert bool(((joined.double() - wanted).abs() <= 2 * torch.finfo(dtype).eps * size).all())

@@ -11,7 +11,12 @@ from jaxtyping import Float, Int
 from numba import njit, prange
 from torch import Tensor
 
-from monoscope.ops.topk import GROUPS, collect, group_maxima
+from monoscope.errors import MonoscopeError
+from monoscope.ops.product import Tile
+from monoscope.ops.topk import BITS, BY, GROUPS, collect, group_maxima
+
+CHUNK = 32  # rows that one thread takes at a time
+ROOM = 96  # entries a row that a first search has room for, on average over a chunk
 
 
 class Ragged(NamedTuple):
@@ -35,59 +40,100 @@ def above(scores: Float[Tensor, "n n_features"], floor: float) -> Ragged:
     On a CPU, for a floor ≥ 0, positive floats are compared as the integers that their bits are, and only groups of
     entries whose maximum exceeds the floor are searched (see ``topk``).
     """
-    if scores.device.type != "cpu" or scores.dtype not in (torch.bfloat16, torch.float32) or floor < 0:
+    if scores.device.type != "cpu" or scores.dtype not in BITS or floor < 0:
         return reference(scores, floor)
-    bits, shift = (torch.int16, 16) if scores.dtype == torch.bfloat16 else (torch.int32, 0)
-    least = (int(torch.tensor(floor + 0.0).view(torch.int32)) >> shift) + 1
-    rows = scores.contiguous().view(bits).numpy()
-    counts = np.empty(len(rows), np.int64)
-    _count(rows, least, counts)
-    starts = np.cumsum(counts) - counts
-    columns, values = np.empty(int(counts.sum()), np.int32), np.empty(int(counts.sum()), rows.dtype)
-    _fill(rows, least, starts, columns, values)
-    found = torch.from_numpy(values).view(scores.dtype).float()
-    return Ragged(torch.from_numpy(counts), torch.from_numpy(columns), found)
+    found = _search(scores, floor)
+    total = int(found.counts.sum())
+    columns, values = torch.empty(total, dtype=torch.int32), torch.empty(total)
+    _move(found, 0, found.counts.cumsum(0) - found.counts, columns, values)
+    return Ragged(found.counts, columns, values)
 
 
-def above_of_blocks(blocks: Iterable[tuple[int, Float[Tensor, "n block"]]], floor: float) -> Ragged:
-    """The same of scores that come as blocks of columns: (first column, scores)."""
-    parts = [(first, above(scores, floor)) for first, scores in blocks]
-    counts = torch.stack([part.counts for _, part in parts], 1)
+def above_of_tiles(tiles: Iterable[Tile], n_rows: int, floor: float) -> Ragged:
+    """The same of the scores of ``n_rows`` rows that come in tiles."""
+    parts = [(row, feature, _search(scores, floor)) for row, feature, scores in tiles]
+    if not parts:
+        raise MonoscopeError("there are no scores to choose from")
+    blocks = {feature: i for i, feature in enumerate(dict.fromkeys(feature for _, feature, _ in parts))}
+    device = parts[0][2].values.device
+    counts = torch.zeros(n_rows, len(blocks), dtype=torch.long, device=device)
+    for row, feature, part in parts:
+        counts[row : row + len(part.counts), blocks[feature]] = part.counts
     starts = counts.flatten().cumsum(0).view_as(counts) - counts
     total = int(counts.sum())
-    columns, values = (parts[0][1].columns.new_empty(total), parts[0][1].values.new_empty(total))
-    for block, (first, part) in enumerate(parts):
-        shift = starts[:, block] - (part.counts.cumsum(0) - part.counts)  # from the block's order to the rows'
-        places = torch.arange(len(part.values), device=shift.device) + torch.repeat_interleave(shift, part.counts)
-        columns[places], values[places] = part.columns + first, part.values
+    columns = torch.empty(total, dtype=torch.int32, device=device)
+    values = torch.empty(total, dtype=torch.float32, device=device)
+    for row, feature, part in parts:
+        _move(part, feature, starts[row : row + len(part.counts), blocks[feature]].contiguous(), columns, values)
     return Ragged(counts.sum(1), columns, values)
 
 
-@njit(parallel=True, cache=True, nogil=True)
-def _count(bits, least, counts):  # type: ignore[no-untyped-def]
-    n, n_features = bits.shape
-    for block in prange((n + 63) // 64):
-        maxima = np.empty(GROUPS, bits.dtype)
-        for i in range(block * 64, min(n, block * 64 + 64)):
-            row = bits[i]
-            group_maxima(row, maxima)
-            count = 0
-            for g in range(GROUPS):
-                if maxima[g] >= least:
-                    for j in range(g, n_features, GROUPS):
-                        count += row[j] >= least
-            counts[i] = count
+class _Found(NamedTuple):
+    """Entries of rows as they were found: where each row's begin, how many they are, columns, values."""
+
+    starts: Tensor
+    counts: Tensor
+    columns: Tensor
+    values: Tensor
+
+
+def _search(scores: Tensor, floor: float) -> _Found:
+    if scores.device.type != "cpu" or scores.dtype not in BITS or floor < 0:
+        counts, columns, values = reference(scores, floor)
+        return _Found(counts.cumsum(0) - counts, counts, columns, values)
+    least = (int(torch.tensor(floor + 0.0).view(torch.int32)) >> BY[scores.dtype]) + 1
+    bits = scores.contiguous().view(BITS[scores.dtype]).numpy()
+    chunks = -(-len(bits) // CHUNK)
+    starts, counted, needed = (np.empty(size, np.int64) for size in (len(bits), len(bits), chunks))
+    room, wanted = 0, CHUNK * min(ROOM, bits.shape[1])
+    while room < wanted:  # a second time only where the first guess was too small
+        room = wanted
+        places, found = np.empty((chunks, room), np.int32), np.empty((chunks, room), bits.dtype)
+        _collect_rows(bits, least, starts, counted, places, found, needed)
+        wanted = int(needed.max(initial=0))
+    made = torch.from_numpy(found.reshape(-1)).view(scores.dtype)
+    return _Found(torch.from_numpy(starts), torch.from_numpy(counted), torch.from_numpy(places.reshape(-1)), made)
+
+
+def _move(part: _Found, feature: int, to: Tensor, columns: Tensor, values: Tensor) -> None:
+    """Write a tile's entries where those of each row are to begin."""
+    if part.values.device.type == "cpu" and part.values.dtype in BITS:
+        bits = BITS[part.values.dtype]
+        shift = BY[part.values.dtype]
+        arrays = (t.numpy() for t in (part.starts, part.counts, part.columns, part.values.view(bits), to, columns))
+        _move_rows(feature, shift, *arrays, values.view(torch.int32).numpy())
+        return
+    moved = to - part.starts
+    places = torch.arange(len(part.values), device=to.device) + torch.repeat_interleave(moved, part.counts)
+    columns[places], values[places] = part.columns.int() + feature, part.values.float()
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def _fill(bits, least, starts, columns, values):  # type: ignore[no-untyped-def]
+def _move_rows(feature, shift, starts, counts, columns, bits, to, all_columns, all_bits):  # type: ignore[no-untyped-def]
+    for i in prange(len(counts)):
+        for e in range(counts[i]):
+            all_columns[to[i] + e] = columns[starts[i] + e] + feature
+            all_bits[to[i] + e] = np.int32(bits[starts[i] + e]) << shift
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _collect_rows(bits, least, starts, counts, columns, values, needed):  # type: ignore[no-untyped-def]
+    """Each chunk of rows writes into a room of its own as long as that suffices, and goes on counting after that."""
     n, n_features = bits.shape
-    for block in prange((n + 63) // 64):
+    room = columns.shape[1]
+    for chunk in prange(len(needed)):
         maxima = np.empty(GROUPS, bits.dtype)
+        groups = np.empty(GROUPS + 1, np.int32)
         found = np.empty(n_features + 1, bits.dtype)
         places = np.empty(n_features + 1, np.int32)
-        for i in range(block * 64, min(n, block * 64 + 64)):
+        at = 0
+        for i in range(chunk * CHUNK, min(n, chunk * CHUNK + CHUNK)):
             group_maxima(bits[i], maxima)
-            count = collect(bits[i], maxima, least, found, places)
-            columns[starts[i] : starts[i] + count] = places[:count]
-            values[starts[i] : starts[i] + count] = found[:count]
+            count = collect(bits[i], maxima, least, groups, found, places)
+            if at + count <= room:
+                columns[chunk, at : at + count] = places[:count]
+                values[chunk, at : at + count] = found[:count]
+            starts[i] = chunk * room + at
+            counts[i] = count
+            at += count
+        needed[chunk] = at

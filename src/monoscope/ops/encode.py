@@ -148,6 +148,7 @@ def _rescore_topk(bits, shift, unit, lengths, features, x, weight, bias, k):  # 
     largest = np.array([features[:, 0].max(), features[:, 1].max(), features[:, 2].max()], np.float32)
     for block in prange((n + 31) // 32):
         maxima = np.empty(GROUPS, bits.dtype)
+        groups = np.empty(GROUPS + 1, np.int32)
         found = np.empty(n_features + 1, bits.dtype)
         places = np.empty(n_features + 1, np.int32)
         values = np.empty(n_features, np.float32)
@@ -159,7 +160,7 @@ def _rescore_topk(bits, shift, unit, lengths, features, x, weight, bias, k):  # 
             bound = kth_largest(maxima, GROUPS, k, top) if top > 0 else 0
             floor = np.float32(0)  # no score below it can be among the k largest, nor, at the end, above 0
             if bound > 0:
-                count = collect(bits[i], maxima, bound, found, places)
+                count = collect(bits[i], maxima, bound, groups, found, places)
                 bound = kth_largest(found, count, k, top)
                 as_int[0] = np.int32(bound) << shift
                 floor = as_float[0]
@@ -170,7 +171,7 @@ def _rescore_topk(bits, shift, unit, lengths, features, x, weight, bias, k):  # 
                 floor = max(floor, np.float32(0))
             as_float[0] = (floor - worst) / (1 + unit)
             if as_float[0] > 0:
-                count = collect(bits[i], maxima, as_int[0] >> shift, found, places)
+                count = collect(bits[i], maxima, as_int[0] >> shift, groups, found, places)
             else:  # rounded scores of either sign may do
                 count = n_features
                 for f in range(n_features):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-GROUP = 256  # features come in multiples of it
+WIDTH = 4096  # features in a tile
 PADDING = 32  # columns for the bias: matrix units take numbers 32 at a time
 BLOCK = 4 << 20  # scores in one block: 8 MB of bf16, so that selection finds them in the cache
 
@@ -58,21 +59,33 @@ def blocks(
         yield first, torch.addmm(offset, x[first : first + rows].to(dtype), right)
 
 
-def feature_blocks(
+class Tile(NamedTuple):
+    """The scores of some rows for some features, and which: the first of each."""
+
+    row: int
+    feature: int
+    scores: Float[Tensor, "rows features"]
+
+
+def tiles(
     x: Float[Tensor, "n d"],
     weight: Float[Tensor, "n_features d"],
     bias: Float[Tensor, " n_features"],
     dtype: torch.dtype,
-) -> Iterator[tuple[int, Float[Tensor, "n block"]]]:
-    """The same scores as (first feature, all rows of a block of features): each weight is brought into the cache once.
+) -> Iterator[Tile]:
+    """The same scores in tiles, all rows of a block of features first: each weight is brought into the cache once.
 
-    The bias travels as one more column of the weights: adding it to a product takes longer than the product's own
-    share of it.
+    A tile is wide, for what selects among its scores has a cost for every row of it, and small enough to be found in
+    the cache. The bias travels as one more column of the weights: adding it to a product takes longer than the
+    product's own share of it.
     """
     (n, d), features = x.shape, len(weight)
-    size = max(GROUP, BLOCK // max(1, n) // GROUP * GROUP)
+    width = min(features, WIDTH)
+    height = max(1, BLOCK // width)
     left, right = (torch.zeros(len(t), d + PADDING, dtype=dtype, device=x.device) for t in (x, weight))
     left[:, :d], left[:, d] = x, 1
     right[:, :d], right[:, d] = weight, bias
-    for first in range(0, features, size):
-        yield first, left @ right[first : first + size].T
+    for feature in range(0, features, width):
+        block = right[feature : feature + width].T
+        for row in range(0, n, height):
+            yield Tile(row, feature, left[row : row + height] @ block)

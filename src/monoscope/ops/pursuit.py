@@ -154,13 +154,14 @@ def _pursue(scores, left, atoms, gram, length, picks, values):  # type: ignore[n
     unit = np.float32((2 * atoms.shape[1] + 4 * k + 8) * 2.0**-24 * length)
     for i in prange(n):
         maxima = np.empty(GROUPS, np.float32)
+        groups = np.empty(GROUPS + 1, np.int32)
         found = np.empty(n_atoms + 1, np.float32)
         places = np.empty(n_atoms + 1, np.int32)
         moved = np.sqrt(_dot(left[i], left[i]))
         floor = np.float32(moved * NOISE)
         for step in range(k):
             bound = group_maxima(scores[i], maxima) - 2 * unit * moved
-            count = collect(scores[i], maxima, bound, found, places)
+            count = collect(scores[i], maxima, bound, groups, found, places)
             best, at = floor, -1
             for c in range(count):
                 score = _dot(left[i], atoms[places[c]])

@@ -16,8 +16,12 @@ from numba import njit, prange
 from torch import Tensor
 
 from monoscope.errors import MonoscopeError
+from monoscope.ops.product import Tile
 
 GROUPS = 256  # groups of a row's entries: several for each of the k places
+BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}  # integers that order as positive floats do
+BY = {torch.bfloat16: 16, torch.float32: 0}  # by which they are shifted to be the bits of fp32
+ENOUGH = 8  # entries more than wanted among which a bound need not be made sharper
 
 
 def reference(scores: Float[Tensor, "n n_features"], k: int) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
@@ -38,37 +42,37 @@ def topk(scores: Float[Tensor, "n n_features"], k: int) -> tuple[Int[Tensor, "n 
         raise MonoscopeError(
             f"k = {k} with {scores.shape[1]} features", fix="choose k between 1 and the number of features"
         )
-    return topk_of_blocks([(0, scores)], k)
+    return topk_of_tiles([Tile(0, 0, scores)], len(scores), k)
 
 
-def topk_of_blocks(
-    blocks: Iterable[tuple[int, Float[Tensor, "n block"]]], k: int
-) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
-    """The same of scores that come as blocks of columns, (first column, scores): only the k best so far are kept."""
+def topk_of_tiles(
+    tiles: Iterable[Tile], n_rows: int, k: int
+) -> tuple[Int[Tensor, "n_rows k"], Float[Tensor, "n_rows k"]]:
+    """The same of the scores of ``n_rows`` rows that come in tiles: only each row's k best so far are kept."""
     kept: tuple[Tensor, Tensor] | None = None
-    counts = np.zeros(0, np.int32)
-    for first, scores in blocks:
-        if scores.device.type != "cpu" or scores.dtype not in (torch.bfloat16, torch.float32):
-            kept = _merge(kept, first, scores, k)
-            continue
-        bits = torch.int16 if scores.dtype == torch.bfloat16 else torch.int32
+    counts = np.zeros(n_rows, np.int32)
+    for row, feature, scores in tiles:
         if kept is None:
-            n, counts = len(scores), np.zeros(len(scores), np.int32)
-            kept = torch.zeros((n, k), dtype=torch.int32), torch.zeros((n, k), dtype=scores.dtype)
-        _topk_rows(scores.contiguous().view(bits).numpy(), first, counts, kept[0].numpy(), kept[1].view(bits).numpy())
+            kept = scores.new_zeros((n_rows, k), dtype=torch.int32), scores.new_zeros((n_rows, k))
+        indices, values = (t[row : row + len(scores)] for t in kept)
+        if scores.device.type != "cpu" or scores.dtype not in BITS:
+            _merge(indices, values, feature, scores)
+            continue
+        bits = BITS[scores.dtype]
+        part = counts[row : row + len(scores)]
+        _topk_rows(scores.contiguous().view(bits).numpy(), feature, part, indices.numpy(), values.view(bits).numpy())
     if kept is None:
         raise MonoscopeError("there are no scores to choose from")
     return kept
 
 
-def _merge(kept: tuple[Tensor, Tensor] | None, first: int, scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    indices, values = reference(scores, min(k, scores.shape[1]))
-    if kept is None:
-        room = k - values.shape[1]
-        return torch.nn.functional.pad(indices, (0, room)), torch.nn.functional.pad(values, (0, room))
-    both = torch.cat([kept[0], indices + first], 1), torch.cat([kept[1], values], 1)
-    best, places = torch.topk(both[1], k, dim=1)
-    return both[0].gather(1, places), best
+def _merge(indices: Tensor, values: Tensor, feature: int, scores: Tensor) -> None:
+    """Take a tile's scores into the best so far, in place."""
+    k = indices.shape[1]
+    more, found = reference(scores, min(k, scores.shape[1]))
+    best, places = torch.topk(torch.cat([values, found], 1), k, dim=1)
+    indices.copy_(torch.cat([indices, more.int() + feature], 1).gather(1, places))
+    values.copy_(best)
 
 
 @njit(inline="always")
@@ -88,18 +92,40 @@ def kth_largest(values, n, k, top):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def collect(row, maxima, floor, found, places):  # type: ignore[no-untyped-def]
+def bound(values, n, k, top):  # type: ignore[no-untyped-def]
+    """A number that at least k of ``values[:n]`` reach, and at most ``ENOUGH`` more if that is found soon."""
+    low, high = 0, top
+    while low < high:
+        middle = low + (high - low + 1) // 2
+        count = np.int32(0)
+        for i in range(n):
+            count += np.int32(values[i] >= middle)
+        if count >= k:
+            low = middle
+            if count <= k + ENOUGH:
+                break
+        else:
+            high = middle - 1
+    return low
+
+
+@njit(inline="always")
+def collect(row, maxima, floor, groups, found, places):  # type: ignore[no-untyped-def]
     """Entries of ``row`` that are at least ``floor`` (> 0), searched only in groups whose maximum is; how many.
 
-    ``found`` and ``places`` have room for one entry more than the row: each is written first and counted afterwards.
+    ``groups`` has room for ``GROUPS + 1`` numbers, ``found`` and ``places`` for one entry more than the row: each is
+    written first and counted afterwards, so that nothing depends on a guess of the processor's.
     """
-    count = 0
+    several = 0
     for g in range(GROUPS):
-        if maxima[g] >= floor:
-            for j in range(g, len(row), GROUPS):
-                found[count] = row[j]
-                places[count] = j
-                count += row[j] >= floor
+        groups[several] = g
+        several += maxima[g] >= floor
+    count = 0
+    for i in range(several):
+        for j in range(groups[i], len(row), GROUPS):
+            found[count] = row[j]
+            places[count] = j
+            count += row[j] >= floor
     return count
 
 
@@ -155,23 +181,24 @@ def _keep(found, places, count, k, cut, indices, chosen):  # type: ignore[no-unt
 
 @njit(parallel=True, cache=True, nogil=True)
 def _topk_rows(bits, first, counts, indices, chosen):  # type: ignore[no-untyped-def]
-    """Take a block of columns into the k best entries of every row, of which there are ``counts`` so far."""
+    """Take a tile's columns into the k best entries of every row, of which there are ``counts`` so far."""
     n, width = bits.shape
     k = indices.shape[1]
-    for block in prange((n + 63) // 64):
+    for block in prange((n + 31) // 32):
         maxima = np.empty(GROUPS, bits.dtype)
+        groups = np.empty(GROUPS + 1, np.int32)
         found = np.empty(k + width + 1, bits.dtype)
         places = np.empty(k + width + 1, np.int32)
-        for i in range(block * 64, min(n, (block + 1) * 64)):
+        for i in range(block * 32, min(n, (block + 1) * 32)):
             top = group_maxima(bits[i], maxima)
             held = counts[i]
             # a tie with the least one held loses, for its column is higher
-            floor = max(1, kth_largest(maxima, GROUPS, k, top)) if held < k else 1 + int(chosen[i].min())
+            floor = max(1, bound(maxima, GROUPS, k, top)) if held < k else 1 + int(chosen[i].min())
             if top < floor:
                 continue
             found[:held] = chosen[i, :held]
             places[:held] = indices[i, :held]
-            count = held + collect(bits[i], maxima, floor, found[held:], places[held:])
+            count = held + collect(bits[i], maxima, floor, groups, found[held:], places[held:])
             places[held:count] += first
             cut = max(1, kth_largest(found, count, k, max(top, found[:held].max()) if held else top))
             counts[i] = _keep(found, places, count, k, cut, indices[i], chosen[i])

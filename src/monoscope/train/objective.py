@@ -120,9 +120,9 @@ class SparseReconstruction(Objective):
         """The dtype of the encoder's product."""
         return product.precision(self.options["precision"])
 
-    def scores(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Iterator[tuple[int, Float[Tensor, "n b"]]]:
-        """The batch's scores in blocks of features: (first feature, scores)."""
-        return product.feature_blocks(x, dictionary.w_enc, dictionary.b_enc, self.precision())
+    def scores(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Iterator[product.Tile]:
+        """The batch's scores in tiles."""
+        return product.tiles(x, dictionary.w_enc, dictionary.b_enc, self.precision())
 
     def losses(
         self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
-from monoscope.ops.above import above_of_blocks
+from monoscope.ops.above import above_of_tiles
 from monoscope.ops.largest import largest
 from monoscope.train.calibrate import calibrate
 from monoscope.train.objective import SparseReconstruction
@@ -39,10 +39,10 @@ class Objective(SparseReconstruction):
         wanted = self.k(dictionary) * len(x)
         with torch.no_grad():
             floor = EASED * (float(self.guess) or self.first_guess(dictionary, x[:SAMPLE]))
-            found = above_of_blocks(self.scores(dictionary, x), floor)
+            found = above_of_tiles(self.scores(dictionary, x), len(x), floor)
             while len(found.values) < wanted and floor > 0:
                 floor = floor * 0.5 if floor > 1e-3 else 0.0
-                found = above_of_blocks(self.scores(dictionary, x), floor)
+                found = above_of_tiles(self.scores(dictionary, x), len(x), floor)
             code = largest(found, wanted, dictionary.n_features)
             self.guess.copy_(code.values.min() if len(code.values) else torch.zeros(()))
         return code
@@ -50,7 +50,7 @@ class Objective(SparseReconstruction):
     def first_guess(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> float:
         """The cut among some rows alone, so that not even the first batch makes candidates of all its scores."""
         wanted = self.k(dictionary) * len(x)
-        code = largest(above_of_blocks(self.scores(dictionary, x), 0.0), wanted, dictionary.n_features)
+        code = largest(above_of_tiles(self.scores(dictionary, x), len(x), 0.0), wanted, dictionary.n_features)
         return float(code.values.min()) if len(code.values) else 0.0
 
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
