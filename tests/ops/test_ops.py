@@ -9,7 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monoscope.errors import MonoscopeError
-from monoscope.ops import above, adam, encode, largest, product, reconstruct, sparse, topk, transpose, weighted_rows
+from monoscope.ops import (
+    above,
+    adam,
+    encode,
+    largest,
+    leftover,
+    product,
+    reconstruct,
+    sparse,
+    topk,
+    transpose,
+    weighted_rows,
+)
 from monoscope.types import Code
 
 # more features than the 256 groups that selections search, so that groups of several entries and a remainder occur
@@ -164,18 +176,19 @@ def test_gradients_of_the_sparse_path_are_those_of_the_dense_one(shape):
         torch.testing.assert_close(a, b, rtol=2e-4, atol=2e-4 * float(1 + b.abs().max()))
 
 
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.8, 0.99)])
 @pytest.mark.parametrize("unit_rows", [False, True])
-def test_adam_equals_its_reference_and_torch(unit_rows):
+def test_adam_equals_its_reference_and_torch(unit_rows, betas):
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(7, 33, generator=generator)
     start /= start.norm(dim=1, keepdim=True)
     mine, wanted = start.clone(), start.clone()
     theirs = start.clone().requires_grad_()
-    optimiser = torch.optim.Adam([theirs], lr=0.01)
+    optimiser = torch.optim.Adam([theirs], lr=0.01, betas=betas)
     moments = [[torch.zeros_like(start) for _ in range(2)] for _ in range(2)]
     for step in range(1, 6):
         gradient = torch.randn(7, 33, generator=generator)
-        how = {"step": step, "rate": 0.01, "scale": 0.5, "unit_rows": unit_rows}
+        how = {"step": step, "rate": 0.01, "betas": betas, "scale": 0.5, "unit_rows": unit_rows}
         adam.adam(mine, gradient, *moments[0], **how)
         adam.reference(wanted, gradient, *moments[1], **how)
         theirs.grad = gradient * 0.5
@@ -291,3 +304,41 @@ def test_tiles_are_the_product(shape, dtype, width, block):
     wanted = x.to(dtype).double() @ weight.to(dtype).T.double() + bias.to(dtype)
     size = 1 + (x.norm(dim=1)[:, None] * weight.norm(dim=1)).double() + bias.abs()
     assert bool(((joined.double() - wanted).abs() <= 2 * torch.finfo(dtype).eps * size).all())
+
+
+@quick
+@given(shapes, st.data())
+def test_leftover_equals_its_reference(shape, data):
+    n, m, d, seed = shape
+    m = min(m, 90)
+    k = data.draw(st.integers(1, m))
+    x, residual = rows(n, d, seed) / 100, rows(n, d + 1, seed + 1)
+    generator = torch.Generator().manual_seed(seed)  # no ties, which may go to any of the tied
+    weights = [torch.randn(s, generator=generator).requires_grad_() for s in ((m, d), (m,), (m, d + 1))]
+    found = []
+    for function in (leftover.leftover, leftover.reference):
+        error = function(x, residual, tuple(weights), k)
+        found.append([error.detach(), *torch.autograd.grad(error, weights)])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5 * float(1 + b.abs().max()))
+
+
+@quick
+@given(shapes, st.data())
+def test_keeping_the_largest_is_sorting(shape, data):
+    n, m, _, seed = shape
+    k = data.draw(st.integers(1, m))
+    scores = rows(n, m, seed)
+    mine = scores.clone()
+    kept = leftover.keep_largest(mine, k)
+    order = torch.argsort(scores, dim=1, descending=True, stable=True)[:, :k]
+    wanted = torch.zeros_like(kept).scatter(1, order, True)
+    assert torch.equal(kept, wanted)
+    assert torch.equal(mine, torch.where(wanted, scores, 0))
+
+
+def test_leftover_in_bf16_is_close():
+    x, residual = torch.randn(300, 64), torch.randn(300, 64)
+    weights = [torch.randn(100, 64) / 8, torch.randn(100), torch.randn(100, 64) / 8]
+    exact, rounded = (leftover.leftover(x, residual, tuple(weights), 20, t) for t in (torch.float32, torch.bfloat16))
+    torch.testing.assert_close(rounded, exact, rtol=2 * torch.finfo(torch.bfloat16).eps, atol=0)

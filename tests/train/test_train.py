@@ -11,10 +11,10 @@ import torch
 from monoscope import plugins
 from monoscope.dictionary.base import architecture, architectures
 from monoscope.errors import MonoscopeError
-from monoscope.train import checkpoint, dead, rows
+from monoscope.train import checkpoint, dead, rows, schedules
 from monoscope.train.fit import Recipe, fit, known_options
 from monoscope.train.loop import Keeping, train
-from monoscope.train.objective import PACKAGE, objective
+from monoscope.train.objective import PACKAGE, RATE, objective
 from monoscope.train.objectives.l1_2023 import geometric_median
 from monoscope.train.schedules import Schedule
 
@@ -317,3 +317,24 @@ def test_a_transcoder_of_equal_widths_does_not_subtract_its_output_from_its_inpu
     fvu = float((y - made(x)).square().sum() / (y - y.mean(0)).square().sum())
     assert not made.centres
     assert fvu < 1
+
+
+def test_the_usual_rate_falls_with_steps_and_features_and_gives_way_to_what_is_told():
+    data = rows.from_arrays(torch.randn(2000, 8), None, 100, None, 0, hold_back=False)
+    of = {name: Recipe.of(name, 16, k=2).trainee(data).schedule.rate for name in ("topk", "l1")}
+    assert of["topk"] == schedules.usual_rate(20, 16) == schedules.RATE
+    assert of["l1"] == RATE
+    assert Recipe.of("topk", 16, k=2, rate=1e-3).trainee(data).schedule.rate == 1e-3
+    rates = [schedules.usual_rate(*at) for at in ((200, 3072), (1600, 3072), (200, 12_288), (1600, 12_288))]
+    assert rates == pytest.approx([6e-3, 3e-3, 3e-3, 1.5e-3])
+
+
+def test_encoder_scale_and_rates_do_what_they_say():
+    data = rows.from_arrays(torch.randn(2000, 9), None, 100, None, 0, hold_back=False)
+    trainee = Recipe.of("topk", 16, k=2, encoder_scale=0.25).trainee(data)
+    assert torch.equal(trainee.dictionary.w_enc, trainee.dictionary.w_dec / 4)
+    goal = trainee.objective
+    assert [goal.rate_of(n, trainee.dictionary) for n in ("w_enc", "w_dec", "b_enc")] == [1.0, 2.0, 1.5]
+    plain = Recipe.of("topk", 16, k=2, decoder_rate=1.0, bias_rate=1.0, beta1=0.9, beta2=0.999).trainee(data).objective
+    assert plain.betas == (0.9, 0.999)
+    assert plain.rate_of("b_dec", trainee.dictionary) == plain.rate_of("w_dec", trainee.dictionary) == 1.0

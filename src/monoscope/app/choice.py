@@ -9,8 +9,7 @@ from typing import Any
 
 from monoscope.dictionary.base import architecture
 from monoscope.errors import MonoscopeError, unknown_name
-from monoscope.train.fit import RATE
-from monoscope.train.objective import Objective, objective
+from monoscope.train.objective import RATE, Objective, objective
 from monoscope.train.presets import preset
 from monoscope.train.schedules import Schedule
 

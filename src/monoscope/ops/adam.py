@@ -12,7 +12,8 @@ from jaxtyping import Float
 from numba import njit, prange
 from torch import Tensor
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
 
 
 def reference(
@@ -23,6 +24,7 @@ def reference(
     *,
     step: int,
     rate: float,
+    betas: tuple[float, float] = BETAS,
     scale: float = 1.0,
     unit_rows: bool = False,
 ) -> None:
@@ -30,10 +32,10 @@ def reference(
     gradient = gradient * scale
     if unit_rows:
         gradient = gradient - (gradient * weight).sum(1, keepdim=True) * weight
-    first.mul_(BETA1).add_(gradient, alpha=1 - BETA1)
-    second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-    root = (second / (1 - BETA2**step)).sqrt_().add_(EPSILON)
-    weight.sub_(rate / (1 - BETA1**step) * first / root)
+    first.mul_(betas[0]).add_(gradient, alpha=1 - betas[0])
+    second.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+    root = (second / (1 - betas[1] ** step)).sqrt_().add_(EPSILON)
+    weight.sub_(rate / (1 - betas[0] ** step) * first / root)
     if unit_rows:
         weight.div_(weight.norm(dim=1, keepdim=True).clamp_min(1e-12))
 
@@ -46,6 +48,7 @@ def adam(
     *,
     step: int,
     rate: float,
+    betas: tuple[float, float] = BETAS,
     scale: float = 1.0,
     unit_rows: bool = False,
 ) -> None:
@@ -55,6 +58,7 @@ def adam(
         weight, gradient, first, second: the parameter, its gradient and Adam's two moments, alike in shape.
         step: 1 for the first step (bias correction).
         rate: learning rate.
+        betas: how much of each moment is kept a step.
         scale: multiplies the gradient first (global-norm clipping).
         unit_rows: hold the rows to unit norm.
     """
@@ -62,18 +66,17 @@ def adam(
     if weight.ndim != 2 or any(
         t.device.type != "cpu" or t.dtype != torch.float32 or not t.is_contiguous() for t in tensors
     ):
-        reference(weight, gradient, first, second, step=step, rate=rate, scale=scale, unit_rows=unit_rows)
+        reference(weight, gradient, first, second, step=step, rate=rate, betas=betas, scale=scale, unit_rows=unit_rows)
         return
     _adam(
-        weight.numpy(), gradient.numpy(), first.numpy(), second.numpy(), np.float32(scale),
-        np.float32(rate / (1 - BETA1**step)), np.float32(1 / (1 - BETA2**step)), unit_rows,
+        weight.numpy(), gradient.numpy(), first.numpy(), second.numpy(), *map(np.float32, betas), np.float32(scale),
+        np.float32(rate / (1 - betas[0] ** step)), np.float32(1 / (1 - betas[1] ** step)), unit_rows,
     )  # fmt: skip
 
 
 @njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
-def _adam(weight, gradient, first, second, scale, rate, correction, unit_rows):  # type: ignore[no-untyped-def]
-    b1, b2, one = np.float32(BETA1), np.float32(BETA2), np.float32(1)
-    epsilon = np.float32(EPSILON)
+def _adam(weight, gradient, first, second, b1, b2, scale, rate, correction, unit_rows):  # type: ignore[no-untyped-def]
+    one, epsilon = np.float32(1), np.float32(EPSILON)
     for i in prange(weight.shape[0]):
         along = np.float32(0)
         if unit_rows:

@@ -1,7 +1,6 @@
 """Features that have stopped firing, and AuxK (Gao et al. 2024), which brings them back.
 
-AuxK lets the dead features reconstruct what the living ones left over. Their scores are used raw: a dead feature's
-score is mostly negative, and a ReLU in between would leave it without any gradient.
+AuxK lets the dead features reconstruct what the living ones left over; see ``ops.leftover``.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from monoscope.dictionary.base import Dictionary
+from monoscope.ops.leftover import leftover
 
 
 class Silence(nn.Module):
@@ -37,17 +37,16 @@ def auxk(
     x: Float[Tensor, "n d_in"],
     residual: Float[Tensor, "n d_out"],
     dead: Bool[Tensor, " n_features"],
+    precision: torch.dtype = torch.float32,
 ) -> Float[Tensor, ""]:
     """The share of ``residual`` that the best dead features fail to explain; 0 when none is dead.
 
-    Each row uses its ``d_out / 2`` largest dead scores, or all of them when there are fewer.
+    Each row uses its ``d_out / 2`` largest dead scores, or all of them when there are fewer. ``precision`` is that of
+    the products.
     """
     places = dead.nonzero()[:, 0]
     if len(places) == 0:
         return x.new_zeros(())
-    scores = torch.addmm(dictionary.b_enc[places], x, dictionary.w_enc[places].T)
     k = min(len(places), max(1, dictionary.d_out // 2))
-    values, indices = scores.topk(k, dim=1)
-    chosen = torch.zeros_like(scores).scatter(1, indices, values)
-    left = residual.detach()
-    return (left - chosen @ dictionary.w_dec[places]).square().sum() / left.square().sum().clamp_min(1e-12)
+    weights = (dictionary.w_enc[places], dictionary.b_enc[places], dictionary.w_dec[places])
+    return leftover(x, residual.detach(), weights, k, precision)

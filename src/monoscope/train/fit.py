@@ -18,8 +18,6 @@ from monoscope.train.objective import Objective, objective
 from monoscope.train.schedules import Schedule
 from monoscope.train.trainee import Trainee, Units
 
-RATE = 2e-3
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -29,7 +27,7 @@ class Recipe:
     n_features: int
     settings: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
-    schedule: Schedule = field(default_factory=lambda: Schedule(RATE))
+    schedule: Schedule = field(default_factory=Schedule)
     frozen: tuple[str, ...] = ()
     seed: int = 0
 
@@ -70,7 +68,7 @@ class Recipe:
         if unknown:
             valid = [*kind.settings, *known, "rate", "warmup", "decay"]
             raise MonoscopeError(f"{name} has no option {sorted(unknown)[0]!r}", fix=f"its options: {', '.join(valid)}")
-        schedule = Schedule(RATE if rate is None else rate, warmup, decay)
+        schedule = Schedule(rate, warmup, decay)
         settings |= {"skip": True} if skip else {}
         return cls(name, n_features, settings, options, schedule, tuple(frozen), seed)
 
@@ -96,7 +94,8 @@ class Recipe:
         made.provenance |= {**(provenance or {}), "seed": self.seed, "n_tokens": data.n_rows}
         units = Units.of(x, y)
         goal.initialise(made, (x - units.mean_in) / units.scale_in, (y - units.mean_out) / units.scale_out)
-        return Trainee(made, goal, self.schedule, self.frozen)
+        schedule = self.schedule.told(goal.usual_rate(data.n_rows // data.batch_size, self.n_features))
+        return Trainee(made, goal, schedule, self.frozen)
 
     def untrained(self, d_in: int, d_out: int, n_rows: int, *, transcodes: bool) -> tuple[Dictionary, Objective]:
         """The dictionary and the objective of a training on ``n_rows`` rows, before any row was seen.

@@ -10,7 +10,6 @@ from torch import Tensor
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops import nested, sparse
 from monoscope.ops.transpose import transpose
-from monoscope.train.dead import auxk
 from monoscope.train.objective import SparseReconstruction
 from monoscope.types import Code
 
@@ -36,5 +35,5 @@ class NestedReconstruction(SparseReconstruction):
         self.l0 = len(code.indices) / len(code)
         terms = {"nested": error / (n_stages * y.numel())}
         if self.options["auxk"]:
-            terms["auxk"] = self.options["auxk"] * auxk(dictionary, x, left, self.silence.dead(self.dead_after()))
+            terms["auxk"] = self.options["auxk"] * self.unexplained(dictionary, x, left)
         return terms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, Protocol
@@ -14,11 +15,14 @@ from monoscope import plugins
 from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.ops import product, reconstruct
+from monoscope.ops.adam import BETAS
 from monoscope.ops.transpose import transpose
+from monoscope.train import schedules
 from monoscope.train.dead import Silence, auxk
 from monoscope.types import Code
 
 PACKAGE = "monoscope.train.objectives"
+RATE = 2e-3  # of objectives that have no rule of their own
 
 
 class Moments(Protocol):
@@ -37,7 +41,6 @@ class Objective(nn.Module):
 
     defaults: ClassVar[dict[str, Any]] = {}
     unit_rows: bool = True  # hold decoder rows to unit norm
-    rates: ClassVar[dict[str, float]] = {}  # learning rates of single parameters, in units of everyone's
     calibrates: ClassVar[bool] = False  # wants rows that were not trained on, at the end
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
@@ -52,6 +55,20 @@ class Objective(nn.Module):
         self.n_tokens, self.seed = n_tokens, seed
         self.silence = Silence(dictionary.n_features)
         self.l0 = 0.0  # of the newest batch, for the progress bar
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """How much of its two moments Adam keeps a step."""
+        return BETAS
+
+    @classmethod
+    def usual_rate(cls, steps: int, n_features: int) -> float:
+        """The learning rate of a training of so many steps that is told none."""
+        return RATE
+
+    def rate_of(self, name: str, dictionary: Dictionary) -> float:
+        """The learning rate of a parameter, in units of everyone's."""
+        return 1.0
 
     def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
         """Set the weights before the first step: random unit decoder rows, and encoder rows like them."""
@@ -90,6 +107,10 @@ class SparseReconstruction(Objective):
 
     The selection may begin wide: k falls in a line from ``k_start`` times its value to its value, which it has from
     the share ``k_until`` of the tokens on. Features that would never be among the first k so learn something first.
+
+    Options of the descent: the encoder begins at ``encoder_scale`` times the decoder; ``decoder_rate`` and
+    ``bias_rate`` are learning rates in units of the encoder's, the biases' (at 0) half the length of a row, since a
+    bias is the weight of one more input, as long as all others together; ``beta1`` and ``beta2`` are Adam's.
     """
 
     defaults: ClassVar[dict[str, Any]] = {
@@ -98,8 +119,36 @@ class SparseReconstruction(Objective):
         "precision": None,
         "k_start": 1.0,
         "k_until": 0.7,
+        "encoder_scale": 0.5,
+        "decoder_rate": 2.0,
+        "bias_rate": 0.0,
+        "beta1": 0.8,
+        "beta2": 0.99,
     }
     progress = 1.0  # share of tokens done, as of the newest step
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """The options of these names."""
+        return self.options["beta1"], self.options["beta2"]
+
+    @classmethod
+    def usual_rate(cls, steps: int, n_features: int) -> float:
+        """By the rule of ``schedules``."""
+        return schedules.usual_rate(steps, n_features)
+
+    def rate_of(self, name: str, dictionary: Dictionary) -> float:
+        """The decoder's and the biases' as the options say."""
+        if name == "w_dec":
+            return float(self.options["decoder_rate"])
+        if name in ("b_enc", "b_dec"):
+            return float(self.options["bias_rate"] or math.sqrt(dictionary.d_in) / 2)
+        return 1.0
+
+    def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
+        """As every objective, the encoder scaled."""
+        super().initialise(dictionary, x, y)
+        dictionary.w_enc.data.mul_(self.options["encoder_scale"])
 
     @abstractmethod
     def select(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Code:
@@ -120,6 +169,12 @@ class SparseReconstruction(Objective):
         """The dtype of the encoder's product."""
         return product.precision(self.options["precision"])
 
+    def unexplained(
+        self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], left: Float[Tensor, "n d_out"]
+    ) -> Float[Tensor, ""]:
+        """AuxK of what is dead now."""
+        return auxk(dictionary, x, left, self.silence.dead(self.dead_after()), self.precision())
+
     def scores(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Iterator[product.Tile]:
         """The batch's scores in tiles."""
         return product.tiles(x, dictionary.w_enc, dictionary.b_enc, self.precision())
@@ -137,7 +192,7 @@ class SparseReconstruction(Objective):
         self.l0 = len(code.indices) / len(code)
         terms = {"mse": mse}
         if self.options["auxk"]:
-            terms["auxk"] = self.options["auxk"] * auxk(dictionary, x, left, self.silence.dead(self.dead_after()))
+            terms["auxk"] = self.options["auxk"] * self.unexplained(dictionary, x, left)
         return terms
 
 

@@ -12,9 +12,8 @@ from torch import Tensor
 from monoscope.dictionary.base import Dictionary
 from monoscope.train.calibrate import shift_biases
 from monoscope.train.control import Control
-from monoscope.train.dead import auxk
 from monoscope.train.entries import Entries
-from monoscope.train.objective import SparseReconstruction
+from monoscope.train.objective import RATE, SparseReconstruction
 from monoscope.types import Code
 
 FIRST = 3.0  # the first batch's L0 in units of the wanted one
@@ -32,7 +31,7 @@ class Penalised(SparseReconstruction):
     Options: ``l0``, the mean number of active features to reach (then ``penalty`` is only where the search begins, and
     what the search leaves is made up for at the end, on rows that were not trained on);
     ``penalty``, the weight; ``penalty_warmup``, the share of the training in which it grows from 0;
-    ``auxk``, ``dead_after``, ``precision`` as in ``SparseReconstruction``, with AuxK off by default.
+    ``auxk`` (off by default), ``dead_after``, ``precision`` and those of the descent as in ``SparseReconstruction``.
     """
 
     calibrates: ClassVar[bool] = True
@@ -43,11 +42,21 @@ class Penalised(SparseReconstruction):
         "l0": None,
         "penalty": 5.0,
         "penalty_warmup": 0.05,
+        "encoder_scale": 1.0,
+        "decoder_rate": 1.0,
+        "bias_rate": 1.0,
+        "beta1": 0.9,
+        "beta2": 0.999,
     }
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
         super().__init__(dictionary, n_tokens, seed, **options)
         self.control = Control(self.options["penalty"], self.options["l0"], self.options["penalty_warmup"])
+
+    @classmethod
+    def usual_rate(cls, steps: int, n_features: int) -> float:
+        """The one that the controller of the penalty's weight was made with."""
+        return RATE
 
     def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
         """As every objective; with a wanted L0, biases at which all features are active equally often to begin with.
@@ -104,7 +113,7 @@ class Penalised(SparseReconstruction):
         for name, term in self.penalties(dictionary, entries, amounts, x, y, weight).items():
             terms[name] = term / y.numel()
         if self.options["auxk"]:
-            terms["auxk"] = self.options["auxk"] * auxk(dictionary, x, left, self.silence.dead(self.dead_after()))
+            terms["auxk"] = self.options["auxk"] * self.unexplained(dictionary, x, left)
         return terms
 
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:

@@ -2,28 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from monoscope.errors import MonoscopeError
+
+RATE, STEPS, FEATURES = 6e-3, 200, 3072
+
+
+def usual_rate(steps: int, n_features: int) -> float:
+    """The learning rate for a training of so many steps: 0.006 up to 200 and 3,072 features, less beyond.
+
+    Longer trainings average more and so want smaller steps: by the cube root. More features are each active more
+    rarely, on rows that are less alike, and their gradients are noisier: by the square root. Found on activations of
+    three models (docs/log/2026-11-28-recipe.md); the error is flat around it.
+    """
+    return RATE * float(min(1.0, STEPS / max(1, steps)) ** (1 / 3) * min(1.0, FEATURES / n_features) ** 0.5)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Linear warm-up over the first ``warmup`` of the tokens, linear decay to zero over the last ``decay``."""
+    """Linear warm-up over the first ``warmup`` of the tokens, linear decay to zero over the last ``decay``.
 
-    rate: float
+    Without a ``rate`` it is to be told one: what the objective usually takes for a training of that length.
+    """
+
+    rate: float | None = None
     warmup: float = 0.05
     decay: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.rate <= 0 or min(self.warmup, self.decay) < 0 or self.warmup + self.decay > 1:
+        if (
+            (self.rate is not None and self.rate <= 0)
+            or min(self.warmup, self.decay) < 0
+            or self.warmup + self.decay > 1
+        ):
             raise MonoscopeError(
                 f"a learning rate of {self.rate} with warm-up {self.warmup} and decay {self.decay}",
                 fix="the rate is above 0; warm-up and decay are shares of the tokens that add up to at most 1",
             )
 
+    def told(self, rate: float) -> Schedule:
+        """This one, at ``rate`` if it has none."""
+        return self if self.rate is not None else replace(self, rate=rate)
+
     def at(self, progress: float) -> float:
         """The learning rate when ``progress`` (0 to 1) of the tokens is done."""
+        assert self.rate is not None
         up = progress / self.warmup if self.warmup else 1.0
         down = (1 - progress) / self.decay if self.decay else 1.0
         return self.rate * max(0.0, min(1.0, up, down))

@@ -109,8 +109,8 @@ class Trainee:
             first, second = self.moments[name]
             tensors = [t.view(1, -1) if t.ndim == 1 else t for t in (parameter.data, gradients[name], first, second)]
             unit = self.objective.unit_rows and name == "w_dec"
-            own = rate * self.objective.rates.get(name, 1.0)
-            adam(*tensors, step=self.steps, rate=own, scale=scale, unit_rows=unit)
+            own = rate * self.objective.rate_of(name, self.dictionary)
+            adam(*tensors, step=self.steps, rate=own, betas=self.objective.betas, scale=scale, unit_rows=unit)
             parameter.grad = None
 
     def forget(self, name: str, rows: Tensor) -> None:

@@ -30,6 +30,7 @@ from monoscope.train.entries import Entries
 from monoscope.train.penalised import Penalised, fold_norms
 
 SLOPE = 4.0  # of the tanh
+THRESHOLD_RATE = 10.0  # in units of everyone's
 
 
 class _Jump(torch.autograd.Function):
@@ -76,7 +77,6 @@ class Objective(Penalised):
     decoder norms free. Thresholds must cover a wide range of scores, so they learn ten times as fast as the rest.
     """
 
-    rates: ClassVar[dict[str, float]] = {"log_threshold": 10.0}
     defaults: ClassVar[dict[str, Any]] = {
         **Penalised.defaults,
         "auxk": 1 / 32,
@@ -132,6 +132,10 @@ class Objective(Penalised):
         assert isinstance(dictionary, Architecture)
         batch = Batch(dictionary, entries, amounts, x, y, weight)
         return FORMS[self.options["form"]](self, batch)
+
+    def rate_of(self, name: str, dictionary: Dictionary) -> float:
+        """Thresholds move faster: their logarithms have far to go."""
+        return THRESHOLD_RATE if name == "log_threshold" else super().rate_of(name, dictionary)
 
     @torch.no_grad()
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:

@@ -2,8 +2,9 @@
 
 A file holds ``PRESET``, a ``Preset``; its docstring names the source and what of it this trainer does otherwise. What
 the files share is not repeated there: rows are centred and scaled to a mean squared norm equal to their width, a
-penalty is weighed against the summed squared error of such a row, all gradients together are clipped to norm 1, and
-Adam's decay rates are 0.9 and 0.999. Warm-up and decay are published in steps and held here as shares of the training.
+penalty is weighed against the summed squared error of such a row, all gradients together are clipped to norm 1, and,
+but for the default, Adam's decay rates are 0.9 and 0.999. Warm-up and decay are published in steps and held here as
+shares of the training.
 """
 
 from __future__ import annotations
@@ -27,23 +28,24 @@ class Preset:
     Args:
         architecture: a name from the ``dictionary`` folder.
         batch_size: rows a step.
-        rate, warmup, decay: of the learning rate, see ``Schedule``.
+        warmup, decay, rate: of the learning rate, see ``Schedule``.
         k: active features per row, where the architecture is told; a penalty's weight is among ``options``.
         options: the architecture's and its objective's.
     """
 
     architecture: str
     batch_size: int
-    rate: float
     warmup: float
     decay: float
+    rate: float | None = None
     k: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The options, and those of the learning rate: what ``Recipe.of`` takes by name, apart from ``k``."""
-        return {**self.options, "rate": self.rate, "warmup": self.warmup, "decay": self.decay}
+        rate = {} if self.rate is None else {"rate": self.rate}
+        return {**self.options, **rate, "warmup": self.warmup, "decay": self.decay}
 
 
 def names() -> list[str]:

@@ -19,5 +19,13 @@ PRESET = Preset(
     warmup=0.0,
     decay=0.0,
     k=32,
-    options={"auxk": 1 / 32, "dead_after": 10_000_000},
+    options={
+        "auxk": 1 / 32,
+        "dead_after": 10_000_000,
+        "encoder_scale": 1.0,
+        "decoder_rate": 1.0,
+        "bias_rate": 1.0,
+        "beta1": 0.9,
+        "beta2": 0.999,
+    },
 )
