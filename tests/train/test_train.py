@@ -11,6 +11,7 @@ import torch
 from monoscope import plugins
 from monoscope.dictionary.base import architecture, architectures
 from monoscope.errors import MonoscopeError
+from monoscope.ops.adam import BETAS
 from monoscope.train import checkpoint, dead, rows, schedules
 from monoscope.train.fit import Recipe, fit, known_options
 from monoscope.train.loop import Keeping, train
@@ -204,6 +205,48 @@ def test_resampling_does_its_six_steps():
             assert moment[~marked].abs().max() > 0
 
 
+def test_after_every_step_rows_are_units_and_no_gradient_along_them_reached_adam():
+    """Bar 18: the rest of it. A scalar product of D numbers is off by at most D ε of the lengths."""
+    data = data_of(4000)
+    trainee = Recipe.of("l1_2023", 16, rate=1e-2, resample_at=()).trainee(data)
+    rows, (first, _) = trainee.parameters["w_dec"], trainee.moments["w_dec"]
+    raw = []
+    rows.register_hook(lambda gradient: raw.append(gradient.clone()))
+    bound = D * torch.finfo(torch.float32).eps
+    for x, y in data.batches(0):
+        before, moment = rows.detach().clone(), first.clone()
+        trainee.step(x, y, 0, 4000)
+        added = first - BETAS[0] * moment
+        reach = first.norm(dim=1) + BETAS[0] * moment.norm(dim=1)
+        assert ((added * before).sum(1).abs() <= bound * reach).all()
+        assert ((raw[-1] * before).sum(1).abs() > 100 * bound * raw[-1].norm(dim=1)).any()  # there was something along
+        assert (rows.detach().norm(dim=1) - 1).abs().max() <= bound
+
+
+def test_random_resampling_gives_new_weights_and_nothing_else():
+    data = data_of(4000)
+    trainee = Recipe.of("l1_2023", 16, resample_at=(0.5,), resample_from="initial").trainee(data)
+    d, goal = trainee.dictionary, trainee.objective
+    x, y = data.sample
+    with torch.no_grad():
+        d.b_enc[[2, 9]] = -100.0
+    for seen in range(0, 1500, 500):
+        trainee.step(x[seen : seen + 500], y[seen : seen + 500], seen, 4000)
+    marked = goal.silence.dead(1000)
+    assert marked[[2, 9]].all() and not marked.all()
+    before, bias = {n: p.detach().clone() for n, p in d.named_parameters()}, d.b_enc.detach().clone()
+    moments = [m.clone() for pair in trainee.moments.values() for m in pair]
+    goal.after_step(d, trainee, x, y, 2000)  # the time of the one resampling
+    assert int(goal.resampled) == 1 and len(goal.rows) == 0
+    for name in ("w_enc", "w_dec"):
+        changed = (getattr(d, name) != before[name]).any(1)
+        assert torch.equal(changed, marked), name
+    torch.testing.assert_close(d.w_dec.norm(dim=1), torch.ones(16))
+    assert d.w_enc[marked].abs().max() <= (6 / D) ** 0.5
+    assert torch.equal(d.b_enc, bias)
+    assert all(torch.equal(a, b) for a, b in zip(moments, [m for pair in trainee.moments.values() for m in pair]))
+
+
 def test_inputs_are_drawn_in_proportion_to_squared_loss():
     data = data_of(2000)
     trainee = Recipe.of("l1_2023", 4).trainee(data)
@@ -264,6 +307,7 @@ def test_blocks_and_arrays_are_read_alike():
         ({"architecture": "l1", "l0": 0}, "L0 of 0"),
         ({"k": 99}, "choose k"),
         ({"rate": -1.0}, "rate is above 0"),
+        ({"architecture": "l1_2023", "resample_from": "input"}, "did you mean 'inputs'"),
     ],
 )
 def test_unusable_arguments_are_refused(arguments, message):

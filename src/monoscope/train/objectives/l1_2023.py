@@ -8,6 +8,10 @@ the same, times 0.2 of the mean norm of living encoder rows, bias := 0; (6) Adam
 
 The paper resamples at steps 25k, 50k, 75k, 100k of 1M and looks back 12,500 steps; here these are shares of the
 training. It leaves open whether the input of (4) is centred by the pre-encoder bias: ``centred_resampling`` decides.
+
+``resample_from="initial"`` is what to hold this against: silent features get new random weights, as before the first
+step, and keep their biases and Adam's moments. So did the replication that found it to revive few of them
+(``shehper/sparse-dictionary-learning``).
 """
 
 from __future__ import annotations
@@ -20,18 +24,21 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.l1_2023 import Architecture
+from monoscope.errors import unknown_name
 from monoscope.train.calibrate import shift_biases
 from monoscope.train.control import Control
 from monoscope.train.objective import Moments
 from monoscope.train.objective import Objective as Base
 
 ENCODER_SHARE = 0.2
+SOURCES = ("inputs", "initial")  # of what resampled features begin with
 
 
 class Objective(Base):
-    """``mse + l1``. Options: ``penalty``, ``resample_at`` (shares of the tokens), ``centred_resampling``, ``sample``;
-    ``l0``, the mean number of active features to reach (then ``penalty`` is only where the search begins, and what the
-    search leaves is made up for at the end).
+    """``mse + l1``. Options: ``penalty``, ``centred_resampling``, ``sample``; ``resample_at``, shares of the tokens
+    (without any, nothing is resampled); ``resample_from``, ``"inputs"`` or ``"initial"``; ``l0``, the mean number of
+    active features to reach (then ``penalty`` is only where the search begins, and what the search leaves is made up
+    for at the end).
     """
 
     calibrates: ClassVar[bool] = True
@@ -39,6 +46,7 @@ class Objective(Base):
         "l0": None,
         "penalty": 0.004,
         "resample_at": (0.25, 0.5, 0.75),
+        "resample_from": "inputs",
         "centred_resampling": True,
         "sample": 819_200,
     }
@@ -48,6 +56,8 @@ class Objective(Base):
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
         super().__init__(dictionary, n_tokens, seed, **options)
+        if self.options["resample_from"] not in SOURCES:
+            raise unknown_name("source of resampled features", self.options["resample_from"], SOURCES)
         self.control = Control(self.options["penalty"], self.options["l0"], warmup=0.0)
         self.register_buffer("resampled", torch.zeros((), dtype=torch.long))
         self.register_buffer("keys", torch.zeros(0))
@@ -57,10 +67,8 @@ class Objective(Base):
         """Kaiming-uniform weights, unit decoder rows, ``b_dec`` at the geometric median of the sample."""
         generator = torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
-            for weight in (dictionary.w_enc, dictionary.w_dec):
-                bound = (6 / weight.shape[1]) ** 0.5
-                weight.copy_(torch.rand(weight.shape, generator=generator) * 2 * bound - bound)
-            dictionary.w_dec.div_(dictionary.w_dec.norm(dim=1, keepdim=True))
+            for weight, new in zip((dictionary.w_enc, dictionary.w_dec), random_weights(dictionary, generator)):
+                weight.copy_(new)
             dictionary.b_dec.copy_(geometric_median(y))
 
     def scores(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n n_features"]:
@@ -93,10 +101,15 @@ class Objective(Base):
         if done == len(self.options["resample_at"]):
             return
         due = int(self.options["resample_at"][done] * self.n_tokens)
-        if seen > due - self.options["sample"]:
+        from_inputs = self.options["resample_from"] == "inputs"
+        if from_inputs and seen > due - self.options["sample"]:
             self.draw(dictionary, x, y, seen)
         if seen >= due:
-            self.resample(dictionary, moments, self.silence.dead(due // (2 * (done + 1))))
+            dead = self.silence.dead(due // (2 * (done + 1)))
+            if from_inputs:
+                self.resample(dictionary, moments, dead)
+            else:
+                self.redraw(dictionary, dead, seen)
             self.resampled += 1
 
     @torch.no_grad()
@@ -135,11 +148,28 @@ class Objective(Base):
         self.keys, self.rows = self.keys[:0], self.rows[:0]
 
     @torch.no_grad()
+    def redraw(self, dictionary: Dictionary, dead: Tensor, seen: int) -> None:
+        """New random weights for the features marked in ``dead``, and nothing else."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + seen)
+        for weight, new in zip((dictionary.w_enc, dictionary.w_dec), random_weights(dictionary, generator)):
+            weight[dead] = new[dead]
+        self.silence.tokens[dead] = 0
+
+    @torch.no_grad()
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
         """With a wanted L0, one shift of all encoder biases, so that held-out rows have it."""
         assert isinstance(dictionary, Architecture)
         if self.options["l0"] is not None:
             shift_biases(dictionary, x, self.options["l0"], dictionary.encoder_bias())
+
+
+def random_weights(dictionary: Dictionary, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Kaiming-uniform rows for encoder and decoder, the decoder's with unit norm."""
+    made = []
+    for weight in (dictionary.w_enc, dictionary.w_dec):
+        bound = (6 / weight.shape[1]) ** 0.5
+        made.append(torch.rand(weight.shape, generator=generator) * 2 * bound - bound)
+    return made[0], made[1] / made[1].norm(dim=1, keepdim=True)
 
 
 def geometric_median(x: Float[Tensor, "n d"], steps: int = 50) -> Float[Tensor, " d"]:
