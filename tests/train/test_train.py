@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import weakref
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from monoscope import plugins
 from monoscope.dictionary.base import architecture, architectures
@@ -299,7 +303,7 @@ def test_objectives_have_defaults_and_names():
 def test_more_tokens_than_rows_are_epochs_that_never_touch_what_was_held_back():
     x = torch.randn(1000, 4)
     data = rows.from_arrays(x, None, 100, 2500, 0, hold_back=True)
-    held = {tuple(row) for row in data.held_out.tolist()}
+    held = {tuple(row) for row in data.held_out().tolist()}
     assert len(held) == 50
     seen = [tuple(row) for batch, _ in data.batches(0) for row in batch.tolist()]
     assert len(seen) == 2500
@@ -317,3 +321,48 @@ def test_a_transcoder_of_equal_widths_does_not_subtract_its_output_from_its_inpu
     fvu = float((y - made(x)).square().sum() / (y - y.mean(0)).square().sum())
     assert not made.centres
     assert fvu < 1
+
+
+def test_training_copies_no_more_of_an_array_than_a_batch_and_keeps_none(monkeypatch):
+    asked, batches_held = [], []
+    original = rows.ArraySource._at
+
+    def at(self, places):
+        asked.append(len(places))
+        found = original(self, places)
+        batches_held.append(weakref.ref(found.values["x"]))
+        assert sum(ref() is not None for ref in batches_held) <= 2  # the newest, and where two chunks meet one more
+        return found
+
+    monkeypatch.setattr(rows.ArraySource, "CHUNK", 3300)
+    monkeypatch.setattr(rows.ArraySource, "_at", at)
+    data = rows.from_arrays(planted(8000)[0], None, 500, 20_000, 0, hold_back=True)
+    fitted = Recipe.of("batch_topk", 32, k=4).trainee(data)
+    train(data, {"main": fitted})
+    assert max(asked) <= 1024
+    assert sum(ref() is not None for ref in batches_held) == 0
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 400), st.integers(1, 5), st.floats(0.1, 10), st.floats(-100, 100), st.integers(0, 9))
+def test_units_of_pieces_are_those_of_the_whole(n, d, scale, shift, seed):
+    x = torch.randn(n + 1, d, generator=torch.Generator().manual_seed(seed)) * scale + shift
+    found = rows.units_of((part, part) for part in x.split(max(1, n // 3)))
+    exact = x.double()
+    torch.testing.assert_close(found.mean_in, exact.mean(0).float(), rtol=1e-6, atol=1e-6)
+    assert found.scale_in == pytest.approx(float((exact - exact.mean(0)).square().mean().sqrt()), rel=1e-6)
+    assert torch.equal(found.mean_out, found.mean_in) and found.scale_out == found.scale_in
+
+
+def test_chunks_in_another_order_are_the_same_batches_as_copies(monkeypatch):
+    """Later epochs, and batches over the ends of chunks: what is picked late is what copying at once would give."""
+    monkeypatch.setattr(rows.ArraySource, "CHUNK", 700)
+    x = torch.randn(2000, 4, generator=torch.Generator().manual_seed(0))
+    order = np.random.default_rng(5).permutation(2000)
+    chunks = [x[order[i : i + 700]] for i in range(0, 2000, 700)]
+    again = [c[np.random.default_rng((5, 1, i)).permutation(len(c))] for i, c in enumerate(chunks)]
+    data = rows.from_arrays(x, None, 300, 4000, 5, hold_back=False)
+    whole = torch.cat(chunks + again)
+    for start in (0, 600, 1950):
+        found = torch.cat([batch for batch, _ in data.batches(start)])
+        assert torch.equal(found, whole[start : start + len(found)])

@@ -13,10 +13,10 @@ from monoscope import progress
 from monoscope.dictionary.base import Dictionary, architecture
 from monoscope.errors import MonoscopeError
 from monoscope.train import rows
-from monoscope.train.loop import Data, train
+from monoscope.train.loop import Data, normalised, train
 from monoscope.train.objective import Objective, objective
 from monoscope.train.schedules import Schedule
-from monoscope.train.trainee import Trainee, Units
+from monoscope.train.trainee import Trainee
 
 RATE = 2e-3
 
@@ -86,16 +86,15 @@ class Recipe:
         return self.objective.calibrates and wanted
 
     def trainee(self, data: Data, provenance: dict[str, Any] | None = None) -> Trainee:
-        """A new dictionary, initialised on the data's sample, ready to be trained.
+        """A new dictionary, initialised on the data's first rows, ready to be trained.
 
         Raises:
             MonoscopeError: the architecture cannot be trained to reconstruct this target.
         """
-        x, y = data.sample
+        x, y = data.first(self.objective.first_rows)
         made, goal = self.untrained(x.shape[1], y.shape[1], data.n_rows, transcodes=y is not x)
         made.provenance |= {**(provenance or {}), "seed": self.seed, "n_tokens": data.n_rows}
-        units = Units.of(x, y)
-        goal.initialise(made, (x - units.mean_in) / units.scale_in, (y - units.mean_out) / units.scale_out)
+        goal.initialise(made, *normalised(x, y, data.units))
         return Trainee(made, goal, self.schedule, self.frozen)
 
     def untrained(self, d_in: int, d_out: int, n_rows: int, *, transcodes: bool) -> tuple[Dictionary, Objective]:
