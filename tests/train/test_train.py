@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from monoscope import plugins
 from monoscope.dictionary.base import architecture, architectures
 from monoscope.errors import MonoscopeError
-from monoscope.train import checkpoint, dead, rows
+from monoscope.train import checkpoint, dead, rows, trainee
+from monoscope.train.calibrate import calibrate
 from monoscope.train.fit import Recipe, fit, known_options
 from monoscope.train.loop import Keeping, train
 from monoscope.train.objective import PACKAGE, objective
+from monoscope.train.objectives import batch_topk
 from monoscope.train.objectives.l1_2023 import geometric_median
 from monoscope.train.schedules import Schedule
 
@@ -366,3 +368,46 @@ def test_chunks_in_another_order_are_the_same_batches_as_copies(monkeypatch):
     for start in (0, 600, 1950):
         found = torch.cat([batch for batch, _ in data.batches(start)])
         assert torch.equal(found, whole[start : start + len(found)])
+
+
+@pytest.mark.parametrize("spare", [0, 100, 2000])
+def test_an_iterable_is_calibrated_on_rows_that_are_not_trained_on_and_trained_on_n_tokens(spare, monkeypatch):
+    """Also where it holds no more than ``n_tokens``: the first rows trained on are then read twice."""
+    trained, calibrated = [], []
+    monkeypatch.setattr(
+        trainee.Trainee,
+        "step",
+        lambda self, x, *a, _step=trainee.Trainee.step: trained.extend(x.tolist()) or _step(self, x, *a),
+    )
+    monkeypatch.setattr(batch_topk, "calibrate", lambda d, x: calibrated.extend(x.tolist()) or calibrate(d, x))
+    x = torch.randn(6000 + spare, D, generator=torch.Generator().manual_seed(0))
+    fit(iter(x.split(700)), 32, "batch_topk", k=4, n_tokens=6000, batch_size=500, show_progress=False)
+    assert len(trained) == 6000 and len(calibrated) == 300
+    assert not {tuple(row) for row in trained} & {tuple(row) for row in calibrated}
+    assert len({tuple(row) for row in trained}) == (6000 if spare > 300 else 5500)
+
+
+def test_an_iterable_that_ends_a_few_rows_early_is_an_error():
+    x, _ = planted(5990)
+    with pytest.raises(MonoscopeError, match="of 6,000"):
+        fit(iter(x.split(700)), 32, "batch_topk", k=4, n_tokens=6000, batch_size=500, show_progress=False)
+
+
+def test_the_l0_is_met_on_texts_of_which_none_was_trained_on():
+    """Rows of a document are alike. Learned by heart, it activates fewer features than a new one: rows that are kept
+    back of the documents trained on set the threshold too low for others, rows ``apart`` do not."""
+
+    def documents(n, seed):
+        generator = torch.Generator().manual_seed(seed)
+        own = torch.randn(n, 1, D, generator=generator)
+        return (own + 0.3 * torch.randn(n, 100, D, generator=generator)).flatten(0, 1)
+
+    trained, other, judge = documents(40, 0), documents(100, 1), documents(200, 2)
+    l0 = {}
+    for name, apart in (("within", None), ("apart", rows.ArraySource(other, None, 0))):
+        source = rows.ArraySource(trained, None, 0)
+        data = rows.from_source(source, "x", None, 200, 40_000, hold_back=True, apart=apart)
+        made = train(data, {"main": Recipe.of("batch_topk", 64, k=4, rate=1e-2).trainee(data)})["main"]
+        l0[name] = float(made.encode(judge).counts().double().mean())
+    assert abs(l0["within"] - 4) > 0.4
+    assert l0["apart"] == pytest.approx(4, rel=0.06)  # 100 documents: about 3 % each way

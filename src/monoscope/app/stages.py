@@ -51,6 +51,7 @@ from monoscope.train.loop import Keeping, train
 
 ACTIVATIONS, TRAINING, CONTROLS, LABELS = "activations", "training", "controls", "labels.json"
 SWEEP = "sweep"
+CALIBRATED = 4 * rows.CALIBRATION  # tokens whose shuffled rows calibration takes its own from
 PCA_ROWS, EVALUATED, EVALUATED_LOSS = 65_536, 250_000, 100_000
 LIBRARIES = ("monoscope", "torch", "transformers", "tokenizers", "numpy", "numba")
 
@@ -70,6 +71,12 @@ def stream(run: Run, lm: LanguageModel) -> Stream:
     """The activations that dictionaries are trained on, as they would be harvested from ``lm``."""
     sites = [run.plan.site] if run.plan.target is None else [run.plan.site, run.plan.target]
     return Stream(lm, run.store, run.store.documents(TRAIN), sites, seed=run.plan.seed)
+
+
+def calibration(run: Run, lm: LanguageModel) -> Stream:
+    """Activations of texts that no dictionary is trained or judged on, for thresholds; rows of many windows mixed."""
+    rows_wanted = min(CALIBRATED, run.store.tokens_in(FIT))
+    return Stream(lm, run.store, run.store.documents(FIT), [run.plan.site], n_rows=rows_wanted, seed=run.plan.seed)
 
 
 def activations(run: Run) -> Shards:
@@ -99,13 +106,15 @@ def fit(
     plan = run.plan
     calibrates = any(recipe.calibrates for recipe in recipes.values())
     data = rows.from_source(
-        source, plan.site, plan.target, plan.batch_size, hold_back=calibrates, epochs=plan.epochs, seed=plan.seed
-    )
+        source, plan.site, plan.target, plan.batch_size, hold_back=calibrates,
+        apart=calibration(run, lm) if calibrates else None, epochs=plan.epochs, seed=plan.seed,
+    )  # fmt: skip
     provenance = {"model": lm.name, "fingerprint": lm.fingerprint, "site": plan.site, "text": plan.text}
     if plan.target is not None:
         provenance["target"] = plan.target
     trainees = {name: recipe.trainee(data, provenance) for name, recipe in recipes.items()}
-    keeping = Keeping(run.path / TRAINING, plan={"plan": as_json(plan), "trains": sorted(recipes), "model": lm.name})
+    settled = {"plan": as_json(plan), "trains": sorted(recipes), "model": lm.name}
+    keeping = Keeping(run.path / TRAINING, plan=settled)
     with progress.bar(title, data.n_rows) as report:
         with writers(logs, run.path) as told:
             made = train(data, trainees, keeping=keeping, report=report, logs=told)

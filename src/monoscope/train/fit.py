@@ -149,7 +149,9 @@ def fit(
         architecture: a name from the ``dictionary`` folder.
         k: active features per row (on average for ``batch_topk``). Penalty methods have no such setting: without
             ``l0`` their option ``penalty`` is fixed.
-        n_tokens: rows to train on; None is one epoch. More than the array holds means several epochs.
+        n_tokens: rows to train on; None is one epoch. More than the array holds means several epochs. What calibrates
+            at the end (``batch_topk``, penalties with ``l0``) does so on a twentieth of the rows, 16,384 at most, that
+            are never trained on: random ones of an array, the first of an iterable.
         batch_size: rows per step.
         seed: the same seed gives the same numbers.
         target: what is reconstructed, row-aligned with ``x``: a transcoder. None: ``x`` itself.

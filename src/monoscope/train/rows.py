@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from monoscope.train.loop import SAMPLE, Data, Pair
 from monoscope.train.trainee import Units
 from monoscope.types import Activations
 
-CALIBRATION = 32_768  # rows kept back for calibration, at most a twentieth
+CALIBRATION = 16_384  # rows for calibration; of those that are trained on at most a twentieth is kept back
 
 
 def from_source(
@@ -30,6 +31,7 @@ def from_source(
     n_tokens: int | None = None,
     *,
     hold_back: bool,
+    apart: RowSource | None = None,
     epochs: int = 1,
     seed: int = 0,
 ) -> Data:
@@ -40,12 +42,14 @@ def from_source(
         site, target: what is read, and what is reconstructed, if another.
         batch_size: rows per step.
         n_tokens: rows to train on; more than there are mean several epochs. None: ``epochs`` of them.
-        hold_back: keep rows for calibration.
+        hold_back: calibration wants rows that are not trained on.
+        apart: where those are, so that none of ``source`` need be kept back: of other documents, because on a text that
+            was trained on fewer features are active than on one that was not.
         epochs: how often each row is seen, without ``n_tokens``.
         seed: the order of later epochs.
     """
     total = sum(source.counts)
-    back = min(CALIBRATION, total // 20) if hold_back else 0
+    back = min(CALIBRATION, total // 20) if hold_back and apart is None else 0
     once = total - back
     n_rows = n_tokens or epochs * once
     repeated = Epochs(source, once, -(-n_rows // once), seed)
@@ -58,13 +62,18 @@ def from_source(
         x = copied(source, site, 0, min(n, once))
         return x, x if target is None else copied(source, target, 0, min(n, once))
 
+    def held_out() -> Float[Tensor, "n d_in"]:
+        if apart is not None:
+            return copied(apart, site, 0, min(CALIBRATION, sum(apart.counts)))
+        return copied(source, site, once, total) if back else first(CALIBRATION)[0]
+
     return Data(
         batches=lambda start: map(pair, batches(repeated, batch_size, start=start, stop=n_rows)),
         n_rows=n_rows,
         batch_size=batch_size,
         units=units_of(map(pair, pieces(source, 0, min(SAMPLE, once)))),
         first=first,
-        held_out=lambda: copied(source, site, once, total) if back else first(CALIBRATION)[0],
+        held_out=held_out,
     )
 
 
@@ -194,50 +203,86 @@ def from_blocks(
 ) -> Data:
     """The rows of an iterable of (n, d) blocks, in the order they come; read once, and held until they are trained on.
 
-    The first batches are read here, for their units.
+    ``n_tokens`` rows are trained on, and as many must come. Where ``hold_back`` says so the very first rows are only
+    calibrated on; if no more than ``n_tokens`` come, the first rows trained on are read again in their place.
     """
     if n_tokens is None:
         raise MonoscopeError("an iterable of blocks does not say how many rows it holds", fix="pass n_tokens")
-    stream = _pairs(blocks, targets, batch_size)
-    begun: deque[Pair] = deque()
-    while sum(len(x) for x, _ in begun) < min(SAMPLE, n_tokens) and (pair := next(stream, None)):
-        begun.append(pair)
-    if not begun:
-        raise MonoscopeError("there are no activations", fix="give more data")
-    back = min(CALIBRATION, sum(len(x) for x, _ in begun) // 20) if hold_back else 0
-    held = torch.cat([x.float() for x, _ in begun])[: back or CALIBRATION]
+    read = _Blocks(blocks, targets, batch_size, n_tokens, min(CALIBRATION, n_tokens // 20) if hold_back else 0)
+    return Data(read.batches, n_tokens, batch_size, units_of(iter(read.begun)), read.first, read.held_out)
 
-    def first(n: int) -> Pair:
-        x = torch.cat([x.float() for x, _ in begun])[:n]
-        return x, x if targets is None else torch.cat([y.float() for _, y in begun])[:n]
 
-    def batches_from(start: int) -> Iterator[Pair]:
+class _Blocks:
+    """An iterable that is being read: ``begun`` are the batches that were looked at and are still to be trained on."""
+
+    def __init__(
+        self, blocks: Iterable[Any], targets: Iterable[Any] | None, batch_size: int, n_tokens: int, back: int
+    ) -> None:
+        self.batch_size, self.n_tokens, self.back = batch_size, n_tokens, back
+        self.stream = _pairs(blocks, targets, chain([back] if back else [], repeat(batch_size)))
+        self.held = next(self.stream, None) if back else None
+        self.begun: deque[Pair] = deque()
+        while sum(len(x) for x, _ in self.begun) < min(SAMPLE, n_tokens - back) and (pair := next(self.stream, None)):
+            self.begun.append(pair)
+        if not self.begun:
+            raise MonoscopeError("there are no activations", fix="give more data")
+
+    def first(self, n: int) -> Pair:
+        x, y = _joined(self.begun)
+        found = x[:n].to(torch.float32, copy=True)
+        return found, found if y is x else y[:n].to(torch.float32, copy=True)
+
+    def held_out(self) -> Float[Tensor, "n d_in"]:
+        if self.held is None:
+            raise MonoscopeError("no rows of these blocks were kept back", fix="pass hold_back=True")
+        return self.held[0].to(torch.float32, copy=True)
+
+    def batches(self, start: int) -> Iterator[Pair]:
         if start:
             raise MonoscopeError("an iterable of blocks cannot be gone on with", fix="pass an array or a harvest")
-        while begun:
-            yield begun.popleft()
-        yield from stream
+        read = self.back
+        again: list[Pair] = []
+        for pair in self._rest():
+            read += len(pair[0])
+            if len(pair[0]) < self.batch_size:
+                break  # the end
+            if len(again) * self.batch_size < self.back:
+                again.append(pair)
+            yield pair
+        if read >= self.n_tokens:
+            yield from again
 
-    return Data(batches_from, n_tokens, batch_size, units_of(iter(begun)), first, lambda: held)
+    def _rest(self) -> Iterator[Pair]:
+        while self.begun:
+            yield self.begun.popleft()
+        yield from self.stream
 
 
-def _pairs(blocks: Iterable[Any], targets: Iterable[Any] | None, size: int) -> Iterator[Pair]:
-    """Blocks of any length as batches of ``size`` rows."""
+def _pairs(blocks: Iterable[Any], targets: Iterable[Any] | None, sizes: Iterator[int]) -> Iterator[Pair]:
+    """Blocks of any length as batches of these sizes; at the end, what is left of the last one."""
     held: list[tuple[Tensor, Tensor]] = []
-    count = 0
+    count, size = 0, next(sizes)
     paired: Iterable[Sequence[Any]] = ((b, b) for b in blocks) if targets is None else zip(blocks, targets, strict=True)
     for block, other in paired:
         x = as_tensor(block, "a block")
         held.append((x, x if other is block else as_tensor(other, "a target block")))
         count += len(x)
         while count >= size:
-            x = torch.cat([a for a, _ in held]) if len(held) > 1 else held[0][0]
-            y = x if targets is None else torch.cat([b for _, b in held])
-            batch = x[:size]
-            if not bool(torch.isfinite(batch.float().sum())):
-                raise MonoscopeError(
-                    "a row of x is not finite", fix="look for overflow where the activations were made"
-                )
-            yield batch, batch if targets is None else y[:size]
-            held = [(x[size:], y[size:])]
-            count -= size
+            x, y = _joined(held)
+            yield _finite(x[:size], x[:size] if y is x else y[:size])
+            held = [(x[size:], x[size:] if y is x else y[size:])]
+            count, size = count - size, next(sizes)
+    if count:
+        yield _finite(*_joined(held))
+
+
+def _joined(held: Iterable[Pair]) -> Pair:
+    xs, ys = zip(*held, strict=True)
+    x = torch.cat(xs) if len(xs) > 1 else xs[0]
+    return x, x if all(a is b for a, b in zip(xs, ys, strict=True)) else torch.cat(ys)
+
+
+def _finite(x: Tensor, y: Tensor) -> Pair:
+    if not bool(torch.isfinite(x.float().sum())):
+        raise MonoscopeError("a row of x is not finite", fix="look for overflow where the activations were made")
+    return x, y
