@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +53,12 @@ class Data:
 
 @dataclass(frozen=True)
 class Keeping:
-    """Where and how often a training is saved. Without a folder nothing is."""
+    """Where and how often a training is saved; without a folder it is not. ``log`` is a file of every step's terms."""
 
     folder: Path | None = None
     every_seconds: float = 30.0
     plan: Mapping[str, Any] = field(default_factory=dict)
+    log: Path | None = None
 
 
 def train(
@@ -69,7 +72,7 @@ def train(
     """Train all ``trainees`` on the same rows, in one pass, and return their dictionaries in the model's own units.
 
     With a folder, a checkpoint found there is gone on from, and Ctrl-C saves one before it is passed on. ``logs`` are
-    told of every step, as ``log.jsonl`` in that folder is.
+    told of every step, as the JSON lines of ``keeping.log`` are; those hold each step once, whatever was stopped.
 
     Raises:
         MonoscopeError: the rows ended early, or a loss is not finite.
@@ -80,7 +83,7 @@ def train(
     report(seen)
     saved = time.monotonic()
     target = data.n_rows // data.batch_size * data.batch_size
-    with _asked_to_stop() as asked, _log(keeping.folder) as log:
+    with _asked_to_stop() as asked, _log(keeping.log, seen) as log:
         for x, y in data.batches(seen) if seen < target else ():
             pair, rows = normalised(x, y, units), len(x)
             del x, y  # no batch is held longer than it is needed
@@ -136,11 +139,22 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _log(folder: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Every step's loss terms as JSON lines in ``log.jsonl``."""
-    if folder is None:
+def _log(path: Path | None, seen: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Steps as JSON lines, after those of the ``seen`` tokens that are trained on already; later ones are cut off."""
+    if path is None:
         yield lambda row: None
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
-        yield lambda row: print(json.dumps(row), file=file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b", buffering=0) as file:  # unbuffered: a kill loses no step that a checkpoint has
+        file.seek(0)
+        file.truncate(sum(map(len, takewhile(lambda line: _tokens_of(line) <= seen, file))))
+
+        def write(row: dict[str, Any]) -> None:
+            file.write(json.dumps(row).encode() + b"\n")
+
+        yield write
+
+
+def _tokens_of(line: bytes) -> float:
+    """The tokens that a line of the log speaks of; endlessly many where it was never finished."""
+    return json.loads(line)["tokens"] if line.endswith(b"\n") else math.inf
