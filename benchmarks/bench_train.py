@@ -14,7 +14,7 @@ from monoscope.dictionary.base import architectures
 from monoscope.ops import product
 from monoscope.train import rows
 from monoscope.train.fit import Recipe, known_options
-from monoscope.train.trainee import Units
+from monoscope.train.loop import normalised
 
 
 def main(width: int = 512, features: int = 4096, k: int = 32, batch: int = 4096) -> None:
@@ -30,9 +30,7 @@ def main(width: int = 512, features: int = 4096, k: int = 32, batch: int = 4096)
         options = {"k": k, **known_options(name, {"l0": k})}
         data = rows.from_arrays(x, None, batch, None, 0, hold_back=False)
         trainee = Recipe.of(name, features, **options).trainee(data)
-        units = Units.of(*data.sample)
-        row = (data.sample[0][:batch] - units.mean_in) / units.scale_in  # as training does: penalties depend on it
-        pair = (row, row)
+        pair = normalised(*data.first(batch), data.units)  # as training does: penalties depend on it
         speed = batch / fastest(lambda t=trainee, p=pair: t.step(*p, batch, 100 * batch))
         print(f"{name:24}{speed:12,.0f} tokens/s  {100 * speed / limit:5.1f} % of the product's limit")
 

@@ -35,11 +35,10 @@ def monoscope(setting: dict[str, Any], x: torch.Tensor, architecture: str) -> tu
     """Ours: the training step that ``ms.fit`` takes."""
     from monoscope.train import rows
     from monoscope.train.fit import Recipe
-    from monoscope.train.trainee import Units
 
     data = rows.from_arrays(x, None, setting["batch"], None, 0, hold_back=False)
     trainee = Recipe.of(architecture, setting["features"], k=setting["k"], rate=setting["rate"]).trainee(data)
-    units, seen = Units.of(*data.sample), 0
+    units, seen = data.units, 0
 
     def step(batch: torch.Tensor) -> None:
         nonlocal seen

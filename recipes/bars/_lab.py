@@ -135,7 +135,8 @@ class Model:
                 made = train(data, trainees, keeping=keeping, report=report)
             for name, dictionary in made.items():
                 io.save(dictionary, places[name])
-            shutil.rmtree(self.path / "training")
+            if keeping.folder and keeping.folder.exists():  # a short training ends before its first checkpoint
+                shutil.rmtree(keeping.folder)
         return {name: io.load(place) for name, place in places.items()}
 
     @property

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bars._lab import Lab, scaled
 from bars._outcome import Line, Outcome
-from monoscope.ops.adam import BETA1
+from monoscope.ops.adam import BETAS
 from monoscope.train.objectives.l1_2023 import ENCODER_SHARE
 from monoscope.train.trainee import Trainee, Units
 
@@ -49,7 +49,7 @@ class Watch:
         self.fresh = torch.zeros(len(rows), dtype=torch.bool)
         self.trainee.step(x, x, seen, n_tokens)
         after = self.trainee.moments["w_dec"][0]
-        added, size = along(after - BETA1 * first, rows), after.norm(dim=1) + BETA1 * first.norm(dim=1)
+        added, size = along(after - BETAS[0] * first, rows), after.norm(dim=1) + BETAS[0] * first.norm(dim=1)
         self.note("along", (added / size.clamp_min(1e-30))[~self.fresh])
         self.note("removed", along(self.raw, rows) / self.raw.norm(dim=1).clamp_min(1e-30))
         self.note("norm", (self.trainee.parameters["w_dec"].detach().norm(dim=1) - 1).abs())

@@ -6,14 +6,30 @@ resumed training sees what an undisturbed one would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from monoscope.errors import MonoscopeError
 from monoscope.types import Activations
+
+Places = slice | Int[Tensor, " n"]
+
+
+class Chunk(Protocol):
+    """Rows in their final order, given out in parts: ``Activations``, or ``Picked`` ones, which are made late."""
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        ...
+
+    def __getitem__(self, rows: Places) -> Activations:
+        """Some of the rows."""
+        ...
 
 
 class RowSource(Protocol):
@@ -29,9 +45,28 @@ class RowSource(Protocol):
         """The width of each site."""
         ...
 
-    def chunk(self, index: int) -> Activations:
-        """The rows of one chunk, in their final order."""
+    def chunk(self, index: int) -> Chunk:
+        """The rows of one chunk."""
         ...
+
+
+class Picked:
+    """Rows of something larger, in an order of their own; only those that are asked for are copied.
+
+    Args:
+        fetch: gives the rows at some places.
+        order: the places.
+    """
+
+    def __init__(self, fetch: Callable[[Int[Tensor, " n"]], Activations], order: Int[Tensor, " n"]) -> None:
+        self.fetch, self.order = fetch, order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, rows: Places) -> Activations:
+        """The rows at these places of the order."""
+        return self.fetch(self.order[rows])
 
 
 class Epochs:
@@ -44,19 +79,20 @@ class Epochs:
         self._once = once[once > 0].tolist()
         self.counts = self._once * epochs
 
-    def chunk(self, index: int) -> Activations:
+    def chunk(self, index: int) -> Chunk:
         """A chunk of the source, reordered by epoch."""
         epoch, place = divmod(index, len(self._once))
-        rows = _slice(self.source.chunk(place), 0, self._once[place])
+        rows, count = self.source.chunk(place), self._once[place]
         if epoch == 0:
-            return rows
-        order = torch.from_numpy(np.random.default_rng((self.seed, epoch, place)).permutation(len(rows)))
-        values = {site: v[order] for site, v in rows.values.items()}
-        return Activations(values, rows.documents[order], rows.positions[order])
+            return rows if count == len(rows) else rows[:count]
+        order = np.random.default_rng((self.seed, epoch, place)).permutation(count)
+        return Picked(rows.__getitem__, torch.from_numpy(order))
 
 
 def batches(source: RowSource, size: int, *, start: int = 0, stop: int | None = None) -> Iterator[Activations]:
     """Consecutive batches of ``size`` rows, across chunks, from row ``start`` up to row ``stop``; the rest is dropped.
+
+    Nothing is held beside a chunk but the beginning of a batch that goes on in the next one.
 
     Raises:
         MonoscopeError: there are fewer rows than one batch, or an activation is not finite.
@@ -67,25 +103,33 @@ def batches(source: RowSource, size: int, *, start: int = 0, stop: int | None = 
         raise MonoscopeError(
             f"{stop:,} rows are fewer than one batch of {size:,}", fix="give more text, or choose a smaller batch size"
         )
-    held: list[Activations] = []
+    begun: list[Activations] = []
     at = 0  # first row of the chunk at hand
     for index, count in enumerate(source.counts):
         if at + count > start and at < stop:
-            rows = _slice(source.chunk(index), max(0, start - at), min(count, stop - at))
-            held.append(rows)
-            yield from _cut(held, size)
+            yield from _cut(source.chunk(index), range(max(0, start - at), min(count, stop - at)), size, begun)
         at += count
 
 
-def _cut(held: list[Activations], size: int) -> Iterator[Activations]:
-    """Take whole batches out of ``held``, leaving the remainder in it."""
-    rows = held[0] if len(held) == 1 else _join(held)
-    whole = len(rows) // size * size
-    for first in range(0, whole, size):
-        batch = _slice(rows, first, first + size)
-        _refuse_nan(batch)
-        yield batch
-    held[:] = [_slice(rows, whole, len(rows))] if whole < len(rows) else []
+def _cut(chunk: Chunk, rows: range, size: int, begun: list[Activations]) -> Iterator[Activations]:
+    """Whole batches of ``begun`` and then these rows of a chunk; what is left over is copied into ``begun``."""
+    first = rows.start
+    while first < rows.stop:
+        last = min(rows.stop, first + size - sum(map(len, begun)))
+        begun.append(chunk[first:last])
+        first = last
+        if sum(map(len, begun)) == size:
+            yield _whole(begun)
+    if begun:
+        begun[:] = [_join(begun)]  # so that no chunk is held by a few of its rows
+
+
+def _whole(parts: list[Activations]) -> Activations:
+    """The parts as one batch, taken out of their list: whoever asked for it is the only one to hold it."""
+    batch = parts[0] if len(parts) == 1 else _join(parts)
+    parts.clear()
+    _refuse_nan(batch)
+    return batch
 
 
 def _refuse_nan(batch: Activations) -> None:
@@ -99,12 +143,6 @@ def _refuse_nan(batch: Activations) -> None:
                     where=f"document {int(batch.documents[row])}, token {int(batch.positions[row])}",
                     fix="look for overflow in the model's forward pass (try dtype float32)",
                 )
-
-
-def _slice(rows: Activations, first: int, last: int) -> Activations:
-    return Activations(
-        {site: v[first:last] for site, v in rows.values.items()}, rows.documents[first:last], rows.positions[first:last]
-    )
 
 
 def _join(parts: list[Activations]) -> Activations:

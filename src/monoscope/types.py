@@ -134,6 +134,11 @@ class Activations:
     def __len__(self) -> int:
         return len(self.documents)
 
+    def __getitem__(self, rows: slice | Int[Tensor, " n"]) -> Activations:
+        """Some of the rows: a slice of them as views, those of a list of places as copies."""
+        values = {site: tensor[rows] for site, tensor in self.values.items()}
+        return Activations(values, self.documents[rows], self.positions[rows])
+
 
 @dataclass(frozen=True)
 class Code:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monoscope.app.budget import affordable
+from monoscope.app.budget import affordable, taught
 from monoscope.app.plan import BATCH_SIZE, EPOCHS, FEATURES, STEPS, TOKENS, default_features, training
 from monoscope.models import load_model
+from monoscope.train import objective
 
 
 def test_the_default_is_one_pass_with_all_features():
@@ -34,3 +36,12 @@ def test_more_minutes_afford_more_tokens():
     lm = load_model("reference-a")
     few, many = (affordable(lm, None, minutes, 256, full=False) for minutes in (2, 6))
     assert 0 < few < many
+
+
+def test_the_trial_times_steps_without_dead_features(monkeypatch):
+    """A long training has few of them. The rows of a trial are so few that most features would count as dead."""
+    dead = []
+    monkeypatch.setattr(objective, "auxk", lambda d, x, left, marked: dead.append(int(marked.sum())) or left.sum() * 0)
+    x = torch.randn(600, 8, generator=torch.Generator().manual_seed(0))
+    assert taught(x, 512, 2000) > 0
+    assert len(dead) > 3 and not any(dead)

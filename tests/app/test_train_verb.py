@@ -50,6 +50,8 @@ def test_a_grid_in_one_pass_equals_trainings_one_by_one(acts, tmp_path, monkeypa
     assert [f.name for f in folders] == [f"k={k},rate={rate}" for k in (2, 4) for rate in ("0.001", "0.002")]
     call("train", acts, *SIZES, "--option", "rate=0.001", "--out", str(tmp_path / "one"))
     one = ms.load(tmp_path / "one")
+    assert '"frozen_decoder": {"mse"' in (tmp_path / "one/log.jsonl").read_text().splitlines()[-1]
+    assert folders[0].name in (tmp_path / "grid/log.jsonl").read_text().splitlines()[-1]
     assert [alike(ms.load(f), one) for f in folders] == [False, False, True, False]
     assert Run(folders[2]).store.tokens_in(plan.TEST) > 0  # each is a run's folder
     shutil.rmtree(folders[0] / "dictionary")  # as after a stop between two saves

@@ -52,6 +52,7 @@ def test_a_run_holds_all_that_the_design_says(run):
         "catalogue.sqlite",
         "report.html",
         "labels.json",
+        "log.jsonl",
     ):
         assert (run / name).exists(), name
     assert not (run / "activations").exists()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
 from types import ModuleType
 
 import pytest
 import torch
 
 from monoscope.errors import MonoscopeError
-from monoscope.train import logs, rows
+from monoscope.train import checkpoint, logs, rows
 from monoscope.train.fit import Recipe
-from monoscope.train.loop import train
+from monoscope.train.loop import Keeping, train
 
 
 @pytest.fixture
@@ -42,6 +45,37 @@ def test_a_log_is_told_of_every_step(theirs, tmp_path):
     assert [tokens for tokens, _ in theirs.told] == list(range(100, 1001, 100))
     assert all(terms.keys() == {"main", "other"} and terms["main"]["mse"] > 0 for _, terms in theirs.told)
     assert theirs.closed == [tmp_path]
+
+
+def test_the_log_holds_each_step_once_though_some_came_after_the_checkpoint(tmp_path, monkeypatch):
+    x = torch.randn(1000, 6, generator=torch.Generator().manual_seed(0))
+    save = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda *a: save(*a) if a[2]["seen"] == 500 else None)
+
+    def run(folder, stop_after: int | None = None):
+        data = rows.from_arrays(x, None, 100, None, 0, hold_back=False)
+        keeping = Keeping(folder, every_seconds=0, log=folder / "log.jsonl")
+
+        def limited(start):
+            yield from islice(data.batches(start), stop_after)
+            if stop_after is not None:
+                raise KeyboardInterrupt
+
+        return train(replace(data, batches=limited), {"main": Recipe.of("topk", 8, k=2).trainee(data)}, keeping=keeping)
+
+    run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", 8)
+    log = tmp_path / "cut/log.jsonl"
+    assert len(log.read_text().splitlines()) == 8
+    with log.open("a") as file:
+        file.write('{"tokens": 9')  # as a kill may leave it
+    run(tmp_path / "cut")
+    assert log.read_text() == (tmp_path / "whole/log.jsonl").read_text()
+    assert [json.loads(line)["tokens"] for line in log.read_text().splitlines()] == list(range(100, 1001, 100))
+    (tmp_path / "cut" / checkpoint.NAME).unlink()
+    run(tmp_path / "cut")  # anew
+    assert log.read_text() == (tmp_path / "whole/log.jsonl").read_text()
 
 
 @pytest.mark.parametrize("name", logs.names())

@@ -54,7 +54,7 @@ def quickstart(
     lm = load_model(model)
     given = None if dictionary is None else io.load(dictionary)
     if tokens is None and minutes is not None:
-        tokens = planned(out) or affordable(lm, site, minutes, features or plans.FEATURES, full=controls == "full")
+        tokens = planned(out) or affordable(lm, site, minutes, features, full=controls == "full")
     plans.resolve(
         lm, site=site, text=text, tokens=tokens, features=features, k=k, architecture=architecture, seed=seed,
         dictionary=given, origin=None if dictionary is None else str(dictionary),

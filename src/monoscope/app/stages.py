@@ -50,7 +50,8 @@ from monoscope.train.logs import writers
 from monoscope.train.loop import Keeping, train
 
 ACTIVATIONS, TRAINING, CONTROLS, LABELS = "activations", "training", "controls", "labels.json"
-SWEEP = "sweep"
+SWEEP, LOG = "sweep", "log.jsonl"
+CALIBRATED = 4 * rows.CALIBRATION  # tokens whose shuffled rows calibration takes its own from
 PCA_ROWS, EVALUATED, EVALUATED_LOSS = 65_536, 250_000, 100_000
 LIBRARIES = ("monoscope", "torch", "transformers", "tokenizers", "numpy", "numba")
 
@@ -72,6 +73,12 @@ def stream(run: Run, lm: LanguageModel) -> Stream:
     return Stream(lm, run.store, run.store.documents(TRAIN), sites, seed=run.plan.seed)
 
 
+def calibration(run: Run, lm: LanguageModel) -> Stream:
+    """Activations of texts that no dictionary is trained or judged on, for thresholds; rows of many windows mixed."""
+    rows_wanted = min(CALIBRATED, run.store.tokens_in(FIT))
+    return Stream(lm, run.store, run.store.documents(FIT), [run.plan.site], n_rows=rows_wanted, seed=run.plan.seed)
+
+
 def activations(run: Run) -> Shards:
     """Harvest the site over the training split into shards."""
     if folder.is_sealed(run.path / ACTIVATIONS):
@@ -88,9 +95,12 @@ def fit(
     recipes: Mapping[str, Recipe],
     outs: Mapping[str, Path],
     title: str,
+    log: Path,
     logs: Sequence[str] = (),
 ) -> None:
     """Train all ``recipes`` in one pass over the rows of the run's site, and save each in its place in ``outs``.
+
+    Every step's loss terms and L0 are JSON lines in ``log``, and wherever else ``logs`` says.
 
     When any of them is missing all are trained: an interrupted training goes on with those that it began with.
     """
@@ -99,20 +109,23 @@ def fit(
     plan = run.plan
     calibrates = any(recipe.calibrates for recipe in recipes.values())
     data = rows.from_source(
-        source, plan.site, plan.target, plan.batch_size, hold_back=calibrates, epochs=plan.epochs, seed=plan.seed
-    )
+        source, plan.site, plan.target, plan.batch_size, hold_back=calibrates,
+        apart=calibration(run, lm) if calibrates else None, epochs=plan.epochs, seed=plan.seed,
+    )  # fmt: skip
     provenance = {"model": lm.name, "fingerprint": lm.fingerprint, "site": plan.site, "text": plan.text}
     if plan.target is not None:
         provenance["target"] = plan.target
     trainees = {name: recipe.trainee(data, provenance) for name, recipe in recipes.items()}
-    keeping = Keeping(run.path / TRAINING, plan={"plan": as_json(plan), "trains": sorted(recipes), "model": lm.name})
+    settled = {"plan": as_json(plan), "trains": sorted(recipes), "model": lm.name}
+    keeping = Keeping(run.path / TRAINING, plan=settled, log=log)
     with progress.bar(title, data.n_rows) as report:
         with writers(logs, run.path) as told:
             made = train(data, trainees, keeping=keeping, report=report, logs=told)
     for name, path in outs.items():
         if not folder.is_sealed(path):
             io.save(made[name], path)
-    shutil.rmtree(run.path / TRAINING)
+    if (run.path / TRAINING).exists():  # a short training was never saved
+        shutil.rmtree(run.path / TRAINING)
 
 
 def dictionaries(run: Run, source: RowSource | None = None, logs: Sequence[str] = ()) -> dict[str, Dictionary]:
@@ -124,7 +137,7 @@ def dictionaries(run: Run, source: RowSource | None = None, logs: Sequence[str] 
     outs = {"main": run.path / "dictionary", "frozen_decoder": run.path / CONTROLS / "frozen_decoder"}
     if not all(folder.is_sealed(path) for path in outs.values()):
         recipes = {"main": run.plan.recipe(), "frozen_decoder": run.plan.recipe(frozen=("w_dec",))}
-        fit(run, source or activations(run), run.lm, recipes, outs, "training", logs)
+        fit(run, source or activations(run), run.lm, recipes, outs, "training", run.path / LOG, logs)
     return trained(run)
 
 
@@ -139,7 +152,7 @@ def sweep(run: Run, points: Mapping[str, Plan], source: RowSource, logs: Sequenc
     for path in folders.values():
         hand_over_text(run.path, path)
     outs = {name: path / "dictionary" for name, path in folders.items()}
-    fit(run, source, run.lm, recipes, outs, f"training {len(outs)} dictionaries", logs)
+    fit(run, source, run.lm, recipes, outs, f"training {len(outs)} dictionaries", run.path / LOG, logs)
     return {name: io.load(path) for name, path in outs.items()}
 
 
@@ -293,7 +306,7 @@ def random_model(run: Run) -> None:
         return
     lm = run.lm.shuffled(run.plan.seed)
     recipes, outs = {"random_model": run.plan.recipe()}, {"random_model": out / "dictionary"}
-    fit(run, stream(run, lm), lm, recipes, outs, "training (random model)")
+    fit(run, stream(run, lm), lm, recipes, outs, "training (random model)", out / LOG)
     dictionary = io.load(out / "dictionary")
     if "random_model" not in current.get("controls", {}):
         # ablation harms a random model little, so its ratio needs more tokens for an interval as narrow

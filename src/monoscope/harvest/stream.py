@@ -44,7 +44,8 @@ class Stream:
     """A ``RowSource`` that runs the model when a chunk is asked for.
 
     The windows of all documents are shuffled once by ``seed``; a chunk is the next ``rows_per_chunk`` of their rows,
-    shuffled again, so that every batch mixes many documents. Chunk ``i`` is the same whoever asks, whenever.
+    shuffled again, so that every batch mixes many documents. Chunk ``i`` is the same whoever asks, whenever. The newest
+    one is kept until another is asked for.
     """
 
     def __init__(
@@ -86,9 +87,16 @@ class Stream:
         chunk_of = (ends[:last] - windows[:last, 2]) // rows_per_chunk
         self.windows = [windows[:last][chunk_of == c] for c in range(int(chunk_of[-1]) + 1 if last else 0)]
         self.counts = [int(w[:, 2].sum()) for w in self.windows]
+        self._newest: tuple[int, Activations] | None = None
 
     def chunk(self, index: int) -> Activations:
-        """Run the model over one chunk's windows."""
+        """One chunk's rows: the model is run over its windows, unless they are the newest ones made."""
+        if self._newest is None or self._newest[0] != index:
+            self._newest = None  # two chunks are never held at once
+            self._newest = index, self._run(index)
+        return self._newest[1]
+
+    def _run(self, index: int) -> Activations:
         windows, context = self.windows[index], self.lm.context
         size = max(1, TOKENS_PER_BLOCK // context)
         count = self.counts[index]

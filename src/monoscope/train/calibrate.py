@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -11,15 +12,17 @@ from torch import Tensor
 from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.ops import product
-from monoscope.ops.topk import topk
+
+ROWS = 256  # whose scores are held at once
 
 
 @torch.no_grad()
 def calibrate(dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
     """Set the threshold that keeps ``dictionary.k`` features a row on average over ``x``.
 
-    For the end of a training, with rows that were not trained on, and for files that were saved without a threshold.
-    ``x`` is in the units that the dictionary reads; some thousand rows do.
+    For the end of a training, with rows of texts that were not trained on (on those that were, fewer features are
+    active), and for files that were saved without a threshold. ``x`` is in the units that the dictionary reads; some
+    thousand rows do.
 
     Raises:
         MonoscopeError: the architecture has no threshold of this kind, or no feature is active on ``x``.
@@ -27,30 +30,31 @@ def calibrate(dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
     if "threshold" not in dict(dictionary.named_buffers()) or "k" not in dictionary.settings:
         raise MonoscopeError(f"{dictionary.architecture} has no threshold to calibrate", fix="only batch_topk needs it")
     x, k = dictionary.check(x), int(dictionary.options()["k"])
-    width = min(dictionary.n_features, 8 * k)  # a row with over 8 k active features would be cut short here
-    best = [
-        topk(scores, width)[1].flatten()
-        for _, scores in product.blocks(x, dictionary.w_enc, dictionary.b_enc, torch.float32)
-    ]
-    values = torch.cat(best) if best else x.new_zeros(0)
-    values = values[values > 0]
-    if not len(values):
+    threshold = cut(scores(dictionary, x, dictionary.b_enc), k * len(x), 0.0)
+    if not threshold > 0:
         raise MonoscopeError("no feature is active on these activations", fix="give activations of the right site")
-    wanted = min(k * len(x), len(values) - 1)
-    threshold = torch.topk(values, wanted + 1).values.min()
-    dictionary.get_buffer("threshold").fill_(float(threshold))
+    dictionary.get_buffer("threshold").fill_(threshold)
 
 
-def cut(blocks: Iterable[Tensor], wanted: int) -> float:
+def scores(
+    dictionary: Dictionary, x: Float[Tensor, "n d_in"], bias: Float[Tensor, " n_features"]
+) -> Iterator[Float[Tensor, "m n_features"]]:
+    """``x @ w_encᵀ + bias``, a few rows at a time."""
+    for rows in x.split(ROWS):
+        yield from (block for _, block in product.blocks(rows, dictionary.w_enc, bias, torch.float32))
+
+
+def cut(blocks: Iterable[Tensor], wanted: int, floor: float = -math.inf) -> float:
     """The largest number that ``wanted`` of all scores exceed: the next score after those.
 
     Args:
         blocks: the scores, in blocks of any shape; of each, only what can matter is kept.
         wanted: how many scores exceed the cut. With no more scores than that, the cut is the least of them.
+        floor: scores up to it do not count.
     """
-    kept, floor = torch.zeros(0), -torch.inf
-    for scores in blocks:
-        kept = torch.cat([kept, scores[scores > floor].float()])
+    kept = torch.zeros(0)
+    for block in blocks:
+        kept = torch.cat([kept, block[block > floor].float()])
         if len(kept) > wanted + 1:
             kept = kept.topk(wanted + 1).values
             floor = float(kept[-1])
@@ -72,5 +76,4 @@ def shift_biases(
         l0: the mean number of positive scores wanted.
         bias: what the scores add to ``x @ w_encᵀ``: ``b_enc``, with whatever the architecture folds into it.
     """
-    blocks = product.blocks(x, dictionary.w_enc, bias, torch.float32)
-    dictionary.b_enc.sub_(cut((scores for _, scores in blocks), max(1, round(l0 * len(x)))))
+    dictionary.b_enc.sub_(cut(scores(dictionary, x, bias), max(1, round(l0 * len(x)))))

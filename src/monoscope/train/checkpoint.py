@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as save_tensors
+from safetensors.torch import save_file
 from torch import Tensor
 
 from monoscope import folder
@@ -20,10 +20,12 @@ NAME = "checkpoint.safetensors"
 
 def save(path: Path, trainees: Mapping[str, Trainee], facts: Mapping[str, Any]) -> None:
     """Write the state of all trainees and ``facts`` (JSON) into the folder ``path``."""
-    tensors = {
-        f"{who}/{key}": t.contiguous().clone() for who, one in trainees.items() for key, t in one.state().items()
-    }
-    folder.write_bytes(path / NAME, save_tensors(tensors, {"facts": json.dumps(dict(facts))}))
+    tensors = {f"{who}/{key}": t.contiguous() for who, one in trainees.items() for key, t in one.state().items()}
+    with folder.replacing(path / NAME) as partial:
+        try:
+            save_file(tensors, partial, {"facts": json.dumps(dict(facts))})  # straight from the tensors' own memory
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def restore(path: Path, trainees: Mapping[str, Trainee], plan: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -13,10 +13,10 @@ from monoscope import progress
 from monoscope.dictionary.base import Dictionary, architecture
 from monoscope.errors import MonoscopeError
 from monoscope.train import rows
-from monoscope.train.loop import Data, train
+from monoscope.train.loop import Data, normalised, train
 from monoscope.train.objective import Objective, objective
 from monoscope.train.schedules import Schedule
-from monoscope.train.trainee import Trainee, Units
+from monoscope.train.trainee import Trainee
 
 
 @dataclass(frozen=True)
@@ -84,16 +84,15 @@ class Recipe:
         return self.objective.calibrates and wanted
 
     def trainee(self, data: Data, provenance: dict[str, Any] | None = None) -> Trainee:
-        """A new dictionary, initialised on the data's sample, ready to be trained.
+        """A new dictionary, initialised on the data's first rows, ready to be trained.
 
         Raises:
             MonoscopeError: the architecture cannot be trained to reconstruct this target.
         """
-        x, y = data.sample
+        x, y = data.first(self.objective.first_rows)
         made, goal = self.untrained(x.shape[1], y.shape[1], data.n_rows, transcodes=y is not x)
         made.provenance |= {**(provenance or {}), "seed": self.seed, "n_tokens": data.n_rows}
-        units = Units.of(x, y)
-        goal.initialise(made, (x - units.mean_in) / units.scale_in, (y - units.mean_out) / units.scale_out)
+        goal.initialise(made, *normalised(x, y, data.units))
         schedule = self.schedule.told(goal.usual_rate(data.n_rows // data.batch_size, self.n_features))
         return Trainee(made, goal, schedule, self.frozen)
 
@@ -149,7 +148,9 @@ def fit(
         architecture: a name from the ``dictionary`` folder.
         k: active features per row (on average for ``batch_topk``). Penalty methods have no such setting: without
             ``l0`` their option ``penalty`` is fixed.
-        n_tokens: rows to train on; None is one epoch. More than the array holds means several epochs.
+        n_tokens: rows to train on; None is one epoch. More than the array holds means several epochs. What calibrates
+            at the end (``batch_topk``, penalties with ``l0``) does so on a twentieth of the rows, 16,384 at most, that
+            are never trained on: random ones of an array, the first of an iterable.
         batch_size: rows per step.
         seed: the same seed gives the same numbers.
         target: what is reconstructed, row-aligned with ``x``: a transcoder. None: ``x`` itself.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from monoscope.train import checkpoint
 from monoscope.train.logs import Tell
 from monoscope.train.trainee import Trainee, Units
 
+SAMPLE = 65_536  # rows that normalisation looks at
 Pair = tuple[Float[Tensor, "n d_in"], Float[Tensor, "n d_out"]]
 
 
@@ -30,23 +33,32 @@ class Data:
     """Training rows that can be read from any row on.
 
     ``batches(start)`` yields (input, target) pairs of ``batch_size`` rows from row ``start``; an autoencoder's target
-    is the input itself, the same object. ``n_rows`` is how many are trained on; ``held_out`` are rows beyond those.
+    is the input itself, the same object. ``n_rows`` is how many are trained on, ``units`` how they are normalised.
+    ``first(n)`` reads up to ``n`` of the first rows, before the training; ``held_out()`` reads, after it, inputs that
+    were not trained on. Both are fp32, in the data's units, and nobody else's.
     """
 
     batches: Callable[[int], Iterator[Pair]]
     n_rows: int
     batch_size: int
-    sample: Pair
-    held_out: Float[Tensor, "n d_in"]
+    units: Units
+    first: Callable[[int], Pair]
+    held_out: Callable[[], Float[Tensor, "n d_in"]]
+
+    @property
+    def sample(self) -> Pair:
+        """The rows that ``units`` are of, read anew: large, so not for use within a training."""
+        return self.first(SAMPLE)
 
 
 @dataclass(frozen=True)
 class Keeping:
-    """Where and how often a training is saved. Without a folder nothing is."""
+    """Where and how often a training is saved; without a folder it is not. ``log`` is a file of every step's terms."""
 
     folder: Path | None = None
     every_seconds: float = 30.0
     plan: Mapping[str, Any] = field(default_factory=dict)
+    log: Path | None = None
 
 
 def train(
@@ -60,27 +72,29 @@ def train(
     """Train all ``trainees`` on the same rows, in one pass, and return their dictionaries in the model's own units.
 
     With a folder, a checkpoint found there is gone on from, and Ctrl-C saves one before it is passed on. ``logs`` are
-    told of every step, as ``log.jsonl`` in that folder is.
+    told of every step, as the JSON lines of ``keeping.log`` are; those hold each step once, whatever was stopped.
 
     Raises:
         MonoscopeError: the rows ended early, or a loss is not finite.
     """
-    units = Units.of(*data.sample)
+    units = data.units
     facts = checkpoint.restore(keeping.folder, trainees, keeping.plan) if keeping.folder else None
     seen = int(facts["seen"]) if facts else 0
     report(seen)
     saved = time.monotonic()
     target = data.n_rows // data.batch_size * data.batch_size
-    with _asked_to_stop() as asked, _log(keeping.folder) as log:
+    with _asked_to_stop() as asked, _log(keeping.log, seen) as log:
         for x, y in data.batches(seen) if seen < target else ():
-            pair = _normalised(x, y, units)
+            pair, rows = normalised(x, y, units), len(x)
+            del x, y  # no batch is held longer than it is needed
             shown = {who: one.step(*pair, seen, target) for who, one in trainees.items()}
-            seen += len(x)
+            del pair
+            seen += rows
             log({"tokens": seen, **shown})
             for tell in logs:
                 tell(seen, shown)
             first = next(iter(shown.values()))
-            report(len(x), " ".join(f"{name} {value:.3g}" for name, value in first.items() if value))
+            report(rows, " ".join(f"{name} {value:.3g}" for name, value in first.items() if value))
             if keeping.folder and (asked() or time.monotonic() - saved > keeping.every_seconds):
                 checkpoint.save(keeping.folder, trainees, {"plan": dict(keeping.plan), "seen": seen})
                 saved = time.monotonic()
@@ -92,11 +106,14 @@ def train(
         raise MonoscopeError(
             f"the activations ended after {seen:,} rows of {target:,}", fix="give more data, or ask for fewer tokens"
         )
-    held_out = (data.held_out - units.mean_in) / units.scale_in
+    calibrates = any(one.objective.calibrates for one in trainees.values())
+    held_out = data.held_out() if calibrates else torch.zeros(0, len(units.mean_in))
+    held_out.sub_(units.mean_in).div_(units.scale_in)
     return {who: one.finish(units, held_out) for who, one in trainees.items()}
 
 
-def _normalised(x: Tensor, y: Tensor, units: Units) -> Pair:
+def normalised(x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], units: Units) -> Pair:
+    """Rows in the units of a training: ``(x − mean) / scale``, as fp32."""
     first = x.float().sub(units.mean_in).div_(units.scale_in)
     return first, first if y is x else y.float().sub(units.mean_out).div_(units.scale_out)
 
@@ -122,26 +139,22 @@ def _asked_to_stop() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _log(folder: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Every step's loss terms as JSON lines in ``log.jsonl``."""
-    if folder is None:
+def _log(path: Path | None, seen: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Steps as JSON lines, after those of the ``seen`` tokens that are trained on already; later ones are cut off."""
+    if path is None:
         yield lambda row: None
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
-        yield lambda row: print(json.dumps(row), file=file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b", buffering=0) as file:  # unbuffered: a kill loses no step that a checkpoint has
+        file.seek(0)
+        file.truncate(sum(map(len, takewhile(lambda line: _tokens_of(line) <= seen, file))))
+
+        def write(row: dict[str, Any]) -> None:
+            file.write(json.dumps(row).encode() + b"\n")
+
+        yield write
 
 
-def sample_of(batches: Iterator[Pair], rows: int) -> Pair:
-    """The first ``rows`` rows, as fp32: what normalisation and initialisation look at."""
-    found: list[Pair] = []
-    count = 0
-    for x, y in batches:
-        found.append((x, y))
-        count += len(x)
-        if count >= rows:
-            break
-    if not found:
-        raise MonoscopeError("there are no activations", fix="give more data")
-    left = torch.cat([x.float() for x, _ in found])
-    return left, left if found[0][0] is found[0][1] else torch.cat([y.float() for _, y in found])
+def _tokens_of(line: bytes) -> float:
+    """The tokens that a line of the log speaks of; endlessly many where it was never finished."""
+    return json.loads(line)["tokens"] if line.endswith(b"\n") else math.inf

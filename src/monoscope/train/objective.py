@@ -41,6 +41,7 @@ class Objective(nn.Module):
 
     defaults: ClassVar[dict[str, Any]] = {}
     unit_rows: bool = True  # hold decoder rows to unit norm
+    first_rows: ClassVar[int] = 4096  # how many rows ``initialise`` looks at
     calibrates: ClassVar[bool] = False  # wants rows that were not trained on, at the end
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from monoscope.errors import MonoscopeError
-from monoscope.source import Epochs, RowSource, batches
-from monoscope.train.loop import Data, Pair, sample_of
+from monoscope.source import Epochs, Picked, RowSource, batches
+from monoscope.train.loop import SAMPLE, Data, Pair
+from monoscope.train.trainee import Units
 from monoscope.types import Activations
 
-SAMPLE = 65_536  # rows that normalisation and initialisation look at
-CALIBRATION = 32_768  # rows kept back for calibration, at most a twentieth
+CALIBRATION = 16_384  # rows for calibration; of those that are trained on at most a twentieth is kept back
 
 
 def from_source(
@@ -27,6 +31,7 @@ def from_source(
     n_tokens: int | None = None,
     *,
     hold_back: bool,
+    apart: RowSource | None = None,
     epochs: int = 1,
     seed: int = 0,
 ) -> Data:
@@ -37,24 +42,107 @@ def from_source(
         site, target: what is read, and what is reconstructed, if another.
         batch_size: rows per step.
         n_tokens: rows to train on; more than there are mean several epochs. None: ``epochs`` of them.
-        hold_back: keep rows for calibration.
+        hold_back: calibration wants rows that are not trained on.
+        apart: where those are, so that none of ``source`` need be kept back: of other documents, because on a text that
+            was trained on fewer features are active than on one that was not.
         epochs: how often each row is seen, without ``n_tokens``.
         seed: the order of later epochs.
     """
     total = sum(source.counts)
-    back = min(CALIBRATION, total // 20) if hold_back else 0
+    back = min(CALIBRATION, total // 20) if hold_back and apart is None else 0
     once = total - back
     n_rows = n_tokens or epochs * once
     repeated = Epochs(source, once, -(-n_rows // once), seed)
 
-    def pairs(of: RowSource, start: int, stop: int, size: int) -> Iterator[Pair]:
-        for rows in batches(of, size, start=start, stop=stop):
-            x = rows.values[site]
-            yield x, x if target is None else rows.values[target]
+    def pair(rows: Activations) -> Pair:
+        x = rows.values[site]
+        return x, x if target is None else rows.values[target]
 
-    sample = sample_of(pairs(source, 0, once, min(batch_size, once)), min(SAMPLE, once))
-    held = sample_of(pairs(source, once, total, back), back)[0] if back else sample[0]
-    return Data(lambda start: pairs(repeated, start, n_rows, batch_size), n_rows, batch_size, sample, held)
+    def first(n: int) -> Pair:
+        x = copied(source, site, 0, min(n, once))
+        return x, x if target is None else copied(source, target, 0, min(n, once))
+
+    def held_out() -> Float[Tensor, "n d_in"]:
+        if apart is not None:
+            return copied(apart, site, 0, min(CALIBRATION, sum(apart.counts)))
+        return copied(source, site, once, total) if back else first(CALIBRATION)[0]
+
+    return Data(
+        batches=lambda start: map(pair, batches(repeated, batch_size, start=start, stop=n_rows)),
+        n_rows=n_rows,
+        batch_size=batch_size,
+        units=units_of(map(pair, pieces(source, 0, min(SAMPLE, once)))),
+        first=first,
+        held_out=held_out,
+    )
+
+
+def pieces(source: RowSource, start: int, stop: int, size: int = 1024) -> Iterator[Activations]:
+    """All rows from ``start`` to ``stop``, few at a time."""
+    whole = start + (stop - start) // size * size
+    if whole > start:
+        yield from batches(source, size, start=start, stop=whole)
+    if stop > whole:
+        yield from batches(source, stop - whole, start=whole, stop=stop)
+
+
+def copied(source: RowSource, site: str, start: int, stop: int) -> Float[Tensor, "n d"]:
+    """Some rows as one fp32 tensor of its own."""
+    rows = torch.empty(stop - start, source.widths[site])
+    at = 0
+    for piece in pieces(source, start, stop):
+        rows[at : at + len(piece)] = piece.values[site]
+        at += len(piece)
+    return rows
+
+
+def units_of(pairs: Iterator[Pair]) -> Units:
+    """The units of some rows, from sums in fp64 (Chan et al. 1979), so that the rows are never all held.
+
+    Raises:
+        MonoscopeError: the rows do not vary.
+    """
+    mine = theirs = Spread()
+    alike = True
+    for x, y in pairs:
+        alike = alike and y is x
+        mine = mine.joined(Spread.of(x))
+        theirs = mine if alike else theirs.joined(Spread.of(y))
+    return Units(mine.mean.float(), theirs.mean.float(), mine.scale(), theirs.scale())
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How many rows there were, their mean, and the sum of squared distances from it."""
+
+    count: int = 0
+    mean: Float[Tensor, " d"] = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
+    squares: float = 0.0
+
+    @classmethod
+    def of(cls, rows: Float[Tensor, "n d"]) -> Spread:
+        """That of some rows."""
+        exact = rows.double()
+        mean = exact.mean(0)
+        return cls(len(rows), mean, float(exact.sub_(mean).square_().sum()))
+
+    def joined(self, other: Spread) -> Spread:
+        """That of both."""
+        count, apart = self.count + other.count, other.mean - self.mean
+        between = float(apart.square().sum()) * self.count * other.count / count
+        return Spread(count, self.mean + apart * (other.count / count), self.squares + other.squares + between)
+
+    def scale(self) -> float:
+        """The root of the mean squared distance, per number.
+
+        Raises:
+            MonoscopeError: it is 0.
+        """
+        if not self.squares > 0:
+            raise MonoscopeError(
+                "all activations are alike", fix="check the site and the text; nothing can be learned here"
+            )
+        return math.sqrt(self.squares / (self.count * len(self.mean)))
 
 
 class ArraySource:
@@ -66,13 +154,15 @@ class ArraySource:
         self.x, self.y = x, y
         self.widths = {"x": x.shape[1]} | ({} if y is None else {"y": y.shape[1]})
         self.counts = [min(self.CHUNK, len(x) - first) for first in range(0, len(x), self.CHUNK)]
-        self._order = torch.from_numpy(np.random.default_rng(seed).permutation(len(x)))
+        self._order = torch.from_numpy(np.random.default_rng(seed).permutation(len(x)).astype(np.int32))
 
-    def chunk(self, index: int) -> Activations:
+    def chunk(self, index: int) -> Picked:
         """One piece of the order; ``documents`` are the rows' places in the array."""
-        order = self._order[index * self.CHUNK : (index + 1) * self.CHUNK]
-        values = {"x": self.x[order]} | ({} if self.y is None else {"y": self.y[order]})
-        return Activations(values, order, torch.zeros_like(order))
+        return Picked(self._at, self._order[index * self.CHUNK : (index + 1) * self.CHUNK])
+
+    def _at(self, places: Int[Tensor, " n"]) -> Activations:
+        values = {"x": self.x[places]} | ({} if self.y is None else {"y": self.y[places]})
+        return Activations(values, places, torch.zeros_like(places))
 
 
 def as_tensor(rows: Any, name: str) -> Tensor:
@@ -111,45 +201,88 @@ def from_arrays(
 def from_blocks(
     blocks: Iterable[Any], targets: Iterable[Any] | None, batch_size: int, n_tokens: int | None, *, hold_back: bool
 ) -> Data:
-    """The rows of an iterable of (n, d) blocks, in the order they come; read once, never held."""
+    """The rows of an iterable of (n, d) blocks, in the order they come; read once, and held until they are trained on.
+
+    ``n_tokens`` rows are trained on, and as many must come. Where ``hold_back`` says so the very first rows are only
+    calibrated on; if no more than ``n_tokens`` come, the first rows trained on are read again in their place.
+    """
     if n_tokens is None:
         raise MonoscopeError("an iterable of blocks does not say how many rows it holds", fix="pass n_tokens")
-    stream = _pairs(blocks, targets, batch_size)
-    first: list[Pair] = []
-    while sum(len(x) for x, _ in first) < min(SAMPLE, n_tokens):
-        pair = next(stream, None)
-        if pair is None:
-            break
-        first.append(pair)
-    sample = sample_of(iter(first), SAMPLE)
-    back = min(CALIBRATION, len(sample[0]) // 20) if hold_back else 0
-    held = sample[0][:back] if back else sample[0]
+    read = _Blocks(blocks, targets, batch_size, n_tokens, min(CALIBRATION, n_tokens // 20) if hold_back else 0)
+    return Data(read.batches, n_tokens, batch_size, units_of(iter(read.begun)), read.first, read.held_out)
 
-    def batches_from(start: int) -> Iterator[Pair]:
+
+class _Blocks:
+    """An iterable that is being read: ``begun`` are the batches that were looked at and are still to be trained on."""
+
+    def __init__(
+        self, blocks: Iterable[Any], targets: Iterable[Any] | None, batch_size: int, n_tokens: int, back: int
+    ) -> None:
+        self.batch_size, self.n_tokens, self.back = batch_size, n_tokens, back
+        self.stream = _pairs(blocks, targets, chain([back] if back else [], repeat(batch_size)))
+        self.held = next(self.stream, None) if back else None
+        self.begun: deque[Pair] = deque()
+        while sum(len(x) for x, _ in self.begun) < min(SAMPLE, n_tokens - back) and (pair := next(self.stream, None)):
+            self.begun.append(pair)
+        if not self.begun:
+            raise MonoscopeError("there are no activations", fix="give more data")
+
+    def first(self, n: int) -> Pair:
+        x, y = _joined(self.begun)
+        found = x[:n].to(torch.float32, copy=True)
+        return found, found if y is x else y[:n].to(torch.float32, copy=True)
+
+    def held_out(self) -> Float[Tensor, "n d_in"]:
+        if self.held is None:
+            raise MonoscopeError("no rows of these blocks were kept back", fix="pass hold_back=True")
+        return self.held[0].to(torch.float32, copy=True)
+
+    def batches(self, start: int) -> Iterator[Pair]:
         if start:
             raise MonoscopeError("an iterable of blocks cannot be gone on with", fix="pass an array or a harvest")
-        return chain(first, stream)
+        read = self.back
+        again: list[Pair] = []
+        for pair in self._rest():
+            read += len(pair[0])
+            if len(pair[0]) < self.batch_size:
+                break  # the end
+            if len(again) * self.batch_size < self.back:
+                again.append(pair)
+            yield pair
+        if read >= self.n_tokens:
+            yield from again
 
-    return Data(batches_from, n_tokens, batch_size, sample, held)
+    def _rest(self) -> Iterator[Pair]:
+        while self.begun:
+            yield self.begun.popleft()
+        yield from self.stream
 
 
-def _pairs(blocks: Iterable[Any], targets: Iterable[Any] | None, size: int) -> Iterator[Pair]:
-    """Blocks of any length as batches of ``size`` rows."""
+def _pairs(blocks: Iterable[Any], targets: Iterable[Any] | None, sizes: Iterator[int]) -> Iterator[Pair]:
+    """Blocks of any length as batches of these sizes; at the end, what is left of the last one."""
     held: list[tuple[Tensor, Tensor]] = []
-    count = 0
+    count, size = 0, next(sizes)
     paired: Iterable[Sequence[Any]] = ((b, b) for b in blocks) if targets is None else zip(blocks, targets, strict=True)
     for block, other in paired:
         x = as_tensor(block, "a block")
         held.append((x, x if other is block else as_tensor(other, "a target block")))
         count += len(x)
         while count >= size:
-            x = torch.cat([a for a, _ in held]) if len(held) > 1 else held[0][0]
-            y = x if targets is None else torch.cat([b for _, b in held])
-            batch = x[:size]
-            if not bool(torch.isfinite(batch.float().sum())):
-                raise MonoscopeError(
-                    "a row of x is not finite", fix="look for overflow where the activations were made"
-                )
-            yield batch, batch if targets is None else y[:size]
-            held = [(x[size:], y[size:])]
-            count -= size
+            x, y = _joined(held)
+            yield _finite(x[:size], x[:size] if y is x else y[:size])
+            held = [(x[size:], x[size:] if y is x else y[size:])]
+            count, size = count - size, next(sizes)
+    if count:
+        yield _finite(*_joined(held))
+
+
+def _joined(held: Iterable[Pair]) -> Pair:
+    xs, ys = zip(*held, strict=True)
+    x = torch.cat(xs) if len(xs) > 1 else xs[0]
+    return x, x if all(a is b for a, b in zip(xs, ys, strict=True)) else torch.cat(ys)
+
+
+def _finite(x: Tensor, y: Tensor) -> Pair:
+    if not bool(torch.isfinite(x.float().sum())):
+        raise MonoscopeError("a row of x is not finite", fix="look for overflow where the activations were made")
+    return x, y

@@ -41,6 +41,7 @@ class Objective(Base):
     for at the end).
     """
 
+    first_rows: ClassVar[int] = 65_536  # for the geometric median
     calibrates: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {
         "l0": None,
