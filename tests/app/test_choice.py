@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from monoscope.app import choice, cli
-from monoscope.app.choice import Choice, choose, grid
+from monoscope.app.choice import Choice, choose, grid, point_name
 from monoscope.dictionary.base import architectures
 from monoscope.errors import MonoscopeError
 from monoscope.train import presets
@@ -66,6 +68,9 @@ def test_a_grid_holds_every_combination():
     found = grid(Choice("l1", k=32), ["k=4,8", "penalty=1,2.5"])
     assert list(found) == ["k=4,penalty=1", "k=4,penalty=2.5", "k=8,penalty=1", "k=8,penalty=2.5"]
     assert found["k=8,penalty=2.5"] == Choice("l1", k=8, options={"penalty": 2.5})
+    assert list(grid(Choice(), ["architecture=topk,batch_topk"])) == ["topk", "batch_topk"]
+    with pytest.raises(MonoscopeError, match="8 twice"):
+        grid(Choice(), ["k=4,8,8"])
     mixed = grid(Choice(), ["auxk=0.5", "architecture=topk,batch_topk"])
     assert [c.architecture for c in mixed.values()] == ["topk", "batch_topk"]
     with pytest.raises(MonoscopeError, match="over twice"):
@@ -120,3 +125,10 @@ def test_help_lists_the_folders(capsys):
         shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
         assert all(name in shown for name in architectures())
         assert verb != "train" or all(name in shown.replace("- ", "-") for name in presets.names())
+
+
+@given(st.lists(st.text(st.characters(exclude_characters=","), min_size=1), min_size=1, max_size=3))
+def test_names_of_points_are_names_of_folders(values):
+    name = point_name(["key"] * len(values), values)
+    assert "/" not in name and "\\" not in name and "\0" not in name
+    assert name not in (".", "..") and not name.startswith(".")

@@ -118,6 +118,29 @@ def test_the_table_fits_and_marks_noise(found, width):
     assert f"{comparison_table.NOISE} within noise" in text and "PW-MCC 0." in text
 
 
+def test_long_names_are_folded_after_their_commas_and_lose_nothing():
+    name = "k=16,architecture=hierarchical_topk,rate=0.001"
+    assert comparison_table.folded("hierarchical_topk") == "hierarchical_topk"
+    assert comparison_table.folded(name).split("\n") == ["k=16,architecture=", "hierarchical_topk,", "rate=0.001"]
+    for text in (name, "x" * 50, "a_b-" * 20, ",,", "topk less"):
+        lines = comparison_table.folded(text).split("\n")
+        assert max(map(len, lines)) <= comparison_table.NAMES
+
+
+def test_six_architectures_fit_in_80_columns_without_folding(found):
+    names = ["topk", "batch_topk", "hierarchical_topk", "matching_pursuit", "jumprelu", "matryoshka"]
+    first = found.evaluation.differences["b"]
+    out = text_io.StringIO()
+    comparison_table._print(
+        "topk less", dict.fromkeys(names, first), comparison_table.SCORES, Console(file=out, width=80), None
+    )
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    for name in names:
+        (line,) = (line for line in lines if line.startswith(f"{name} ") and "less" not in line)
+        assert line.count("±") == 4
+
+
 def test_another_split_s_training_documents_are_left_out(lm, a, corpus, tmp_path):
     other = made(lm, tmp_path / "other", corpus, seed=1)
     run, theirs = Run(a), Run(other)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -83,23 +84,34 @@ def choose(
 
 
 def grid(choice: Choice, sweep: Iterable[str]) -> dict[str, Choice]:
-    """Every combination of the values of ``key=v1,v2,…``, by a name such as ``k=16,penalty=3``.
+    """Every combination of the values of ``key=v1,v2,…``, by a name that can be a folder's.
+
+    That is such as ``k=16,penalty=3``, or, of one key, the value alone.
 
     Raises:
-        MonoscopeError: nothing of that name, a value of another type, or a key given twice.
+        MonoscopeError: nothing of that name, a value of another type, or a key or a combination given twice.
     """
     axes = [(key, text.split(",")) for key, text in map(pair, sweep)]
     axes.sort(key=lambda axis: axis[0] != "architecture")  # what options there are depends on it
     keys = [key for key, _ in axes]
     if len(set(keys)) < len(keys):
         raise MonoscopeError("a key is swept over twice", fix="give all its values at once, --sweep key=v1,v2")
-    made = {}
+    made: dict[str, Choice] = {}
     for values in product(*(texts for _, texts in axes)):
         point = choice
         for key, text in zip(keys, values, strict=True):
             point = point.changed(key, text)
-        made[",".join(f"{key}={text}" for key, text in zip(keys, values, strict=True))] = point
+        name = point_name(keys, values)
+        if name in made:
+            raise MonoscopeError(f"the sweep has {name} twice", fix="give each value once")
+        made[name] = point
     return made
+
+
+def point_name(keys: Sequence[str], values: Sequence[str]) -> str:
+    """A name for a point of a sweep, of characters that every file system takes."""
+    words = values if len(keys) == 1 else [f"{key}={text}" for key, text in zip(keys, values, strict=True)]
+    return re.sub(r"[^\w.+=,-]|^\.+", "_", ",".join(text.strip() for text in words)) or "_"
 
 
 def options_of(name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -30,6 +31,7 @@ ERRORS: tuple[Column, ...] = (
     ("decoder_nearest_cosine", "nearest\ncosine", 3),
 )
 NOISE = "≈"
+NAMES = 19  # columns for names: with four differences beside it, a line has 80
 
 
 def print_comparison(found: Comparison, console: Console) -> None:
@@ -80,18 +82,29 @@ def _print(
     table = frame(title, [heading for _, heading, _ in shown])
     for name, metrics in rows.items():
         style = "bold" if name == own else ""
-        words = Text(plain(payloads.CONTROLS.get(name, name)), style=f"{style} cyan" if style else "")
+        words = Text(folded(plain(payloads.CONTROLS.get(name, name))), style=f"{style} cyan" if style else "")
         table.add_row(words, *(cell(metrics.get(m), digits, style, own is None) for m, _, digits in shown))
     console.print(Padding(table, (1, 0, 0, 0)))
 
 
 def frame(title: str, headings: Sequence[str]) -> Table:
     """An empty table: names on the left, numbers right-aligned under their headings."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
-    table.add_column(title, overflow="fold", max_width=24)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column(folded(title), no_wrap=True)
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     return table
+
+
+def folded(name: str, width: int = NAMES) -> str:
+    """A name in lines of ``width``, broken after its commas, else after ``=``, ``_`` and the like, else anywhere."""
+    lines = [""]
+    for part in re.findall(r"[^,]+,?", name):
+        for piece in [part] if len(part) <= width else re.findall(rf"[^=_\-./ ]{{0,{width - 1}}}[=_\-./ ]*", part):
+            if len(lines[-1]) + len(piece) > width:
+                lines.append("")
+            lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines if line)
 
 
 def cell(estimate: Estimate | None, digits: int, style: str, difference: bool) -> Text:
@@ -102,5 +115,5 @@ def cell(estimate: Estimate | None, digits: int, style: str, difference: bool) -
     out = Text(f"{estimate.value:{sign}.{digits}f}", style=style)
     out.append(f" ±{(estimate.high - estimate.low) / 2:.{digits}f}", style="dim")
     if difference:
-        out.append(f" {NOISE}" if within_noise(estimate) else "  ", style="yellow")
+        out.append(NOISE if within_noise(estimate) else " ", style="yellow")
     return out
