@@ -17,7 +17,7 @@ from torch import Tensor
 
 WIDTH = 4096  # features in a tile
 PADDING = 32  # columns for the bias: matrix units take numbers 32 at a time
-BLOCK = 4 << 20  # scores in one block: 8 MB of bf16, so that selection finds them in the cache
+BLOCK = 2 << 20  # scores in one block: 4 MB of bf16, so that selection finds them in the cache
 
 
 @cache
@@ -78,6 +78,8 @@ def tiles(
     A tile is wide, for what selects among its scores has a cost for every row of it, and small enough to be found in
     the cache. The bias travels as one more column of the weights: adding it to a product takes longer than the
     product's own share of it.
+
+    All tiles share one piece of memory: a tile is gone when the next is asked for.
     """
     (n, d), features = x.shape, len(weight)
     width = min(features, WIDTH)
@@ -85,7 +87,10 @@ def tiles(
     left, right = (torch.zeros(len(t), d + PADDING, dtype=dtype, device=x.device) for t in (x, weight))
     left[:, :d], left[:, d] = x, 1
     right[:, :d], right[:, d] = weight, bias
+    room = torch.empty(min(n, height) * width, dtype=dtype, device=x.device)
     for feature in range(0, features, width):
         block = right[feature : feature + width].T
         for row in range(0, n, height):
-            yield Tile(row, feature, left[row : row + height] @ block)
+            some = left[row : row + height]
+            scores = room[: len(some) * block.shape[1]].view(len(some), -1)
+            yield Tile(row, feature, torch.mm(some, block, out=scores))
