@@ -92,6 +92,8 @@ def fit(
 ) -> None:
     """Train all ``recipes`` in one pass over the rows of the run's site, and save each in its place in ``outs``.
 
+    They are trained where the model is.
+
     When any of them is missing all are trained: an interrupted training goes on with those that it began with.
     """
     if all(folder.is_sealed(path) for path in outs.values()):
@@ -104,7 +106,7 @@ def fit(
     provenance = {"model": lm.name, "fingerprint": lm.fingerprint, "site": plan.site, "text": plan.text}
     if plan.target is not None:
         provenance["target"] = plan.target
-    trainees = {name: recipe.trainee(data, provenance) for name, recipe in recipes.items()}
+    trainees = {name: recipe.trainee(data, provenance, lm.device) for name, recipe in recipes.items()}
     keeping = Keeping(run.path / TRAINING, plan={"plan": as_json(plan), "trains": sorted(recipes), "model": lm.name})
     with progress.bar(title, data.n_rows) as report:
         with writers(logs, run.path) as told:

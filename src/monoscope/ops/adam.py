@@ -12,6 +12,8 @@ from jaxtyping import Float
 from numba import njit, prange
 from torch import Tensor
 
+from monoscope.ops import devices
+
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -23,7 +25,7 @@ def reference(
     *,
     step: int,
     rate: float,
-    scale: float = 1.0,
+    scale: float | Float[Tensor, ""] = 1.0,
     unit_rows: bool = False,
 ) -> None:
     """One step in plain torch; see ``adam``."""
@@ -46,7 +48,7 @@ def adam(
     *,
     step: int,
     rate: float,
-    scale: float = 1.0,
+    scale: float | Float[Tensor, ""] = 1.0,
     unit_rows: bool = False,
 ) -> None:
     """One Adam step in place.
@@ -55,10 +57,15 @@ def adam(
         weight, gradient, first, second: the parameter, its gradient and Adam's two moments, alike in shape.
         step: 1 for the first step (bias correction).
         rate: learning rate.
-        scale: multiplies the gradient first (global-norm clipping).
+        scale: multiplies the gradient first (global-norm clipping). A tensor spares a wait for the device it is on.
         unit_rows: hold the rows to unit norm.
     """
     tensors = (weight, gradient, first, second)
+    if devices.on_cuda(*tensors) and all(t.dtype == torch.float32 and t.is_contiguous() for t in tensors):
+        from monoscope.ops.triton_kernels import adam as on_device
+
+        on_device.adam(*tensors, step=step, rate=rate, scale=scale, unit_rows=unit_rows)
+        return
     if weight.ndim != 2 or any(
         t.device.type != "cpu" or t.dtype != torch.float32 or not t.is_contiguous() for t in tensors
     ):

@@ -50,7 +50,7 @@ def cut(blocks: Iterable[Tensor], wanted: int) -> float:
     """
     kept, floor = torch.zeros(0), -torch.inf
     for scores in blocks:
-        kept = torch.cat([kept, scores[scores > floor].float()])
+        kept = torch.cat([kept.to(scores.device), scores[scores > floor].float()])
         if len(kept) > wanted + 1:
             kept = kept.topk(wanted + 1).values
             floor = float(kept[-1])

@@ -21,8 +21,7 @@ from monoscope.progress import Report, silent
 from monoscope.train import checkpoint
 from monoscope.train.logs import Tell
 from monoscope.train.trainee import Trainee, Units
-
-Pair = tuple[Float[Tensor, "n d_in"], Float[Tensor, "n d_out"]]
+from monoscope.train.transfer import Pair, moved
 
 
 @dataclass(frozen=True)
@@ -59,20 +58,23 @@ def train(
 ) -> dict[str, Dictionary]:
     """Train all ``trainees`` on the same rows, in one pass, and return their dictionaries in the model's own units.
 
+    They learn on the device that they lie on, all on the same; rows may come from any.
+
     With a folder, a checkpoint found there is gone on from, and Ctrl-C saves one before it is passed on. ``logs`` are
     told of every step, as ``log.jsonl`` in that folder is.
 
     Raises:
         MonoscopeError: the rows ended early, or a loss is not finite.
     """
-    units = Units.of(*data.sample)
+    device = next(iter(trainees.values())).device
+    units = Units.of(*data.sample).to(device)
     facts = checkpoint.restore(keeping.folder, trainees, keeping.plan) if keeping.folder else None
     seen = int(facts["seen"]) if facts else 0
     report(seen)
     saved = time.monotonic()
     target = data.n_rows // data.batch_size * data.batch_size
     with _asked_to_stop() as asked, _log(keeping.folder) as log:
-        for x, y in data.batches(seen) if seen < target else ():
+        for x, y in moved(data.batches(seen) if seen < target else (), device):
             pair = _normalised(x, y, units)
             shown = {who: one.step(*pair, seen, target) for who, one in trainees.items()}
             seen += len(x)
@@ -92,7 +94,7 @@ def train(
         raise MonoscopeError(
             f"the activations ended after {seen:,} rows of {target:,}", fix="give more data, or ask for fewer tokens"
         )
-    held_out = (data.held_out - units.mean_in) / units.scale_in
+    held_out = (data.held_out.to(device) - units.mean_in) / units.scale_in
     return {who: one.finish(units, held_out) for who, one in trainees.items()}
 
 
@@ -133,7 +135,7 @@ def _log(folder: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
 
 
 def sample_of(batches: Iterator[Pair], rows: int) -> Pair:
-    """The first ``rows`` rows, as fp32: what normalisation and initialisation look at."""
+    """The first ``rows`` rows, as fp32 on the CPU: what normalisation and initialisation look at."""
     found: list[Pair] = []
     count = 0
     for x, y in batches:
@@ -143,5 +145,5 @@ def sample_of(batches: Iterator[Pair], rows: int) -> Pair:
             break
     if not found:
         raise MonoscopeError("there are no activations", fix="give more data")
-    left = torch.cat([x.float() for x, _ in found])
-    return left, left if found[0][0] is found[0][1] else torch.cat([y.float() for _, y in found])
+    left = torch.cat([x.float() for x, _ in found]).cpu()
+    return left, left if found[0][0] is found[0][1] else torch.cat([y.float() for _, y in found]).cpu()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -118,11 +117,7 @@ class SparseReconstruction(Objective):
 
     def precision(self) -> torch.dtype:
         """The dtype of the encoder's product."""
-        return product.precision(self.options["precision"])
-
-    def scores(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Iterator[tuple[int, Float[Tensor, "n b"]]]:
-        """The batch's scores in blocks of features: (first feature, scores)."""
-        return product.feature_blocks(x, dictionary.w_enc, dictionary.b_enc, self.precision())
+        return product.precision(self.options["precision"], self.silence.tokens.device.type)
 
     def losses(
         self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from monoscope.errors import MonoscopeError
 from monoscope.source import Epochs, RowSource, batches
-from monoscope.train.loop import Data, Pair, sample_of
+from monoscope.train.loop import Data, sample_of
+from monoscope.train.transfer import Pair
 from monoscope.types import Activations
 
 SAMPLE = 65_536  # rows that normalisation and initialisation look at
