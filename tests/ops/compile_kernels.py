@@ -1,6 +1,7 @@
 """Compiles every Triton kernel to machine code for two kinds of device, with the arguments that its callers give it.
 
-The operations are called with ``launch`` replaced by what notes its arguments. Prints what was made, as JSON.
+The operations are called with ``launch`` replaced by what notes its arguments. Prints what was made, as JSON. With
+``--tiny`` also for sizes of 1, which Triton takes for constants.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.int32: "*i32", t
 
 
 def made(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, Any], capability: int) -> dict[str, Any]:
-    """One kernel, compiled as Triton would for this call: numbers of 16 and tensors are known to be aligned."""
+    """One kernel, compiled as Triton would for this call: 1 is a constant, tensors and multiples of 16 are aligned."""
     signature: dict[str, str] = {}
     known: dict[tuple[int], Any] = {}
     aligned: dict[tuple[int], Any] = {}
     for i, (name, value) in enumerate(zip(kernel.arg_names, arguments, strict=False)):
         is_tensor = isinstance(value, torch.Tensor)
         signature[name] = TYPES[value.dtype] if is_tensor else "fp32" if isinstance(value, float) else "i32"
-        if is_tensor or (isinstance(value, int) and value % 16 == 0):
+        if isinstance(value, int) and value == 1:
+            signature[name], known[(i,)] = "constexpr", 1
+        elif is_tensor or (isinstance(value, int) and value % 16 == 0):
             aligned[(i,)] = [["tt.divisibility", 16]]
     for i, name in enumerate(kernel.arg_names):
         if name in constants:
@@ -60,12 +63,15 @@ def main() -> None:
 
     def note(kernel: Any, grid: tuple[int, ...], *arguments: Any, **constants: Any) -> None:
         kinds = tuple(TYPES[a.dtype] if isinstance(a, torch.Tensor) else type(a) for a in arguments)
-        calls[(kernel.__name__, kinds, tuple(constants.items()))] = kernel, arguments, constants
+        tiny = any(isinstance(a, int) and a == 1 for a in arguments)
+        calls[(kernel.__name__, tiny, kinds, tuple(constants.items()))] = kernel, arguments, constants
 
     for module in (adam, nested, reconstruct, select, weighted_rows):
         module.launch = note
     devices.on_cuda = lambda *tensors: True
     call_all(32, 2048, 768, 8)
+    if "--tiny" in sys.argv:
+        call_all(1, 16, 1, 1)
     sys.stdout.write(json.dumps([made(*call, capability) for capability in (80, 90) for call in calls.values()]))
 
 

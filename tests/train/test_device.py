@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pretended_device
 import pytest
 import torch
+from pretended_device import PLACE
 
 from monoscope.dictionary import io
+from monoscope.dictionary.base import architectures
 from monoscope.errors import MonoscopeError
 from monoscope.ops import devices
 from monoscope.train import rows, transfer
-from monoscope.train.fit import Recipe, fit
+from monoscope.train.fit import Recipe, fit, known_options
 from monoscope.train.loop import Keeping, train
 
 HOW = {"n_features": 64, "k": 4, "batch_size": 500, "precision": "float32", "show_progress": False}
@@ -39,6 +42,54 @@ def test_rows_arrive_in_order_and_a_target_stays_its_input():
     (first, second), (third, fourth) = transfer.moved(iter([(x, x), (x, y)]), torch.device("cpu"))
     assert first is second is x
     assert (third, fourth) == (x, y)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a real device shows it: the tests that are marked gpu")
+@pytest.mark.parametrize("name", architectures())
+def test_a_training_moves_between_a_pretended_device_and_the_cpu(name, tmp_path):
+    """Begun on one, stopped, and ended on the other: as if it had never moved, and nothing is ever left behind."""
+    pytest.importorskip("triton", reason="Triton is not installed, so the path of a device is not checked")
+    x = torch.randn(60, 6, generator=torch.Generator().manual_seed(3))
+    recipe = Recipe.of(name, 12, k=3, **known_options(name, {"l0": 3.0, "sample": 20, "precision": "float32"}))
+    data = rows.from_arrays(x, None, 8, 32, 0, hold_back=recipe.calibrates)
+
+    def stopped(start: int):
+        for done, pair in enumerate(data.batches(start)):
+            if done == 2:
+                raise KeyboardInterrupt
+            yield pair
+
+    def run(folder, device, given):
+        return train(given, {"main": recipe.trainee(given, device=device)}, keeping=Keeping(folder, every_seconds=0))
+
+    wanted = run(tmp_path / "stays", "cpu", data)["main"].state_dict()
+    for first, then in (("cpu", PLACE), (PLACE, "cpu")):
+        folder = tmp_path / str(then)
+        with pretended_device.there():
+            with pytest.raises(KeyboardInterrupt):
+                run(folder, first, replace(data, batches=stopped))
+            found = run(folder, then, data)["main"]
+            assert found.w_dec.device == torch.device(then)
+            for part, tensor in found.cpu().state_dict().items():
+                torch.testing.assert_close(tensor, wanted[part], rtol=2e-3, atol=2e-4)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="waits are counted on a pretended device")
+@pytest.mark.parametrize(
+    ("name", "waits"), [("topk", 3), ("hierarchical_topk", 3), ("batch_topk", 4), ("matryoshka", 4)]
+)
+def test_a_step_waits_for_its_device_as_seldom_as_is_said(name, waits):
+    """For what was selected, for what is dead, for the loss terms; BatchTopK for its threshold too, at the start."""
+    pytest.importorskip("triton", reason="Triton is not installed, so the path of a device is not checked")
+    x = torch.randn(96, 6, generator=torch.Generator().manual_seed(3))
+    data = rows.from_arrays(x, None, 16, 64, 0, hold_back=False)
+    with pretended_device.there() as counted:
+        trainee = Recipe.of(name, 20, k=3, precision="float32").trainee(data, device=PLACE)
+        x = data.sample[0][:16].to(PLACE)
+        trainee.step(x, x, 0, 64)
+        counted.clear()
+        trainee.step(x, x, 16, 64)
+    assert counted.total() == waits, counted
 
 
 @pytest.mark.gpu

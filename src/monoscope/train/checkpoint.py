@@ -21,7 +21,9 @@ NAME = "checkpoint.safetensors"
 def save(path: Path, trainees: Mapping[str, Trainee], facts: Mapping[str, Any]) -> None:
     """Write the state of all trainees and ``facts`` (JSON) into the folder ``path``."""
     tensors = {
-        f"{who}/{key}": t.contiguous().clone() for who, one in trainees.items() for key, t in one.state().items()
+        f"{who}/{key}": t.to("cpu", copy=True).contiguous()
+        for who, one in trainees.items()
+        for key, t in one.state().items()
     }
     folder.write_bytes(path / NAME, save_tensors(tensors, {"facts": json.dumps(dict(facts))}))
 
