@@ -37,6 +37,12 @@ def test_a_device_that_is_not_there_is_refused(name):
         fit(activations(2000), device=name, **HOW)
 
 
+def test_a_dictionary_and_activations_on_different_devices_are_refused():
+    found = fit(activations(2000), device="cpu", **HOW)
+    with pytest.raises(MonoscopeError, match=r"on meta for a dictionary on cpu[\s\S]*dictionary.to"):
+        found.encode(activations(3).to("meta"))
+
+
 def test_rows_arrive_in_order_and_a_target_stays_its_input():
     x, y = activations(40), activations(30)
     (first, second), (third, fourth) = transfer.moved(iter([(x, x), (x, y)]), torch.device("cpu"))

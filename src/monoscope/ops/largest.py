@@ -44,7 +44,7 @@ def by_cut(entries: Ragged, wanted: int, n_features: int) -> Code:
     """The same without sorting and without waiting for a device, in plain torch."""
     counts, columns, values = entries
     kept = min(wanted, len(values))
-    cut = values.topk(kept, sorted=False).values.min() if kept else values.new_zeros(())
+    cut = values.topk(kept, sorted=False).values.min() if kept else values.new_full((), torch.inf)
     larger, tied = values > cut, values == cut
     keep = larger | (tied & (tied.cumsum(0) <= kept - larger.sum()))
     upto = torch.cat([counts.new_zeros(1, dtype=torch.long), keep.cumsum(0)])
