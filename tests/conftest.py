@@ -1,12 +1,19 @@
-"""One thread each for torch and Numba: what tests compute is tiny, and waking threads costs more than the work."""
+"""One thread each for torch and Numba: what tests compute is tiny, and waking threads costs more than the work.
+
+Where there is no CUDA device, the kernels for it run under Triton's interpreter. Triton asks once, when it is imported.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import numba
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -189,7 +189,8 @@ class Code:
 
     def rows(self) -> Int[Tensor, " n_active"]:
         """The row of each entry."""
-        return torch.repeat_interleave(torch.arange(len(self), device=self.offsets.device), self.counts())
+        here = torch.arange(len(self), device=self.offsets.device)
+        return torch.repeat_interleave(here, self.counts(), output_size=len(self.indices))
 
     def to_dense(self) -> Float[Tensor, "n_rows n_features"]:
         """The dense matrix, for the few who need it: ``n_rows × n_features`` numbers."""

@@ -84,6 +84,7 @@ def test_a_preset_a_skip_map_and_a_file_reach_the_plan(acts, tmp_path):
         (["--preset", "april"], "april_2024"),
         (["--architecture", "matching_pursuit", "--target", "mlp_out.0"], "no encoder of its own"),
         (["--k", "0"], "k"),
+        (["--device", "cuda:99"], "'cuda:99' is not there"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(acts, arguments, message, tmp_path, capsys):

@@ -184,7 +184,7 @@ def resolve(
         k=K if k is None else k,
         batch_size=batch_size,
         seed=seed,
-        precision=str(product.fastest()).removeprefix("torch."),
+        precision=str(product.fastest(lm.device.type)).removeprefix("torch."),
         dictionary=origin,
         epochs=epochs if dictionary is None else 1,
         target=None if target is None else str(Site.parse(target)),

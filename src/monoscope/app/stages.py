@@ -100,7 +100,8 @@ def fit(
 ) -> None:
     """Train all ``recipes`` in one pass over the rows of the run's site, and save each in its place in ``outs``.
 
-    Every step's loss terms and L0 are JSON lines in ``log``, and wherever else ``logs`` says.
+    They are trained where the model is. Every step's loss terms and L0 are JSON lines in ``log``, and wherever else
+    ``logs`` says.
 
     When any of them is missing all are trained: an interrupted training goes on with those that it began with.
     """
@@ -115,7 +116,7 @@ def fit(
     provenance = {"model": lm.name, "fingerprint": lm.fingerprint, "site": plan.site, "text": plan.text}
     if plan.target is not None:
         provenance["target"] = plan.target
-    trainees = {name: recipe.trainee(data, provenance) for name, recipe in recipes.items()}
+    trainees = {name: recipe.trainee(data, provenance, lm.device) for name, recipe in recipes.items()}
     settled = {"plan": as_json(plan), "trains": sorted(recipes), "model": lm.name}
     keeping = Keeping(run.path / TRAINING, plan=settled, log=log)
     with progress.bar(title, data.n_rows) as report:

@@ -137,13 +137,18 @@ class Dictionary(nn.Module):
         """``x`` as fp32 rows.
 
         Raises:
-            MonoscopeError: not ``(n, d_in)``, or not finite.
+            MonoscopeError: not ``(n, d_in)``, on another device, or not finite.
         """
         if x.ndim != 2 or x.shape[1] != self.d_in:
             raise MonoscopeError(
                 f"activations of shape {tuple(x.shape)} for a dictionary of width {self.d_in}",
                 fix=f"pass rows of {self.d_in} numbers; this dictionary is of "
                 f"{self.provenance.get('model', 'some model')} at {self.provenance.get('site', 'some site')}",
+            )
+        if x.device != self.w_dec.device:
+            raise MonoscopeError(
+                f"activations on {x.device} for a dictionary on {self.w_dec.device}",
+                fix=f'move one: dictionary.to("{x.device}") or activations.to("{self.w_dec.device}")',
             )
         if not bool(torch.isfinite(x.sum())):
             row = int((~torch.isfinite(x)).any(1).nonzero()[0])

@@ -16,6 +16,7 @@ from torch import nn
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.models import reference
 from monoscope.models.language_model import LanguageModel
+from monoscope.ops import devices
 from monoscope.text import tokenise
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
@@ -41,7 +42,7 @@ def load_model(
     """
     name = str(name)
     source, shown = _source(name)
-    target = _device(device)
+    target = devices.find(device)
     with _quiet():
         config = _config(source, name)
         tokeniser = _tokeniser(source, name)
@@ -90,15 +91,6 @@ def _cached(name: str) -> str | None:
 
 def _choices() -> str:
     return f"name a packaged model ({', '.join(reference.NAMES)}), a Hugging Face id or a folder"
-
-
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        target = torch.device(device)
-        torch.empty(0, device=target)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise MonoscopeError(f"the device {str(device)!r} is not there: {_first_line(error)}", fix="use cpu") from error
-    return target
 
 
 @contextmanager

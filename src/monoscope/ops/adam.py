@@ -12,6 +12,8 @@ from jaxtyping import Float
 from numba import njit, prange
 from torch import Tensor
 
+from monoscope.ops import devices
+
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 
@@ -25,7 +27,7 @@ def reference(
     step: int,
     rate: float,
     betas: tuple[float, float] = BETAS,
-    scale: float = 1.0,
+    scale: float | Float[Tensor, ""] = 1.0,
     unit_rows: bool = False,
 ) -> None:
     """One step in plain torch; see ``adam``."""
@@ -49,7 +51,7 @@ def adam(
     step: int,
     rate: float,
     betas: tuple[float, float] = BETAS,
-    scale: float = 1.0,
+    scale: float | Float[Tensor, ""] = 1.0,
     unit_rows: bool = False,
 ) -> None:
     """One Adam step in place.
@@ -59,10 +61,15 @@ def adam(
         step: 1 for the first step (bias correction).
         rate: learning rate.
         betas: how much of each moment is kept a step.
-        scale: multiplies the gradient first (global-norm clipping).
+        scale: multiplies the gradient first (global-norm clipping). A tensor spares a wait for the device it is on.
         unit_rows: hold the rows to unit norm.
     """
     tensors = (weight, gradient, first, second)
+    if devices.on_cuda(*tensors) and all(t.dtype == torch.float32 and t.is_contiguous() for t in tensors):
+        from monoscope.ops.triton_kernels import adam as on_device
+
+        on_device.adam(*tensors, step=step, rate=rate, betas=betas, scale=scale, unit_rows=unit_rows)
+        return
     if weight.ndim != 2 or any(
         t.device.type != "cpu" or t.dtype != torch.float32 or not t.is_contiguous() for t in tensors
     ):

@@ -31,13 +31,27 @@ def largest(entries: Ragged, wanted: int, n_features: int) -> Code:
     """
     counts, columns, values = entries
     if values.device.type != "cpu":
-        return reference(entries, wanted, n_features)
+        return by_cut(entries, wanted, n_features)
     kept = min(wanted, len(values))
     indices, chosen = np.empty(kept, np.int32), np.empty(kept, np.float32)
     offsets = np.zeros(len(counts) + 1, np.int64)
     bits = values.contiguous().view(torch.int32).numpy()
     _cut(counts.numpy(), columns.numpy(), bits, kept, offsets, indices, chosen.view(np.int32))
     return Code(torch.from_numpy(indices), torch.from_numpy(chosen), torch.from_numpy(offsets), n_features)
+
+
+def by_cut(entries: Ragged, wanted: int, n_features: int) -> Code:
+    """The same without sorting and without waiting for a device, in plain torch."""
+    counts, columns, values = entries
+    kept = min(wanted, len(values))
+    cut = values.topk(kept, sorted=False).values.min() if kept else values.new_full((), torch.inf)
+    larger, tied = values > cut, values == cut
+    keep = larger | (tied & (tied.cumsum(0) <= kept - larger.sum()))
+    upto = torch.cat([counts.new_zeros(1, dtype=torch.long), keep.cumsum(0)])
+    places = torch.where(keep, upto[1:] - 1, kept)  # those that are not kept go where nobody looks
+    chosen = [part.new_empty(kept + 1).scatter_(0, places, part)[:kept] for part in (columns, values)]
+    ends = torch.cat([counts.new_zeros(1, dtype=torch.long), counts.cumsum(0)])
+    return Code(chosen[0], chosen[1], upto[ends], n_features)
 
 
 @njit(cache=True, nogil=True)

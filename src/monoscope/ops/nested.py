@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from numba import njit, prange
 from torch import Tensor
 
-from monoscope.ops import weighted_rows
+from monoscope.ops import devices, weighted_rows
 from monoscope.ops.transpose import ByFeature
 from monoscope.types import Code
 
@@ -58,6 +58,10 @@ def squared(
         stages: the stage of each entry, from 0.
         n_stages: how many there are; that many times the memory of ``y`` is in use until the backward pass.
     """
+    if devices.on_cuda(y, values, weight):
+        from monoscope.ops.triton_kernels import nested
+
+        return nested.squared(y, values, weight, code, by, stages, n_stages)
     if any(t.device.type != "cpu" or t.dtype != torch.float32 for t in (y, values, weight)):
         return reference(y, values, weight, code, stages, n_stages)
     total, left = _Squared.apply(y, values, weight, code, by, stages.int(), n_stages)
@@ -98,7 +102,7 @@ def reference_ranks(code: Code) -> Int[Tensor, " n_active"]:
     rows = code.rows()
     order = order[torch.argsort(rows[order], stable=True)]
     ranks = torch.empty_like(rows)
-    ranks[order] = torch.arange(len(rows), device=rows.device) - code.offsets[:-1].repeat_interleave(code.counts())
+    ranks[order] = torch.arange(len(rows), device=rows.device) - code.offsets[rows[order]]
     return ranks
 
 

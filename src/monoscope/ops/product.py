@@ -22,7 +22,12 @@ BLOCK = 2 << 20  # scores in one block: 4 MB of bf16, so that selection finds th
 
 @cache
 def fastest(device: str = "cpu") -> torch.dtype:
-    """``torch.bfloat16`` if its product is at least 1.5 times as fast as fp32's here, else ``torch.float32``."""
+    """``torch.bfloat16`` if its product is at least 1.5 times as fast as fp32's here, else ``torch.float32``.
+
+    On CUDA nothing is timed: devices with matrix units for bf16 have it from compute capability 8 on.
+    """
+    if device == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     a, b = torch.randn(512, 512, device=device), torch.randn(2048, 512, device=device)
     dtypes = (torch.float32, torch.bfloat16)
     took = dict.fromkeys(dtypes, float("inf"))
@@ -90,7 +95,7 @@ def tiles(
     room = torch.empty(min(n, height) * width, dtype=dtype, device=x.device)
     for feature in range(0, features, width):
         block = right[feature : feature + width].T
-        for row in range(0, n, height):
+        for row in range(0, max(n, 1), height):  # of no rows one empty tile
             some = left[row : row + height]
-            scores = room[: len(some) * block.shape[1]].view(len(some), -1)
+            scores = room[: len(some) * block.shape[1]].view(len(some), block.shape[1])
             yield Tile(row, feature, torch.mm(some, block, out=scores))

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from numba import njit, prange
 from torch import Tensor
 
-from monoscope.ops import sparse, weighted_rows
+from monoscope.ops import devices, sparse, weighted_rows
 from monoscope.ops.transpose import ByFeature
 from monoscope.types import Code
 
@@ -50,6 +50,10 @@ def squared_error(
         code: what was chosen, and its scores.
         by: ``transpose(code)``.
     """
+    if devices.on_cuda(x, y, *weights):
+        from monoscope.ops.triton_kernels import reconstruct
+
+        return reconstruct.squared_error(x, y, weights, code, by)
     if any(t.device.type != "cpu" or t.dtype != torch.float32 for t in (x, y, *weights)):
         return reference(x, y, weights, code, by)
     error, left = _SquaredError.apply(x, y, *weights, code, by)

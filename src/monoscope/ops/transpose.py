@@ -26,9 +26,8 @@ class ByFeature(NamedTuple):
 
 def reference(code: Code) -> ByFeature:
     """The same by a stable sort."""
-    entries = torch.argsort(code.indices, stable=True)
-    counts = torch.bincount(code.indices, minlength=code.n_features)
-    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    ordered, entries = torch.sort(code.indices.long(), stable=True)
+    offsets = torch.searchsorted(ordered, torch.arange(code.n_features + 1, device=ordered.device))
     return ByFeature(offsets, code.rows()[entries], entries)
 
 

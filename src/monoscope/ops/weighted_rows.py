@@ -16,6 +16,7 @@ from jaxtyping import Float
 from numba import njit, prange
 from torch import Tensor
 
+from monoscope.ops import devices
 from monoscope.ops.transpose import ByFeature
 from monoscope.types import Code
 
@@ -31,6 +32,10 @@ def reference_gather(code: Code, w: Float[Tensor, "n_features d"]) -> Float[Tens
 
 def gather(code: Code, w: Float[Tensor, "n_features d"]) -> Float[Tensor, "n d"]:
     """The rows of ``w`` that each row of the code names, weighted and added up."""
+    if devices.on_cuda(w, code.values):
+        from monoscope.ops.triton_kernels import weighted_rows
+
+        return weighted_rows.gather(code, w)
     if not _numba(w, code.values):
         flat = torch.nn.functional.embedding_bag(
             code.indices.long(), w, code.offsets[:-1], mode="sum", per_sample_weights=code.values.to(w.dtype)
@@ -48,6 +53,10 @@ def reference_dots(code: Code, x: Float[Tensor, "n d"], w: Float[Tensor, "n_feat
 
 def dots(code: Code, x: Float[Tensor, "n d"], w: Float[Tensor, "n_features d"]) -> Float[Tensor, " n_active"]:
     """For every entry, the inner product of its row of ``x`` with its feature's row of ``w``."""
+    if devices.on_cuda(x, w):
+        from monoscope.ops.triton_kernels import weighted_rows
+
+        return weighted_rows.dots(code, x, w)
     if not _numba(x, w):
         return reference_dots(code, x, w)
     out = np.empty(len(code.indices), np.float32)
@@ -68,6 +77,10 @@ def scatter(
     by: ByFeature, values: Float[Tensor, " n_active"], x: Float[Tensor, "n d"]
 ) -> Float[Tensor, "n_features d"]:
     """For every feature, the rows of ``x`` on which it is active, weighted by ``values`` (in code order), summed."""
+    if devices.on_cuda(x, values):
+        from monoscope.ops.triton_kernels import weighted_rows
+
+        return weighted_rows.scatter(by, values, x)
     if not _numba(x, values):
         return reference_scatter(by, values, x)
     out = np.zeros((len(by.offsets) - 1, x.shape[1]), np.float32)

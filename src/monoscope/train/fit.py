@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from monoscope import progress
 from monoscope.dictionary.base import Dictionary, architecture
 from monoscope.errors import MonoscopeError
+from monoscope.ops import devices
 from monoscope.train import rows
 from monoscope.train.loop import Data, normalised, train
 from monoscope.train.objective import Objective, objective
@@ -83,8 +85,12 @@ class Recipe:
         wanted = "l0" not in self.objective.defaults or self.options.get("l0") is not None
         return self.objective.calibrates and wanted
 
-    def trainee(self, data: Data, provenance: dict[str, Any] | None = None) -> Trainee:
-        """A new dictionary, initialised on the data's first rows, ready to be trained.
+    def trainee(
+        self, data: Data, provenance: dict[str, Any] | None = None, device: str | torch.device = "cpu"
+    ) -> Trainee:
+        """A new dictionary, initialised on the data's first rows, ready to be trained on ``device``.
+
+        It begins with the same numbers on every device.
 
         Raises:
             MonoscopeError: the architecture cannot be trained to reconstruct this target.
@@ -94,7 +100,7 @@ class Recipe:
         made.provenance |= {**(provenance or {}), "seed": self.seed, "n_tokens": data.n_rows}
         goal.initialise(made, *normalised(x, y, data.units))
         schedule = self.schedule.told(goal.usual_rate(data.n_rows // data.batch_size, self.n_features))
-        return Trainee(made, goal, schedule, self.frozen)
+        return Trainee(made.to(device), goal.to(device), schedule, self.frozen)
 
     def untrained(self, d_in: int, d_out: int, n_rows: int, *, transcodes: bool) -> tuple[Dictionary, Objective]:
         """The dictionary and the objective of a training on ``n_rows`` rows, before any row was seen.
@@ -135,6 +141,7 @@ def fit(
     *,
     target: Any | None = None,
     l0: float | None = None,
+    device: str | torch.device | None = None,
     show_progress: bool = True,
     **options: Any,
 ) -> Dictionary:
@@ -156,14 +163,17 @@ def fit(
         target: what is reconstructed, row-aligned with ``x``: a transcoder. None: ``x`` itself.
         l0: the mean number of active features wanted; for ``topk`` and ``batch_topk`` the same as ``k``. Penalty
             methods control the weight of their penalty so that it is reached.
+        device: where it is trained, and where the dictionary then lies: ``cpu``, ``cuda``, ``cuda:1``. None: where
+            ``x`` lies, if it is a tensor, else the CPU.
         options: the architecture's and its objective's, and ``rate``, ``warmup``, ``decay`` of the learning rate.
 
     Returns:
         The dictionary, in the units of ``x``.
 
     Raises:
-        MonoscopeError: unusable arguments or rows; an iterable that ends before ``n_tokens``.
+        MonoscopeError: unusable arguments or rows; an iterable that ends before ``n_tokens``; no such device.
     """
+    place = devices.find(device or (x.device if isinstance(x, Tensor) else "cpu"))
     recipe = Recipe.of(architecture, n_features, k=k, l0=l0, seed=seed, **options)
     back = recipe.calibrates
     if isinstance(x, (np.ndarray, Tensor)) or (hasattr(x, "__array__") and hasattr(x, "shape")):
@@ -171,4 +181,4 @@ def fit(
     else:
         data = rows.from_blocks(x, target, batch_size, n_tokens, hold_back=back)
     with progress.bar("training", data.n_rows, shown=show_progress) as report:
-        return train(data, {"main": recipe.trainee(data)}, report=report)["main"]
+        return train(data, {"main": recipe.trainee(data, device=place)}, report=report)["main"]

@@ -23,9 +23,9 @@ from monoscope.progress import Report, silent
 from monoscope.train import checkpoint
 from monoscope.train.logs import Tell
 from monoscope.train.trainee import Trainee, Units
+from monoscope.train.transfer import Pair, moved
 
 SAMPLE = 65_536  # rows that normalisation looks at
-Pair = tuple[Float[Tensor, "n d_in"], Float[Tensor, "n d_out"]]
 
 
 @dataclass(frozen=True)
@@ -71,20 +71,23 @@ def train(
 ) -> dict[str, Dictionary]:
     """Train all ``trainees`` on the same rows, in one pass, and return their dictionaries in the model's own units.
 
+    They learn on the device that they lie on, all on the same; rows may come from any.
+
     With a folder, a checkpoint found there is gone on from, and Ctrl-C saves one before it is passed on. ``logs`` are
     told of every step, as the JSON lines of ``keeping.log`` are; those hold each step once, whatever was stopped.
 
     Raises:
         MonoscopeError: the rows ended early, or a loss is not finite.
     """
-    units = data.units
+    device = next(iter(trainees.values())).device
+    units = data.units.to(device)
     facts = checkpoint.restore(keeping.folder, trainees, keeping.plan) if keeping.folder else None
     seen = int(facts["seen"]) if facts else 0
     report(seen)
     saved = time.monotonic()
     target = data.n_rows // data.batch_size * data.batch_size
     with _asked_to_stop() as asked, _log(keeping.log, seen) as log:
-        for x, y in data.batches(seen) if seen < target else ():
+        for x, y in moved(data.batches(seen) if seen < target else (), device):
             pair, rows = normalised(x, y, units), len(x)
             del x, y  # no batch is held longer than it is needed
             shown = {who: one.step(*pair, seen, target) for who, one in trainees.items()}
@@ -107,7 +110,7 @@ def train(
             f"the activations ended after {seen:,} rows of {target:,}", fix="give more data, or ask for fewer tokens"
         )
     calibrates = any(one.objective.calibrates for one in trainees.values())
-    held_out = data.held_out() if calibrates else torch.zeros(0, len(units.mean_in))
+    held_out = (data.held_out() if calibrates else torch.zeros(0, len(units.mean_in))).to(device)
     held_out.sub_(units.mean_in).div_(units.scale_in)
     return {who: one.finish(units, held_out) for who, one in trainees.items()}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -168,17 +167,13 @@ class SparseReconstruction(Objective):
 
     def precision(self) -> torch.dtype:
         """The dtype of the encoder's product."""
-        return product.precision(self.options["precision"])
+        return product.precision(self.options["precision"], self.silence.tokens.device.type)
 
     def unexplained(
         self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], left: Float[Tensor, "n d_out"]
     ) -> Float[Tensor, ""]:
         """AuxK of what is dead now."""
         return auxk(dictionary, x, left, self.silence.dead(self.dead_after()), self.precision())
-
-    def scores(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Iterator[product.Tile]:
-        """The batch's scores in tiles."""
-        return product.tiles(x, dictionary.w_enc, dictionary.b_enc, self.precision())
 
     def losses(
         self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from monoscope.errors import MonoscopeError
 from monoscope.source import Epochs, Picked, RowSource, batches
-from monoscope.train.loop import SAMPLE, Data, Pair
+from monoscope.train.loop import SAMPLE, Data
 from monoscope.train.trainee import Units
+from monoscope.train.transfer import Pair
 from monoscope.types import Activations
 
 CALIBRATION = 16_384  # rows for calibration; of those that are trained on at most a twentieth is kept back

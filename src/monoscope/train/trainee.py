@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -48,6 +48,10 @@ class Units:
             scales.append(scale)
         return cls(means[0], means[1], scales[0], scales[1])
 
+    def to(self, device: torch.device) -> Units:
+        """The same on another device."""
+        return replace(self, mean_in=self.mean_in.to(device), mean_out=self.mean_out.to(device))
+
 
 class Trainee:
     """A dictionary with everything that its training changes.
@@ -69,6 +73,11 @@ class Trainee:
         self.moments = {n: (torch.zeros_like(p), torch.zeros_like(p)) for n, p in self.parameters.items()}
         self.steps = 0
 
+    @property
+    def device(self) -> torch.device:
+        """Where it learns: where its dictionary lies."""
+        return self.dictionary.w_dec.device
+
     def step(
         self, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], seen: int, n_tokens: int
     ) -> dict[str, float]:
@@ -83,14 +92,16 @@ class Trainee:
         y = self.unskipped(x, y)
         terms = self.objective.losses(self.dictionary, x, y, seen / n_tokens)
         total = torch.stack(list(terms.values())).sum()
-        values = {name: float(term.detach()) for name, term in terms.items()}
-        if not math.isfinite(float(total.detach())):
+        total.backward()
+        self._update(self.schedule.at((seen + len(x)) / n_tokens))
+        # read at once, and last: a device has all of the step to do while this waits for it
+        *numbers, whole = torch.stack([*terms.values(), total]).tolist()
+        values = dict(zip(terms, numbers, strict=True))
+        if not math.isfinite(whole):
             raise MonoscopeError(
                 f"the loss is not finite after {seen:,} tokens: {values}",
                 fix="lower the learning rate; the last checkpoint is intact, and the same command goes on from it",
             )
-        total.backward()
-        self._update(self.schedule.at((seen + len(x)) / n_tokens))
         self.objective.after_step(self.dictionary, self, x, y.detach(), seen + len(x))
         return {**values, "l0": self.objective.l0}
 
@@ -103,8 +114,7 @@ class Trainee:
     def _update(self, rate: float) -> None:
         self.steps += 1
         gradients = {n: p.grad if p.grad is not None else torch.zeros_like(p) for n, p in self.parameters.items()}
-        norm = float(torch.stack([g.norm() for g in gradients.values()]).norm())
-        scale = min(1.0, CLIP / norm) if norm > 0 else 1.0
+        scale = _clipping(torch.stack([g.norm() for g in gradients.values()]).norm())
         for name, parameter in self.parameters.items():
             first, second = self.moments[name]
             tensors = [t.view(1, -1) if t.ndim == 1 else t for t in (parameter.data, gradients[name], first, second)]
@@ -142,13 +152,22 @@ class Trainee:
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take back what ``state`` gave."""
         parts: dict[str, dict[str, Any]] = {"dictionary": {}, "objective": {}, "first": {}, "second": {}}
+        device = self.device
         for key, tensor in tensors.items():
             part, _, name = key.partition(".")
             if part in parts:
-                parts[part][name] = tensor
+                parts[part][name] = tensor.to(device)
         self.dictionary.load_state_dict(parts["dictionary"])
         for name, tensor in parts["objective"].items():  # buffers may have grown, so they are replaced and not filled
             owner, _, leaf = name.rpartition(".")
             self.objective.get_submodule(owner).register_buffer(leaf, tensor)
         self.moments = {n: (parts["first"][n], parts["second"][n]) for n in self.parameters}
         self.steps = int(tensors["steps"])
+
+
+def _clipping(norm: Float[Tensor, ""]) -> float | Float[Tensor, ""]:
+    """What brings gradients of this norm down to ``CLIP``; a tensor where reading the norm would wait for a device."""
+    if norm.device.type != "cpu":
+        return (CLIP / norm).clamp(max=1.0)
+    length = float(norm)
+    return min(1.0, CLIP / length) if length > 0 else 1.0

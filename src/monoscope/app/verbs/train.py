@@ -30,6 +30,7 @@ def train(
     option: Annotated[Sequence[str], PAIRS] = (),
     sweep: Annotated[Sequence[str], PAIRS] = (),
     seed: int = 0,
+    device: str = "cpu",
     log: Annotated[Sequence[str], _listed.LOG] = (),
     config: Path | None = None,
 ) -> None:
@@ -66,6 +67,8 @@ def train(
         in one pass, into OUT/sweep/NAME.
     seed
         The same seed gives the same numbers.
+    device
+        Where the model runs and the dictionary is trained: cpu, cuda, cuda:1. A run may go on on another.
     config
         A TOML file that holds flags by their names. Those given here override it.
     """
@@ -84,7 +87,7 @@ def train(
     grid = choice.grid(chosen, sweep) if sweep else {}
     folder = Path(source)
     facts = harvested.facts(folder) if harvested.is_harvest(folder) else None
-    lm = load_model(facts["model"] if facts else source)
+    lm = load_model(facts["model"] if facts else source, device=device)
     if facts:
         site, text, tokens = site or facts["sites"][0], facts["text"], facts["tokens"]
     where: dict[str, Any] = {"site": site, "target": target, "text": text, "tokens": tokens}

@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
-from monoscope.ops.above import above_of_tiles
+from monoscope.ops import select
+from monoscope.ops.above import Ragged
 from monoscope.ops.largest import largest
 from monoscope.train.calibrate import calibrate
 from monoscope.train.objective import SparseReconstruction
@@ -39,18 +40,23 @@ class Objective(SparseReconstruction):
         wanted = self.k(dictionary) * len(x)
         with torch.no_grad():
             floor = EASED * (float(self.guess) or self.first_guess(dictionary, x[:SAMPLE]))
-            found = above_of_tiles(self.scores(dictionary, x), len(x), floor)
+            found = self.above(dictionary, x, floor)
             while len(found.values) < wanted and floor > 0:
                 floor = floor * 0.5 if floor > 1e-3 else 0.0
-                found = above_of_tiles(self.scores(dictionary, x), len(x), floor)
+                found = self.above(dictionary, x, floor)
             code = largest(found, wanted, dictionary.n_features)
             self.guess.copy_(code.values.min() if len(code.values) else torch.zeros(()))
         return code
 
+    def above(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], floor: float) -> Ragged:
+        """The scores of the batch that exceed ``floor``."""
+        k = self.k(dictionary)
+        return select.above(x, dictionary.w_enc, dictionary.b_enc, floor, k, self.precision())
+
     def first_guess(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> float:
         """The cut among some rows alone, so that not even the first batch makes candidates of all its scores."""
         wanted = self.k(dictionary) * len(x)
-        code = largest(above_of_tiles(self.scores(dictionary, x), len(x), 0.0), wanted, dictionary.n_features)
+        code = largest(self.above(dictionary, x, 0.0), wanted, dictionary.n_features)
         return float(code.values.min()) if len(code.values) else 0.0
 
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:

@@ -123,7 +123,7 @@ class Objective(Base):
         left = y - self.scores(dictionary, x) @ dictionary.w_dec - dictionary.b_dec
         weight = left.square().sum(1).square().clamp_min(1e-30)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + seen)
-        key = torch.rand(len(x), generator=generator).clamp_min(1e-12).log() / weight
+        key = torch.rand(len(x), generator=generator).clamp_min(1e-12).log().to(weight.device) / weight
         keys = torch.cat([self.keys, key])
         kept = keys.topk(min(len(keys), dictionary.n_features)).indices
         rows = torch.cat([self.rows, torch.cat([x, y], 1)])

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
-from monoscope.ops.topk import topk_of_tiles
+from monoscope.ops import select
 from monoscope.train.objective import SparseReconstruction
 from monoscope.types import Code
 
@@ -18,5 +18,4 @@ class Objective(SparseReconstruction):
     def select(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Code:
         """Each row's k largest scores, those above 0."""
         with torch.no_grad():
-            indices, values = topk_of_tiles(self.scores(dictionary, x), len(x), self.k(dictionary))
-        return Code.from_rows(indices, values.float(), dictionary.n_features)
+            return select.topk(x, dictionary.w_enc, dictionary.b_enc, self.k(dictionary), self.precision())
