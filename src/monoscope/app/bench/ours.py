@@ -91,7 +91,7 @@ def quality(name: str, x: np.ndarray, held_out: np.ndarray, setting: dict[str, A
         code = made.encode(part)
         return made.decode(code, part), code.indices
 
-    return {**judged(run, held_out, setting["features"]), "seconds": elapsed, "elapsed": elapsed, "remark": ""}
+    return {**judged(run, held_out, setting["features"]), "elapsed": elapsed, "remark": ""}
 
 
 def blocked(x: np.ndarray, setting: dict[str, Any]) -> dict[str, Any]:

@@ -86,6 +86,115 @@ def train(
 
 
 @bench.command
+def quality(
+    *,
+    rows: Path,
+    peers: Annotated[Path | None, PEERS] = None,
+    architectures: Annotated[str, ARCHITECTURES] = "topk,batch_topk",
+    only: Annotated[str | None, ONLY] = None,
+    tokens: int = 819_200,
+    rates: str = "1e-3,3e-3,6e-3,1e-2",
+    seeds: int = 3,
+    features: int = 3072,
+    k: int = 32,
+    batch: int = 4096,
+    threads: int = 0,
+    out: Path = Path("bench-quality.jsonl"),
+    json: bool = False,
+) -> None:
+    """Train every library whole, at its best learning rate of a sweep and ours at its default too, and judge the FVU.
+
+    Example: `monoscope bench quality --rows rows.npy --peers PEERS/bin/python --only saelens:topk`
+
+    Parameters
+    ----------
+    rows
+        A .npy file of rows; the last tenth, at most 32,768, is judged and not trained on.
+    tokens
+        Rows to train on; more than there are mean several epochs.
+    rates
+        Learning rates, with commas between. The best with the first seed is trained with all seeds.
+    seeds
+        How many.
+    features
+        Features to learn.
+    k
+        Active features per row; penalties are led to it.
+    batch
+        Rows per step.
+    threads
+        Threads of everyone; by default what each chooses.
+    out
+        Every training is a line of this file. What is there is not trained again: the command goes on where it stopped.
+    json
+        Print JSON.
+    """
+    from rich.console import Console
+
+    from monoscope.app.bench import contenders, machine, process, tables
+    from monoscope.app.bench import quality as trained
+    from monoscope.app.bench.report import Report
+
+    names = contenders.contenders(contenders.chosen(architectures), peers=peers is not None, only=only)
+    versions = process.versions(peers, names) if peers else {}
+    trial = trained.Trial(names, rows, tokens, trained.numbers(rates), seeds, features, k, batch, threads, peers)
+    facts, said = machine.header(threads, versions), Console(stderr=True)
+    records = trained.Records(out, trial.facts(), {"machine": facts})
+    report = Report(facts, trial.to_json(), as_json=json, out=None)
+    trained.run(trial, records, lambda line: said.print(line, highlight=False, markup=False))
+    report.add({"contenders": trained.summary(trial, records)}, tables.print_quality)
+    report.end()
+
+
+@bench.command
+def memory(
+    *,
+    sizes: Annotated[str, SIZES] = sizes.DEFAULT,
+    architectures: Annotated[str, ARCHITECTURES] = "topk,batch_topk",
+    k: int = 32,
+    batch: int = 4096,
+    steps: int = 12,
+    threads: int = 0,
+    out: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Measure by how much training lets resident memory grow: the loop alone, and `ms.fit` on an array.
+
+    Example: `monoscope bench memory --sizes 768x24576 --architectures all`
+
+    Parameters
+    ----------
+    k
+        Active features per row; penalties are led to it.
+    batch
+        Rows per step.
+    steps
+        Steps of each training.
+    threads
+        Threads; by default what training chooses.
+    out
+        A JSON file for all that was found.
+    json
+        Print JSON.
+    """
+    from rich.console import Console
+
+    from monoscope.app.bench import contenders, machine, tables
+    from monoscope.app.bench import memory as grown
+    from monoscope.app.bench import sizes as sized
+    from monoscope.app.bench.report import Report
+
+    wanted, trial = sized.parse(sizes), grown.Trial(contenders.chosen(architectures), k, batch, steps, threads)
+    report = Report(machine.header(threads), trial.to_json(), as_json=json, out=out)
+    if grown.is_measured():
+        for size in wanted:
+            report.add(grown.measure(trial, size), tables.print_memory)
+    else:
+        Console(stderr=True).print("not measured: this system keeps no mark of memory that can be set back; Linux does")
+    report.end()
+
+
+@bench.command
 def rows(
     *, model: str, site: str, text: str, out: Path, tokens: int | None = None, seed: int = 0, json: bool = False
 ) -> None:
