@@ -187,9 +187,10 @@ def test_speed_beside_peers(fake: Fake, rows: Path, tmp_path: Path, capsys) -> N
     )  # fmt: skip
     printed = result(capsys)
     assert printed == json.loads(out.read_text())
+    assert str(tmp_path) not in out.read_text()
     assert printed["machine"]["threads"] == 1 and printed["machine"]["peers"] == ALL
     (found,) = printed["found"]
-    assert found["size"] == "16x64" and found["rows"] == str(rows)
+    assert found["size"] == "16x64" and found["rows"] == "rows.npy"
     assert found["limit"]["rows_per_second"] > 0 and found["limit"]["blocking"][0] in ("rows", "features")
     mine = found["contenders"]["monoscope:topk"]["ways"]["fp32"]["all"]
     assert mine["low"] <= mine["rows_per_second"] <= mine["high"] and len(mine["rounds"]) == 2
@@ -322,7 +323,7 @@ needs_mark = pytest.mark.skipif(not memory.is_measured(), reason="the system kee
 def test_growth_is_the_peak_and_not_what_stays() -> None:
     size = 64 << 20
     grown, kept = resident.growth(lambda: len(np.ones(size, np.uint8)))
-    assert kept == size and size <= grown < 1.25 * size
+    assert kept == size and 0.98 * size <= grown < 1.25 * size  # the system counts pages in batches
     assert resident.growth(lambda: None)[0] < size / 8
 
 

@@ -56,9 +56,9 @@ class Trial:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """The same in JSON."""
+        """The same in JSON, without the paths of this machine."""
         held_out = self.setting(None, 0)["held_out"]
-        return {**vars(self), "peers": str(self.peers or ""), "rows": str(self.rows), "held_out": held_out}
+        return {**vars(self), "peers": self.peers is not None, "rows": self.rows.name, "held_out": held_out}
 
     def facts(self) -> dict[str, Any]:
         """What a record must agree with to be one of this trial's."""

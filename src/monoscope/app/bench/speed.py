@@ -53,8 +53,8 @@ class Trial:
             raise MonoscopeError(f"a share of {self.dead} of the features is dead", fix="choose from 0 to below 1")
 
     def to_json(self) -> dict[str, Any]:
-        """The same in JSON."""
-        return {**vars(self), "peers": str(self.peers or ""), "rows": str(self.rows or "")}
+        """The same in JSON, without the paths of this machine."""
+        return {**vars(self), "peers": self.peers is not None, "rows": self.rows.name if self.rows else None}
 
     def setting(self, contender: str, features: int) -> dict[str, Any]:
         """What its process is told."""
@@ -133,7 +133,7 @@ def measure(trial: Trial, size: Size) -> dict[str, Any]:
                         _take(run, path, setting, trial, report)
     found = {
         "size": title,
-        "rows": str(path) if path == trial.rows else "made up",
+        "rows": path.name if path == trial.rows else "made up",
         "limit": _limit(limit, runs, trial.batch),
         "contenders": {one: _counted([run for run in runs if run.contender == one]) for one in trial.contenders},
     }

@@ -135,7 +135,7 @@ def print_memory(found: Mapping[str, Any], setting: Mapping[str, Any], console: 
     console.print(Text(f"the bound: {setting['bound']}", style="dim"))
     table = frame("growth in MiB", ["bound", "training loop", "of bound", "ms.fit", "of bound"])
     for name, parts in found["architectures"].items():
-        cells = [f"{parts['loop']['bound'] / 2**20:,.0f}"]
+        cells: list[str | Text] = [f"{parts['loop']['bound'] / 2**20:,.0f}"]
         for part in parts.values():
             style = "yellow" if part["ratio"] > 1 else ""
             cells += [f"{part['growth'] / 2**20:,.0f}", Text(f"{part['ratio']:.2f}", style=style)]
