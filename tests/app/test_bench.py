@@ -161,6 +161,15 @@ def test_a_run_without_a_result_has_failed() -> None:
         process.run([sys.executable, "-c", "print(3)"])
 
 
+def test_what_ours_refuses_is_the_users_error(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call("bench", "train", "--sizes", "16x8", "--k", "9", "--batch", "64", "--architectures", "topk", code=2)
+    assert "k = 9 with 8 features" in capsys.readouterr().err
+    call("bench", "train", "--sizes", "16x64", "--batch", "10000", "--rows", rows, code=2)
+    assert "do not fill a batch" in capsys.readouterr().err
+    call("bench", "quality", "--rows", rows, "--batch", "4096", code=2)
+    assert "do not fill a batch" in capsys.readouterr().err
+
+
 # --- speed -----------------------------------------------------------------------------------------------------------
 
 

@@ -79,15 +79,6 @@ def given(
         yield path
 
 
-def width_of(path: Path) -> int:
-    """The width of the rows in a file.
-
-    Raises:
-        MonoscopeError: it is no ``.npy`` file of rows.
-    """
-    return int(opened(path).shape[1])
-
-
 def opened(path: Path) -> np.ndarray:
     """A file of rows, mapped into memory.
 
@@ -103,6 +94,19 @@ def opened(path: Path) -> np.ndarray:
             f"{path} has shape {rows.shape} and type {rows.dtype}", fix="name a .npy file of (rows, width) floats"
         )
     return rows
+
+
+def enough(rows: np.ndarray, batch: int) -> int:
+    """How many rows there are.
+
+    Raises:
+        MonoscopeError: they fill no batch.
+    """
+    if len(rows) < batch:
+        raise MonoscopeError(
+            f"{len(rows):,} rows do not fill a batch of {batch:,}", fix="give more rows, or a smaller --batch"
+        )
+    return len(rows)
 
 
 def make_up(width: int, n: int, out: Path) -> None:

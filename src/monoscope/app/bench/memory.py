@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monoscope.app.bench import data, sizes
-from monoscope.app.bench.process import Failed, run
+from monoscope.app.bench.process import own
 from monoscope.app.bench.sizes import Size
 from monoscope.errors import MonoscopeError
 
@@ -52,7 +50,7 @@ def measure(trial: Trial, size: Size) -> dict[str, Any]:
     """One size: of every architecture the growth of the loop and of ``ms.fit``, in bytes, and its ratio to the bound.
 
     Raises:
-        RuntimeError: a training failed.
+        MonoscopeError: that cannot be trained.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.npy"
@@ -67,9 +65,5 @@ def _parts(name: str, path: Path, trial: Trial, size: Size) -> Iterator[tuple[st
             "part": part, "features": size[1], "k": trial.k, "batch": trial.batch, "steps": trial.steps, "seed": 0,
             "threads": trial.threads,
         }  # fmt: skip
-        command = [sys.executable, "-m", "monoscope.app.bench.resident", name, str(path), json.dumps(setting)]
-        try:
-            seen = run(command, trial.threads)
-        except Failed as error:
-            raise RuntimeError(f"{name} failed: {error}") from error
+        seen = own("resident", name, path, setting)
         yield part, {**seen, "ratio": seen["growth"] / seen["bound"]}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from monoscope.app.bench import limit
 from monoscope.app.bench.peers.contender import BURIED, LONG, batches, judged, say, timings
+from monoscope.errors import MonoscopeError
 from monoscope.ops import product
 from monoscope.train import rows
 from monoscope.train.fit import Recipe, fit, known_options
@@ -118,5 +119,13 @@ def main(name: str, path: str, setting: dict[str, Any]) -> None:
         say(result=speed(name.split(":")[1], x, setting))
 
 
+def answer(main: Callable[[str, str, dict[str, Any]], None]) -> None:
+    """Call it with the arguments that were given; what cannot be done is passed on in words."""
+    try:
+        main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
+    except MonoscopeError as error:
+        say(refused=str(error))
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
+    answer(main)

@@ -56,12 +56,26 @@ def contend(
         report: told of every step.
 
     Raises:
-        Failed: the run ended with an error.
+        Failed: a peer's run ended with an error.
+        MonoscopeError: ours cannot train that.
     """
-    arguments = [contender, str(rows), json.dumps(setting)]
     if peers is None or contender.partition(":")[0] in (OURS, "product"):
-        return run([sys.executable, "-m", "monoscope.app.bench.ours", *arguments], setting["threads"], report)
-    return run([str(peers), str(CONTENDER), *arguments], setting["threads"], report)
+        return own("ours", contender, rows, setting, report=report)
+    return run([str(peers), str(CONTENDER), contender, str(rows), json.dumps(setting)], setting["threads"], report)
+
+
+def own(module: str, name: str, rows: Path, setting: dict[str, Any], *, report: Report = silent) -> dict[str, Any]:
+    """Run one of our own programs: ``module`` of this folder.
+
+    Raises:
+        MonoscopeError: it was asked for what cannot be done.
+        RuntimeError: it ended with another error, which is a defect.
+    """
+    program = [sys.executable, "-m", f"monoscope.app.bench.{module}"]
+    try:
+        return run([*program, name, str(rows), json.dumps(setting)], setting["threads"], report)
+    except Failed as error:
+        raise RuntimeError(f"{name} failed: {error}") from error
 
 
 def run(command: Sequence[str], threads: int = 0, report: Report = silent) -> dict[str, Any]:
@@ -69,6 +83,7 @@ def run(command: Sequence[str], threads: int = 0, report: Report = silent) -> di
 
     Raises:
         Failed: it ended with an error, or without a result.
+        MonoscopeError: it said that it cannot do what was asked for.
     """
     found: dict[str, Any] | None = None
     with tempfile.TemporaryFile("w+") as said:
@@ -78,6 +93,8 @@ def run(command: Sequence[str], threads: int = 0, report: Report = silent) -> di
             assert process.stdout is not None
             for line in process.stdout:
                 told = parsed(line)
+                if "refused" in told:
+                    raise MonoscopeError(told["refused"])
                 if "result" in told:
                     found = told["result"]
                 elif "step" in told:

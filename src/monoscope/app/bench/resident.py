@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +18,7 @@ import numba
 import numpy as np
 import torch
 
-from monoscope.app.bench.ours import recipe
+from monoscope.app.bench.ours import answer, recipe
 from monoscope.app.bench.peers.contender import say
 from monoscope.dictionary.base import Dictionary
 from monoscope.train import rows
@@ -117,4 +115,4 @@ def main(name: str, path: str, setting: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
+    answer(main)

@@ -112,11 +112,11 @@ def measure(trial: Trial, size: Size) -> dict[str, Any]:
         ``size``, ``rows`` (which), ``limit`` and ``contenders``: of each its ``ways`` and the ``way`` that counts.
 
     Raises:
-        MonoscopeError: ours failed.
+        MonoscopeError: ours cannot train that, or the rows are too few.
     """
     with _rows(trial, size) as path:
         told = trial.setting("monoscope:topk", size[1])
-        limit = _contend("product", path, told, trial)
+        limit = contend("product", path, told, trial.peers)
         runs = [
             Timed(contender, WAYS[cast], trial.batch)
             for contender in trial.contenders
@@ -141,25 +141,16 @@ def measure(trial: Trial, size: Size) -> dict[str, Any]:
 
 
 def _take(run: Timed, path: Path, setting: dict[str, Any], trial: Trial, report: progress.Report) -> None:
-    """One round of one run. A peer that fails is noted; ours may not."""
+    """One round of one run; of a peer that fails, why."""
     try:
         found = contend(run.contender, path, setting, trial.peers, report=report)
     except Failed as error:
-        if is_ours(run.contender):
-            raise RuntimeError(f"{run.contender} failed: {error}") from error
         run.failure = str(error)
         return
     if found["finite"]:
         run.rounds.append(found)
     else:
         run.failure = "its weights are not finite"
-
-
-def _contend(name: str, path: Path, setting: dict[str, Any], trial: Trial) -> dict[str, Any]:
-    try:
-        return contend(name, path, setting, trial.peers)
-    except Failed as error:
-        raise RuntimeError(f"{name} failed: {error}") from error
 
 
 def _slower(run: Timed, runs: Sequence[Timed]) -> bool:
@@ -188,7 +179,8 @@ def _limit(limit: dict[str, Any], runs: Sequence[Timed], batch: int) -> dict[str
 @contextmanager
 def _rows(trial: Trial, size: Size) -> Iterator[Path]:
     """The file, where it has this width; else made-up rows."""
-    if trial.rows is not None and data.width_of(trial.rows) == size[0]:
+    if trial.rows is not None and data.opened(trial.rows).shape[1] == size[0]:
+        data.enough(data.opened(trial.rows), trial.batch)
         yield trial.rows
         return
     with tempfile.TemporaryDirectory() as folder:
