@@ -24,7 +24,8 @@ check: $(VENV)/installed-test $(VENV)/installed-dev docs
 	$(BIN)/lint-imports --no-logo
 
 bench: $(VENV)/installed
-	set -e; for file in benchmarks/bench_*.py; do $(BIN)/python $$file; done
+	$(BIN)/monoscope bench train --sizes 512x4096 --architectures all --rounds 1
+	$(BIN)/python benchmarks/bench_harvest.py
 
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs -q build --strict

@@ -45,7 +45,7 @@ def report() -> dict[str, Any]:
     return {
         "versions": versions,
         "extras": extras,
-        "hardware": _hardware(),
+        "hardware": hardware(),
         "models": _models(),
         "caches": _caches(),
         "chromium": next(filter(None, map(shutil.which, BROWSERS)), None),
@@ -120,7 +120,8 @@ def _versions() -> tuple[dict[str, str | None], dict[str, dict[str, str | None]]
     return versions, extras
 
 
-def _hardware() -> dict[str, Any]:
+def hardware() -> dict[str, Any]:
+    """``system``, ``processor``, ``cores``, ``threads_of_torch``, ``instructions``, ``memory_gb``, ``cuda``, …"""
     import torch
 
     cpu = Path("/proc/cpuinfo")
@@ -254,13 +255,13 @@ def _print_report(console: Console, found: dict[str, Any]) -> None:
     for extra, packages in found["extras"].items():
         missing = [name for name, version in packages.items() if version is None]
         table.add_row(f"\\[{extra}]", "all there" if not missing else f"[dim]without {', '.join(missing)}[/]")
-    hardware = found["hardware"]
+    seen = found["hardware"]
     table.add_row()
-    table.add_row("processor", f"{hardware['processor']}, {hardware['cores']} cores, {hardware['memory_gb']} GB")
-    table.add_row("instructions", ", ".join(hardware["instructions"]) or "none of " + ", ".join(CPU_FLAGS))
-    cards = [f"{card['name']}, {card['memory_gb']} GB" for card in hardware["cuda"]]
-    table.add_row("accelerator", "; ".join(cards) or ("Apple MPS" if hardware["mps"] else "none: the CPU does it"))
-    table.add_row("system", hardware["system"])
+    table.add_row("processor", f"{seen['processor']}, {seen['cores']} cores, {seen['memory_gb']} GB")
+    table.add_row("instructions", ", ".join(seen["instructions"]) or "none of " + ", ".join(CPU_FLAGS))
+    cards = [f"{card['name']}, {card['memory_gb']} GB" for card in seen["cuda"]]
+    table.add_row("accelerator", "; ".join(cards) or ("Apple MPS" if seen["mps"] else "none: the CPU does it"))
+    table.add_row("system", seen["system"])
     table.add_row()
     for name, there in found["models"].items():
         table.add_row(name, "packaged" if there else "[dim]not packaged[/]")

@@ -1,6 +1,6 @@
-"""Training speed of each architecture, beside the encoder's bare product in the same precision.
+"""Training speed of each architecture on one device, a GPU too, beside the encoder's bare product there.
 
-python benchmarks/bench_train.py [WIDTH FEATURES K BATCH] [--device cuda]
+python benchmarks/bench_device.py [WIDTH FEATURES K BATCH] [--device cuda]
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Measuring: training speed, quality and memory, beside other libraries in one run."""
