@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from numba import njit, prange
 from torch import Tensor
 
+ROWS = 1024  # whose scores are held at once
 Weights = tuple[Float[Tensor, "m d_in"], Float[Tensor, " m"], Float[Tensor, "m d_out"]]  # w_enc, b_enc, w_dec
 
 
@@ -51,34 +52,36 @@ def leftover(
 
 
 class _Leftover(torch.autograd.Function):
+    """Makes the gradients on the way forward, few rows at a time, so that the dense scores of a batch never exist."""
+
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, residual: Tensor, w_enc: Tensor, b_enc: Tensor, w_dec: Tensor, k: int, dtype: torch.dtype
     ) -> Tensor:
-        rows, enc, dec = (t.to(dtype) for t in (x, w_enc, w_dec))
-        chosen = (rows @ enc.T).float().add_(b_enc)
-        kept = keep_largest(chosen, k)
-        chosen = chosen.to(dtype)
-        left = residual - (chosen @ dec).float()
+        enc, dec = w_enc.to(dtype), w_dec.to(dtype)
+        slopes = [torch.zeros_like(t, dtype=torch.float32) for t in (w_enc, b_enc, w_dec)]
+        error = residual.new_zeros(())
         whole = residual.square().sum().clamp_min(1e-12)
-        ctx.save_for_backward(rows, dec, chosen, left)
-        ctx.kept, ctx.whole, ctx.dtype = kept, whole, dtype
-        return left.square().sum() / whole
+        for rows, wanted in zip(x.split(ROWS), residual.split(ROWS), strict=True):
+            rows = rows.to(dtype)
+            scores = (rows @ enc.T).float().add_(b_enc)
+            kept = keep_largest(scores, k)
+            chosen = scores.to(dtype)
+            left = wanted - (chosen @ dec).float()
+            error += left.square().sum()
+            push = left.mul_(-2 / whole).to(dtype)
+            pull = (push @ dec.T).mul_(kept)
+            for slope, part in zip(
+                slopes, (pull.T @ rows, pull.sum(0, dtype=torch.float32), chosen.T @ push), strict=True
+            ):
+                slope += part
+        ctx.save_for_backward(*slopes)
+        return error / whole
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        rows, dec, chosen, left = ctx.saved_tensors
-        slope = (left * (-2 * grads[0] / ctx.whole)).to(ctx.dtype)
-        pull = (slope @ dec.T).mul_(ctx.kept)
-        return (
-            None,
-            None,
-            (pull.T @ rows).float(),
-            pull.sum(0, dtype=torch.float32),
-            (chosen.T @ slope).float(),
-            None,
-            None,
-        )
+        enc, bias, dec = (slope * grads[0] for slope in ctx.saved_tensors)
+        return None, None, enc, bias, dec, None, None
 
 
 def keep_largest(scores: Float[Tensor, "n m"], k: int) -> Bool[Tensor, "n m"]:

@@ -18,7 +18,7 @@ import numba
 import numpy as np
 import torch
 
-from monoscope.app.bench.ours import answer, recipe
+from monoscope.app.bench.ours import STEADY, answer, recipe
 from monoscope.app.bench.peers.contender import say
 from monoscope.dictionary.base import Dictionary
 from monoscope.train import rows
@@ -60,7 +60,8 @@ def give_back() -> None:
 
 def loop(name: str, x: np.ndarray, setting: dict[str, Any]) -> tuple[int, Dictionary]:
     """Of the training loop alone, whose batches are pieces of what is in memory already."""
-    chosen, held = recipe(name, setting), torch.from_numpy(x)
+    chosen = recipe(name, setting, **known_options(name, {"dead_after": STEADY}))
+    held = torch.from_numpy(x)
     size, n_tokens = setting["batch"], setting["steps"] * setting["batch"]
 
     def pieces(start: int) -> Iterator[Pair]:
@@ -75,7 +76,7 @@ def loop(name: str, x: np.ndarray, setting: dict[str, Any]) -> tuple[int, Dictio
 
 def whole(name: str, x: np.ndarray, setting: dict[str, Any]) -> tuple[int, Dictionary]:
     """Of ``ms.fit`` on an array."""
-    options = known_options(name, {"l0": setting["k"]})
+    options = known_options(name, {"l0": setting["k"], "dead_after": STEADY})
     n_tokens = setting["steps"] * setting["batch"]
     return growth(
         lambda: fit(
