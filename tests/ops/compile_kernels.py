@@ -6,6 +6,7 @@ The operations are called with ``launch`` replaced by what notes its arguments. 
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from typing import Any
@@ -14,8 +15,7 @@ import torch
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
-from monoscope.ops import devices, transpose
-from monoscope.ops.triton_kernels import adam, nested, reconstruct, select, weighted_rows
+from monoscope.ops import adam, devices, nested, reconstruct, select, transpose, triton_kernels, weighted_rows
 from monoscope.types import Code
 
 TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.int32: "*i32", torch.int64: "*i64"}
@@ -66,8 +66,8 @@ def main() -> None:
         tiny = any(isinstance(a, int) and a == 1 for a in arguments)
         calls[(kernel.__name__, tiny, kinds, tuple(constants.items()))] = kernel, arguments, constants
 
-    for module in (adam, nested, reconstruct, select, weighted_rows):
-        module.launch = note
+    for name in ("adam", "nested", "reconstruct", "select", "weighted_rows"):
+        importlib.import_module(f"{triton_kernels.__name__}.{name}").launch = note
     devices.on_cuda = lambda *tensors: True
     call_all(32, 2048, 768, 8)
     if "--tiny" in sys.argv:

@@ -17,9 +17,9 @@ def moved(pairs: Iterable[Pair], device: torch.device) -> Iterator[Pair]:
 
     For a CUDA device one pair is read ahead, and copied from pinned memory on a stream of its own.
     """
-    if device.type != "cuda":
-        return map(partial(_to, device=device), pairs)  # which holds no pair, as a loop would
-    return _ahead(pairs, device)
+    if device.type == "cuda":
+        return _ahead(pairs, device)
+    return map(partial(_to, device), pairs)  # holds no pair while it is worked on
 
 
 def _ahead(pairs: Iterable[Pair], device: torch.device) -> Iterator[Pair]:
@@ -27,8 +27,8 @@ def _ahead(pairs: Iterable[Pair], device: torch.device) -> Iterator[Pair]:
     under_way: tuple[Pair, torch.cuda.Event] | None = None
     for x, y in pairs:
         with torch.cuda.stream(stream):
-            sent = _sent(_pinned(x), _pinned(y) if y is not x else None, device)
-            departed = sent, stream.record_event()
+            on_the_way = sent(_pinned(x), _pinned(y) if y is not x else None, device)
+            departed = on_the_way, stream.record_event()
         if under_way is not None:
             yield _arrived(*under_way)
         under_way = departed
@@ -36,15 +36,16 @@ def _ahead(pairs: Iterable[Pair], device: torch.device) -> Iterator[Pair]:
         yield _arrived(*under_way)
 
 
-def _to(pair: Pair, device: torch.device) -> Pair:
-    return _sent(*pair, device)
+def _to(device: torch.device, pair: Pair) -> Pair:
+    return sent(*pair, device)
 
 
 def _pinned(rows: Tensor) -> Tensor:
     return rows.pin_memory() if rows.device.type == "cpu" else rows
 
 
-def _sent(x: Tensor, y: Tensor | None, device: torch.device) -> Pair:
+def sent(x: Tensor, y: Tensor | None, device: torch.device) -> Pair:
+    """A pair on its way to ``device``; no ``y``, or ``x`` itself, stays the same object as ``x``."""
     first = x.to(device, non_blocking=True)
     return first, first if y is None or y is x else y.to(device, non_blocking=True)
 

@@ -72,7 +72,7 @@ def _select(
     (n, d), n_features = x.shape, len(weight)
     rows, columns, depth = TILE[x.dtype]
     room = triton.next_power_of_2(min(room, n_features))
-    while n > 0 and room <= MOST and n * room < 2**31:
+    while room <= MOST and n * room < 2**31:
         counts = torch.zeros(n, dtype=torch.int32, device=x.device)
         places = torch.empty((n, room), dtype=torch.int32, device=x.device)
         values = torch.empty((n, room), dtype=torch.float32, device=x.device)
@@ -86,7 +86,7 @@ def _select(
         offsets = torch.zeros(n + 1, dtype=torch.long, device=x.device)
         torch.cumsum(counts.clamp(max=most), 0, out=offsets[1:])
         # the one wait for the device: what has to be made again, and how long the result is
-        longest, again, total = torch.stack([counts.amax(), short.any(), offsets[-1]]).tolist()
+        longest, again, total = torch.stack([counts.max(), short.any(), offsets[-1]]).tolist() if n else (0, 0, 0)
         if longest <= room and not again:
             return _packed(counts, places, values, offsets, total, most)
         floors = torch.where(short, 0.0, floors)
