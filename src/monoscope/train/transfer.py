@@ -18,7 +18,7 @@ def moved(pairs: Iterable[Pair], device: torch.device) -> Iterator[Pair]:
     """
     if device.type == "cuda":
         return _ahead(pairs, device)
-    return map(lambda pair: sent(*pair, device), pairs)  # holds no pair while it is worked on
+    return map(lambda pair: sent(pair[0], pair[1], device), pairs)  # holds no pair while it is worked on
 
 
 def _ahead(pairs: Iterable[Pair], device: torch.device) -> Iterator[Pair]:
