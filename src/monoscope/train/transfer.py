@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -19,7 +18,7 @@ def moved(pairs: Iterable[Pair], device: torch.device) -> Iterator[Pair]:
     """
     if device.type == "cuda":
         return _ahead(pairs, device)
-    return map(partial(_to, device), pairs)  # holds no pair while it is worked on
+    return map(lambda pair: sent(pair[0], pair[1], device), pairs)  # holds no pair while it is worked on
 
 
 def _ahead(pairs: Iterable[Pair], device: torch.device) -> Iterator[Pair]:
@@ -27,17 +26,13 @@ def _ahead(pairs: Iterable[Pair], device: torch.device) -> Iterator[Pair]:
     under_way: tuple[Pair, torch.cuda.Event] | None = None
     for x, y in pairs:
         with torch.cuda.stream(stream):
-            on_the_way = sent(_pinned(x), _pinned(y) if y is not x else None, device)
-            departed = on_the_way, stream.record_event()
+            pair = sent(_pinned(x), _pinned(y) if y is not x else None, device)
+            departed = pair, stream.record_event()
         if under_way is not None:
             yield _arrived(*under_way)
         under_way = departed
     if under_way is not None:
         yield _arrived(*under_way)
-
-
-def _to(device: torch.device, pair: Pair) -> Pair:
-    return sent(*pair, device)
 
 
 def _pinned(rows: Tensor) -> Tensor:
