@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
 import reproduction  # isort: skip
 from bars import bar_07, bar_08, bar_09, bar_10, bar_11, bar_12, bar_18, bar_20  # isort: skip
 from bars import _rarest  # isort: skip
-from bars._lab import Lab, Settings, digest, scaled  # isort: skip
+from bars._lab import APRIL, FASTEST, PATH, TM, Lab, Settings, batch_size, digest, scaled  # isort: skip
 from bars._outcome import FAILS, HOLDS, NOT_COMPARABLE, Line, Outcome  # isort: skip
 
 from monoscope import plugins
@@ -21,6 +24,8 @@ from monoscope.errors import MonoscopeError
 from monoscope.evaluate import Estimate
 from monoscope.train import presets
 
+TEXT = "python_source:stdlib/asyncio"
+SETTINGS = Settings(8000, 2000, 32, 1, TEXT)
 TOY = [
     "--tokens",
     "8000",
@@ -31,7 +36,7 @@ TOY = [
     "--seeds",
     "1",
     "--text",
-    "python_source:stdlib/json",
+    TEXT,
 ]
 BARS = {"bar_07", "bar_08", "bar_09", "bar_10", "bar_11", "bar_12", "bar_18", "bar_20"}
 
@@ -68,9 +73,7 @@ def test_each_sub_command_measures_judges_and_writes(name, out, capsys):
 def test_the_exact_bars_hold_at_any_size(out):
     """Toy trainings say nothing about the others."""
     for bar in (bar_18, bar_20):
-        assert (
-            bar.judge(bar.measure(Lab(out, Settings(8000, 2000, 32, 1, "python_source:stdlib/json")))).verdict == HOLDS
-        )
+        assert bar.judge(bar.measure(Lab(out, SETTINGS))).verdict == HOLDS
 
 
 def test_what_was_measured_is_not_measured_again(out, capsys, monkeypatch):
@@ -92,20 +95,54 @@ def test_what_was_measured_is_not_measured_again(out, capsys, monkeypatch):
 
 
 def test_a_dictionary_is_trained_once(out, monkeypatch):
-    lab = Lab(out, Settings(8000, 2000, 32, 1, "python_source:stdlib/json"))
-    recipe = scaled(bar_07.PRESET, 32)
-    made = lab.model("reference-a").dictionaries({"a": recipe})["a"]
+    lab = Lab(out, SETTINGS)
+    recipe = scaled(SETTINGS, TM, 32)
+    made = lab.model("reference-a").dictionaries(TM, {"a": recipe})["a"]
     monkeypatch.setattr("bars._lab.train", None)  # any training would fail
-    again = lab.model("reference-a").dictionaries({"b": recipe})["b"]
+    again = lab.model("reference-a").dictionaries(TM, {"b": recipe})["b"]
     assert isinstance(again, Dictionary) and (again.w_enc == made.w_enc).all()
-    assert digest(recipe) != digest(scaled(bar_07.PRESET, 32, seed=1))
+    assert digest(recipe) != digest(scaled(SETTINGS, TM, 32, seed=1))
+
+
+def test_a_stopped_training_goes_on_even_after_another_was_made(out, monkeypatch):
+    model = Lab(out, SETTINGS).model("reference-a")
+    assert sum(model.source.counts) >= 8000  # harvested before anybody listens
+    told: list[int] = []
+
+    @contextmanager
+    def bar(*_: object, **__: object) -> Iterator[Callable[..., None]]:
+        def report(done: int, note: str = "") -> None:
+            told.append(done)
+            if len(told) == 5:
+                signal.raise_signal(signal.SIGINT)
+
+        yield report
+
+    monkeypatch.setattr("bars._lab.progress.bar", bar)
+    stopped, other = ({"a": scaled(SETTINGS, TM, 32, seed=seed)} for seed in (5, 6))
+    with pytest.raises(KeyboardInterrupt):
+        model.dictionaries(TM, stopped)
+    done = sum(told)
+    assert 0 < done < 8000
+    model.dictionaries(TM, other)
+    del told[:]
+    told += [0] * 5
+    model.dictionaries(TM, stopped)
+    assert told[5] == done and sum(told) <= 8000  # what had been seen, and the rest
+    assert not any((model.path / "training").iterdir())
 
 
 def test_a_folder_of_other_settings_is_refused(out):
     with pytest.raises(MonoscopeError, match="another number of tokens"):
-        Lab(out, Settings(9000, 2000, 32, 1, "python_source:stdlib/json"))
+        Lab(out, Settings(9000, 2000, 32, 1, TEXT))
     with pytest.raises(MonoscopeError, match="another text"):
         Lab(out, Settings(8000, 2000, 32, 1))
+
+
+def test_rows_are_not_read_twice_in_silence(tmp_path):
+    lab = Lab(tmp_path, Settings(1_000_000, 2000, 32, 1, "python_source:stdlib/json"))
+    with pytest.raises(MonoscopeError, match="activations of 1,000,000"):
+        lab.model("reference-a").data(TM)
 
 
 def test_the_folder_lists_the_bars():
@@ -113,13 +150,21 @@ def test_the_folder_lists_the_bars():
 
 
 def test_a_scaled_recipe_is_the_preset_but_for_its_rate_and_times():
-    found, published = scaled("april-2024", 64), presets.recipe("april-2024", 64)
+    found, published = scaled(SETTINGS, APRIL, 64), presets.recipe(APRIL, 64)
     assert found.options == published.options
-    found, published = scaled(bar_07.PRESET, 64), presets.recipe(bar_07.PRESET, 64)
+    found, published = scaled(SETTINGS, TM, 64), presets.recipe(TM, 64)
     assert {k: v for k, v in found.options.items() if published.options[k] != v} == {
         "resample_at": (0.25, 0.5, 0.75),
         "sample": 512,
     }
+
+
+def test_the_rate_goes_as_far_as_the_replication_whatever_the_length():
+    for tokens in (1_000_000, 8_000_000):
+        settings = Settings(tokens)
+        rate = scaled(settings, TM, 64).schedule.rate
+        assert rate * (tokens // batch_size(settings, TM)) == pytest.approx(PATH)
+    assert scaled(SETTINGS, TM, 64).schedule.rate == FASTEST
 
 
 def test_a_verdict_needs_every_judged_line_and_at_least_one():
