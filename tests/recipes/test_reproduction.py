@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -24,20 +26,7 @@ from monoscope.errors import MonoscopeError
 from monoscope.evaluate import Estimate
 from monoscope.train import presets
 
-TEXT = "python_source:stdlib/asyncio"
-SETTINGS = Settings(8000, 2000, 32, 1, TEXT)
-TOY = [
-    "--tokens",
-    "8000",
-    "--judged",
-    "2000",
-    "--features",
-    "32",
-    "--seeds",
-    "1",
-    "--text",
-    TEXT,
-]
+SETTINGS = Settings(tokens=8000, judged=4000, features=32, seeds=1)
 BARS = {"bar_07", "bar_08", "bar_09", "bar_10", "bar_11", "bar_12", "bar_18", "bar_20"}
 
 
@@ -46,10 +35,21 @@ def e(value: float, reach: float = 0.0) -> dict[str, float]:
     return Estimate(value, value - reach, value + reach).to_json()
 
 
-def run(*words: str) -> None:
+def run(settings: Settings, *words: str) -> None:
+    options = [f"--{name}={value}" for name, value in asdict(settings).items()]
     with pytest.raises(SystemExit) as left:
-        reproduction.app(list(words), exit_on_error=False)
+        reproduction.app([*words, *options], exit_on_error=False)
     assert left.value.code == 0
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory) -> Settings:
+    """The text is eighty documents of words in a random order, no two alike."""
+    folder, generator = tmp_path_factory.mktemp("text"), random.Random(0)
+    words = "def class return import self value of the list name count index".split()
+    for i in range(80):
+        (folder / f"{i:02d}.txt").write_text(" ".join(generator.choices(words, k=500)) + f" {i}")
+    return replace(SETTINGS, text=f"files:{folder}/*.txt")
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +59,9 @@ def out(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("name", sorted(BARS))
-def test_each_sub_command_measures_judges_and_writes(name, out, capsys):
+def test_each_sub_command_measures_judges_and_writes(name, out, toy, capsys):
     bar = plugins.load("bars", name)
-    run(reproduction.label(name).replace(" ", "-"), "--out", str(out), *TOY)
+    run(toy, reproduction.label(name).replace(" ", "-"), "--out", str(out))
     written = json.loads((out / f"{name}.json").read_text())
     assert written["verdict"] in (HOLDS, FAILS, NOT_COMPARABLE)
     assert written["verdict"] == bar.judge(written["measured"]).verdict
@@ -70,14 +70,14 @@ def test_each_sub_command_measures_judges_and_writes(name, out, capsys):
     assert bar.TITLE in shown and written["verdict"] in shown
 
 
-def test_the_exact_bars_hold_at_any_size(out):
+def test_the_exact_bars_hold_at_any_size(out, toy):
     """Toy trainings say nothing about the others."""
     for bar in (bar_18, bar_20):
-        assert bar.judge(bar.measure(Lab(out, SETTINGS))).verdict == HOLDS
+        assert bar.judge(bar.measure(Lab(out, toy))).verdict == HOLDS
 
 
-def test_what_was_measured_is_not_measured_again(out, capsys, monkeypatch):
-    run("all", "--out", str(out), *TOY)
+def test_what_was_measured_is_not_measured_again(out, toy, capsys, monkeypatch):
+    run(toy, "all", "--out", str(out))
     before = (out / "bar_12.json").read_text()
     capsys.readouterr()
 
@@ -86,16 +86,16 @@ def test_what_was_measured_is_not_measured_again(out, capsys, monkeypatch):
 
     for name in BARS:
         monkeypatch.setattr(plugins.load("bars", name), "measure", never)
-    run("all", "--out", str(out), *TOY)
+    run(toy, "all", "--out", str(out))
     assert (out / "bar_12.json").read_text() == before
     assert capsys.readouterr().out.count("bar 12") == 2  # its own table, and that of all verdicts
     monkeypatch.setattr(bar_12, "measure", lambda lab: {**json.loads(before)["measured"], "judged": 1})
-    run("bar-12", "--out", str(out), "--again", *TOY)
+    run(toy, "bar-12", "--out", str(out), "--again")
     assert json.loads((out / "bar_12.json").read_text())["measured"]["judged"] == 1
 
 
-def test_a_dictionary_is_trained_once(out, monkeypatch):
-    lab = Lab(out, SETTINGS)
+def test_a_dictionary_is_trained_once(out, toy, monkeypatch):
+    lab = Lab(out, toy)
     recipe = scaled(SETTINGS, TM, 32)
     made = lab.model("reference-a").dictionaries(TM, {"a": recipe})["a"]
     monkeypatch.setattr("bars._lab.train", None)  # any training would fail
@@ -104,8 +104,8 @@ def test_a_dictionary_is_trained_once(out, monkeypatch):
     assert digest(recipe) != digest(scaled(SETTINGS, TM, 32, seed=1))
 
 
-def test_a_stopped_training_goes_on_even_after_another_was_made(out, monkeypatch):
-    model = Lab(out, SETTINGS).model("reference-a")
+def test_a_stopped_training_goes_on_even_after_another_was_made(out, toy, monkeypatch):
+    model = Lab(out, toy).model("reference-a")
     assert sum(model.source.counts) >= 8000  # harvested before anybody listens
     told: list[int] = []
 
@@ -132,15 +132,15 @@ def test_a_stopped_training_goes_on_even_after_another_was_made(out, monkeypatch
     assert not any((model.path / "training").iterdir())
 
 
-def test_a_folder_of_other_settings_is_refused(out):
+def test_a_folder_of_other_settings_is_refused(out, toy):
     with pytest.raises(MonoscopeError, match="another number of tokens"):
-        Lab(out, Settings(9000, 2000, 32, 1, TEXT))
+        Lab(out, replace(toy, tokens=9000))
     with pytest.raises(MonoscopeError, match="another text"):
-        Lab(out, Settings(8000, 2000, 32, 1))
+        Lab(out, replace(toy, text="python_source"))
 
 
-def test_rows_are_not_read_twice_in_silence(tmp_path):
-    lab = Lab(tmp_path, Settings(1_000_000, 2000, 32, 1, "python_source:stdlib/json"))
+def test_rows_are_not_read_twice_in_silence(tmp_path, toy):
+    lab = Lab(tmp_path, replace(toy, tokens=1_000_000))
     with pytest.raises(MonoscopeError, match="activations of 1,000,000"):
         lab.model("reference-a").data(TM)
 
