@@ -1,8 +1,8 @@
 """Published findings about dictionary learning, on packaged models and two cores: what came out, and does it hold?
 
-    python recipes/reproduction.py all --out OUT                      about twenty minutes of two quiet cores
+    python recipes/reproduction.py all --out OUT                      by estimate 25 minutes of two quiet cores
     python recipes/reproduction.py bar-9 --out OUT                    one of them
-    python recipes/reproduction.py all --out BIGGER --tokens 8000000  longer trainings
+    python recipes/reproduction.py all --out BIGGER --tokens 8000000  longer trainings; --seeds 3 for more of bar 9
 
 A bar is a file of ``recipes/bars``: what the paper saw, what is expected of the small version, fixed before looking,
 and the judgement. ``OUT`` receives ``bar_09.json`` and its like; what is there is not measured again, so a stopped run

@@ -35,16 +35,22 @@ from monoscope.train.loop import Data, Keeping, train
 
 SETTINGS = "settings.json"
 MEASURES = ("l0", "fvu", "loss_recovered", "density", "bars._rarest")
-LOSS_TOKENS = 100_000
+LOSS_SHARE = 5  # one in so many of the judged tokens is also predicted
 SAMPLED = 4096  # rows that say at what L0 a control stands beside a dictionary
 
-BATCH = 512
+TM, APRIL = "towards-monosemanticity-2023", "april-2024"
+BATCHES = {TM: 64, APRIL: 512}
 """Rows a step. Published batches of 4,096 and 8,192 rows would leave a million rows 244 and 122 steps."""
 
-RATES = {"towards-monosemanticity-2023": 2e-3, "april-2024": 2e-3}
-"""Replications have 3e-4 (2023) and the update 5e-5 (2024), over 100,000 steps and more; two thousand go nowhere at
-those. That of 2024 is Monoscope's default. That of 2023 was chosen by the training's own loss, before any bar was
-measured: of 5e-4, 1e-3, 2e-3 and 4e-3 at 1,024 rows a step the last ended lowest, and steps here are half as large."""
+PATH = 3e-4 * 97_656
+"""Rate times steps of the replication that bars 8 and 9 come from (its shorter run; the paper states no rate). Under
+Adam it is how far a weight can go. A feature that is of no use is silenced by its bias, which must fall by some six
+units to be silent on tens of thousands of rows: a training whose path is shorter than that lets nothing die."""
+
+FASTEST = 1e-2  # the rate at most, where so few steps are left that the path would ask for more
+
+RATE_APRIL = 2e-3
+"""Monoscope's default. Published is 5e-5 over 200,000 steps; two thousand go nowhere at that."""
 
 CANDIDATES = 8
 """Inputs that are looked at for each feature, when the 2023 recipe resamples. Published: 200 (819,200 for 4,096)."""
@@ -65,7 +71,7 @@ class Settings:
     tokens: int = 1_000_000
     judged: int = 500_000
     features: int = 4096
-    seeds: int = 2
+    seeds: int = 1
     text: str = "held_out:python"
 
     def settle(self, out: Path) -> None:
@@ -89,14 +95,23 @@ class Settings:
             )
 
 
-def scaled(preset: str, n_features: int, **changes: Any) -> Recipe:
-    """A preset with the rate for short trainings, and resampling that has time to happen.
+def batch_size(settings: Settings, preset: str) -> int:
+    """Rows a step; fewer where there would be less than sixteen steps."""
+    return min(BATCHES[preset], max(1, settings.tokens // 16))
+
+
+def scaled(settings: Settings, preset: str, n_features: int, **changes: Any) -> Recipe:
+    """A preset at a rate for short trainings, and with resampling that has time to happen.
 
     Published are resamplings at 2.5 to 10 % of a million steps: after 25,000 steps, in which features die. Here that
-    would be after 25 steps, so they come at a quarter, half and three quarters, as in a replication of 97,656 steps.
+    would be too early, so they come at a quarter, half and three quarters, as in a replication of 97,656 steps.
     """
-    own = {"resample_at": (0.25, 0.5, 0.75), "sample": CANDIDATES * n_features} if "2023" in preset else {}
-    return presets.recipe(preset, n_features, **{"rate": RATES[preset], **own, **changes})
+    own: dict[str, Any] = {"rate": RATE_APRIL}
+    if preset == TM:
+        steps = settings.tokens // batch_size(settings, TM)
+        rate = min(FASTEST, PATH / steps)
+        own = {"rate": rate, "resample_at": (0.25, 0.5, 0.75), "sample": CANDIDATES * n_features}
+    return presets.recipe(preset, n_features, **{**own, **changes})
 
 
 class Model:
@@ -118,25 +133,35 @@ class Model:
         """The text, whose split ``test`` no dictionary is trained on."""
         return TokenStore(self.source.path.parent / "text")
 
-    def data(self) -> Data:
-        """The activations in batches, in the same order for every dictionary."""
-        batch = min(BATCH, max(1, self.settings.tokens // 16))
-        return rows.from_source(self.source, self.site, None, batch, self.settings.tokens, hold_back=False)
+    def data(self, preset: str) -> Data:
+        """The activations in the preset's batches, in the same order for every dictionary.
 
-    def dictionaries(self, recipes: Mapping[str, Recipe]) -> dict[str, Dictionary]:
-        """The dictionaries of these recipes; those that are missing are trained side by side in one pass."""
+        Raises:
+            MonoscopeError: the text gave fewer than are asked for; papers read none twice.
+        """
+        held, wanted = sum(self.source.counts), self.settings.tokens
+        if held < wanted:
+            raise MonoscopeError(
+                f"the text gives {held:,} activations of {wanted:,}", fix="name more with --text, or ask for fewer"
+            )
+        batch = batch_size(self.settings, preset)
+        return rows.from_source(self.source, self.site, None, batch, wanted, hold_back=False)
+
+    def dictionaries(self, preset: str, recipes: Mapping[str, Recipe]) -> dict[str, Dictionary]:
+        """The dictionaries of a preset's recipes; those that are missing are trained side by side in one pass."""
         places = {name: self.path / "dictionaries" / digest(recipe) for name, recipe in recipes.items()}
         missing = {name: recipe for name, recipe in recipes.items() if not folder.is_sealed(places[name])}
         if missing:
-            data = self.data()
-            keeping = Keeping(self.path / "training", plan={"trains": sorted(digest(r) for r in missing.values())})
+            data, group = self.data(preset), sorted(digest(recipe) for recipe in missing.values())
+            place = self.path / "training" / "-".join(name[:6] for name in group)
+            keeping = Keeping(place, plan={"trains": group})
             trainees = {name: recipe.trainee(data, self.provenance) for name, recipe in missing.items()}
             with progress.bar(f"training {len(missing)} dictionaries", data.n_rows) as report:
                 made = train(data, trainees, keeping=keeping, report=report)
             for name, dictionary in made.items():
                 io.save(dictionary, places[name])
-            if keeping.folder and keeping.folder.exists():  # a short training ends before its first checkpoint
-                shutil.rmtree(keeping.folder)
+            if place.exists():  # a short training ends before its first checkpoint
+                shutil.rmtree(place)
         return {name: io.load(place) for name, place in places.items()}
 
     @property
@@ -160,7 +185,7 @@ class Model:
         with progress.bar(f"evaluating {len(judged)}", wanted) as report:
             return evaluate(
                 self.lm, self.site, judged, self.store, documents,
-                n_tokens=wanted, n_loss_tokens=min(LOSS_TOKENS, wanted), measures=MEASURES, progress=report,
+                n_tokens=wanted, n_loss_tokens=wanted // LOSS_SHARE, measures=MEASURES, progress=report,
             )  # fmt: skip
 
 

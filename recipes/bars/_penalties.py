@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bars._lab import Lab, scaled
+from bars._lab import APRIL, Lab, scaled
 from bars._outcome import Line, Outcome, above_zero, estimate, negative, percent, words
 
 WEIGHTS = (2.0, 5.0, 10.0)
@@ -21,7 +21,7 @@ def measure(lab: Lab, model_name: str) -> dict[str, Any]:
     """All three dictionaries' numbers, and the paired steps between neighbours."""
     model = lab.model(model_name)
     n = lab.settings.features
-    made = model.dictionaries({f"{w:g}": scaled("april-2024", n, penalty=w) for w in WEIGHTS})
+    made = model.dictionaries(APRIL, {f"{w:g}": scaled(lab.settings, APRIL, n, penalty=w) for w in WEIGHTS})
     found = model.evaluation({MIDDLE: made[MIDDLE], **made})
     every = {MIDDLE: found.metrics, **found.controls}
     shown = (*QUANTITIES, "loss_recovered_mean", "dead_fraction")

@@ -12,36 +12,37 @@ The paper's run A/1 saw 8 billion activations, and of 100 million tokens none on
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-from bars._lab import Lab, Model, scaled
+from bars._lab import TM, Lab, scaled
 from bars._outcome import Line, Outcome, above_zero, estimate, percent, words
-from monoscope.dictionary.base import Dictionary
+from monoscope.evaluate.evaluation import Evaluation
 
 TITLE = "dead, ultralow, recovered, by the 2023 recipe"
 SOURCE = "Bricken et al. 2023, 8 G activations"
-PRESET = "towards-monosemanticity-2023"
 DEAD, ULTRALOW, RECOVERED = 0.041, 0.071, 0.79
 MOST_DEAD, MOST_ULTRALOW = 2 * (DEAD + ULTRALOW), 3 * ULTRALOW
 UNSEEN = "judged on too few tokens to tell a density of one in 100,000"
 
 
-def largest(lab: Lab) -> tuple[Model, Dictionary]:
-    """Reference model A and its largest dictionary by the 2023 recipe."""
-    model = lab.model("reference-a")
-    return model, model.dictionaries({"2023": scaled(PRESET, lab.settings.features)})["2023"]
+@cache
+def largest(lab: Lab) -> Evaluation:
+    """The largest dictionary of reference model A by the 2023 recipe, beside the neurons at its L0."""
+    model, settings = lab.model("reference-a"), lab.settings
+    made = model.dictionaries(TM, {"2023": scaled(settings, TM, settings.features)})["2023"]
+    return model.evaluation({"2023": made, "neurons": model.neurons(made)})
 
 
 def measure(lab: Lab) -> dict[str, Any]:
     """The dictionary's numbers, and what it recovers beyond the neurons."""
-    model, dictionary = largest(lab)
-    found = model.evaluation({"2023": dictionary, "neurons": model.neurons(dictionary)})
+    found = largest(lab)
     shown = ("l0", "fvu", "dead_fraction", "ultra_rare_fraction", "loss_recovered_zero", "loss_recovered_mean")
     return {
         **{name: found.metrics[name].to_json() for name in shown},
         "neurons": found.controls["neurons"]["loss_recovered_zero"].to_json(),
         "over_neurons": found.differences["neurons"]["loss_recovered_zero"].to_json(),
-        "features": dictionary.n_features,
+        "features": lab.settings.features,
         "judged": found.facts["n_tokens"],
     }
 

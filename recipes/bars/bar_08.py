@@ -25,10 +25,9 @@ LEAST_ALIVE, MOST_ULTRALOW = 1 - 2 * (1 - ALIVE + ULTRALOW * ALIVE), 3 * ULTRALO
 
 def measure(lab: Lab) -> dict[str, Any]:
     """Dead and ultra-rare shares."""
-    model, dictionary = largest(lab)
-    found = model.evaluation({"2023": dictionary})
+    found = largest(lab)
     shown = {name: found.metrics[name].to_json() for name in ("dead_fraction", "ultra_rare_fraction")}
-    return {**shown, "features": dictionary.n_features, "judged": found.facts["n_tokens"]}
+    return {**shown, "features": lab.settings.features, "judged": found.facts["n_tokens"]}
 
 
 def judge(measured: Mapping[str, Any]) -> Outcome:

@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bars._lab import Lab, scaled
+from bars._lab import TM, Lab, scaled
 from bars._outcome import Line, Outcome, estimate, negative, rises, words
 
 TITLE = "living features by kind of resampling"
 SOURCE = "shehper 2024, 0.8 G activations"
-PRESET = "towards-monosemanticity-2023"
 ARMS: dict[str, dict[str, Any]] = {
     "none": {"resample_at": ()},
     "random weights": {"resample_from": "initial"},
@@ -32,11 +31,11 @@ def measure(lab: Lab) -> dict[str, Any]:
     """Dead shares of every arm and seed, with the paired differences from the middle arm."""
     model, n = lab.model("reference-a"), max(1, lab.settings.features // 2)
     recipes = {
-        f"{arm}/{seed}": scaled(PRESET, n, seed=seed, **changes)
+        f"{arm}/{seed}": scaled(lab.settings, TM, n, seed=seed, **changes)
         for seed in range(lab.settings.seeds)
         for arm, changes in ARMS.items()
     }
-    made = model.dictionaries(recipes)
+    made = model.dictionaries(TM, recipes)
     seeds = []
     for seed in range(lab.settings.seeds):
         arms = {arm: made[f"{arm}/{seed}"] for arm in (MIDDLE, *(a for a in ARMS if a != MIDDLE))}

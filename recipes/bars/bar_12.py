@@ -11,19 +11,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bars._lab import Lab, scaled
+from bars._lab import TM, Lab, scaled
 from bars._outcome import Line, Outcome, above_zero, estimate, negative, percent, rises, words
 
 TITLE = "widths at a fixed penalty"
 SOURCE = "Bricken et al. 2023, 512 to 131,072 features"
-PRESET = "towards-monosemanticity-2023"
 
 
 def measure(lab: Lab) -> dict[str, Any]:
     """Every width, and the widest less the narrowest."""
     model = lab.model("reference-a")
     widths = [max(1, lab.settings.features // part) for part in (8, 4, 2, 1)]
-    made = model.dictionaries({str(n): scaled(PRESET, n) for n in widths})
+    made = model.dictionaries(TM, {str(n): scaled(lab.settings, TM, n) for n in widths})
     found = model.evaluation({str(n): made[str(n)] for n in reversed(widths)})
     every = {str(widths[-1]): found.metrics, **found.controls}
     shown = ("loss_recovered_zero", "rarest", "l0", "fvu", "dead_fraction")

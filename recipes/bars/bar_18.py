@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bars._lab import Lab, scaled
+from bars._lab import TM, Lab, scaled
 from bars._outcome import Line, Outcome
 from monoscope.ops.adam import BETAS
 from monoscope.train.objectives.l1_2023 import ENCODER_SHARE
@@ -83,10 +83,10 @@ def along(vectors: Tensor, rows: Tensor) -> Tensor:
 
 def measure(lab: Lab) -> dict[str, Any]:
     """Train a few dozen steps on reference model A's neurons and watch."""
-    data = lab.model("reference-a").data()
+    data = lab.model("reference-a").data(TM)
     steps, features = min(STEPS, data.n_rows // data.batch_size), max(16, lab.settings.features // 8)
     n_tokens = steps * data.batch_size
-    recipe = scaled("towards-monosemanticity-2023", features, resample_at=(0.5,))
+    recipe = scaled(lab.settings, TM, features, resample_at=(0.5,))
     trainee = recipe.trainee(replace(data, n_rows=n_tokens))
     buried = max(2, round(BURIED * features))
     with torch.no_grad():

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bars._lab import Lab, scaled
+from bars._lab import APRIL, Lab, scaled
 from bars._outcome import Line, Outcome
 from monoscope.dictionary.base import Dictionary
 from monoscope.train.penalised import fold_norms
@@ -42,8 +42,8 @@ def excess(before: Tensor, after: Tensor, tolerance: tuple[float, float]) -> flo
 
 def measure(lab: Lab) -> dict[str, Any]:
     """Train a little on reference model A's neurons, fold, compare on rows that come later."""
-    data = lab.model("reference-a").data()
-    trainee = scaled("april-2024", max(16, lab.settings.features // 8)).trainee(data)
+    data = lab.model("reference-a").data(APRIL)
+    trainee = scaled(lab.settings, APRIL, max(16, lab.settings.features // 8)).trainee(data)
     units = Units.of(*data.sample)
     batches = ((x.float() - units.mean_in) / units.scale_in for x, _ in data.batches(0))
     steps = max(1, min(STEPS, data.n_rows // data.batch_size - 1))

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
 import reproduction  # isort: skip
 from bars import bar_07, bar_08, bar_09, bar_10, bar_11, bar_12, bar_18, bar_20  # isort: skip
 from bars import _rarest  # isort: skip
-from bars._lab import Lab, Settings, digest, scaled  # isort: skip
+from bars._lab import APRIL, FASTEST, PATH, TM, Lab, Settings, batch_size, digest, scaled  # isort: skip
 from bars._outcome import FAILS, HOLDS, NOT_COMPARABLE, Line, Outcome  # isort: skip
 
 from monoscope import plugins
@@ -21,18 +26,7 @@ from monoscope.errors import MonoscopeError
 from monoscope.evaluate import Estimate
 from monoscope.train import presets
 
-TOY = [
-    "--tokens",
-    "8000",
-    "--judged",
-    "2000",
-    "--features",
-    "32",
-    "--seeds",
-    "1",
-    "--text",
-    "python_source:stdlib/json",
-]
+SETTINGS = Settings(tokens=8000, judged=4000, features=32, seeds=1)
 BARS = {"bar_07", "bar_08", "bar_09", "bar_10", "bar_11", "bar_12", "bar_18", "bar_20"}
 
 
@@ -41,10 +35,21 @@ def e(value: float, reach: float = 0.0) -> dict[str, float]:
     return Estimate(value, value - reach, value + reach).to_json()
 
 
-def run(*words: str) -> None:
+def run(settings: Settings, *words: str) -> None:
+    options = [f"--{name}={value}" for name, value in asdict(settings).items()]
     with pytest.raises(SystemExit) as left:
-        reproduction.app(list(words), exit_on_error=False)
+        reproduction.app([*words, *options], exit_on_error=False)
     assert left.value.code == 0
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory) -> Settings:
+    """The text is eighty documents of words in a random order, no two alike."""
+    folder, generator = tmp_path_factory.mktemp("text"), random.Random(0)
+    words = "def class return import self value of the list name count index".split()
+    for i in range(80):
+        (folder / f"{i:02d}.txt").write_text(" ".join(generator.choices(words, k=500)) + f" {i}")
+    return replace(SETTINGS, text=f"files:{folder}/*.txt")
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +59,9 @@ def out(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("name", sorted(BARS))
-def test_each_sub_command_measures_judges_and_writes(name, out, capsys):
+def test_each_sub_command_measures_judges_and_writes(name, out, toy, capsys):
     bar = plugins.load("bars", name)
-    run(reproduction.label(name).replace(" ", "-"), "--out", str(out), *TOY)
+    run(toy, reproduction.label(name).replace(" ", "-"), "--out", str(out))
     written = json.loads((out / f"{name}.json").read_text())
     assert written["verdict"] in (HOLDS, FAILS, NOT_COMPARABLE)
     assert written["verdict"] == bar.judge(written["measured"]).verdict
@@ -65,16 +70,14 @@ def test_each_sub_command_measures_judges_and_writes(name, out, capsys):
     assert bar.TITLE in shown and written["verdict"] in shown
 
 
-def test_the_exact_bars_hold_at_any_size(out):
+def test_the_exact_bars_hold_at_any_size(out, toy):
     """Toy trainings say nothing about the others."""
     for bar in (bar_18, bar_20):
-        assert (
-            bar.judge(bar.measure(Lab(out, Settings(8000, 2000, 32, 1, "python_source:stdlib/json")))).verdict == HOLDS
-        )
+        assert bar.judge(bar.measure(Lab(out, toy))).verdict == HOLDS
 
 
-def test_what_was_measured_is_not_measured_again(out, capsys, monkeypatch):
-    run("all", "--out", str(out), *TOY)
+def test_what_was_measured_is_not_measured_again(out, toy, capsys, monkeypatch):
+    run(toy, "all", "--out", str(out))
     before = (out / "bar_12.json").read_text()
     capsys.readouterr()
 
@@ -83,29 +86,63 @@ def test_what_was_measured_is_not_measured_again(out, capsys, monkeypatch):
 
     for name in BARS:
         monkeypatch.setattr(plugins.load("bars", name), "measure", never)
-    run("all", "--out", str(out), *TOY)
+    run(toy, "all", "--out", str(out))
     assert (out / "bar_12.json").read_text() == before
     assert capsys.readouterr().out.count("bar 12") == 2  # its own table, and that of all verdicts
     monkeypatch.setattr(bar_12, "measure", lambda lab: {**json.loads(before)["measured"], "judged": 1})
-    run("bar-12", "--out", str(out), "--again", *TOY)
+    run(toy, "bar-12", "--out", str(out), "--again")
     assert json.loads((out / "bar_12.json").read_text())["measured"]["judged"] == 1
 
 
-def test_a_dictionary_is_trained_once(out, monkeypatch):
-    lab = Lab(out, Settings(8000, 2000, 32, 1, "python_source:stdlib/json"))
-    recipe = scaled(bar_07.PRESET, 32)
-    made = lab.model("reference-a").dictionaries({"a": recipe})["a"]
+def test_a_dictionary_is_trained_once(out, toy, monkeypatch):
+    lab = Lab(out, toy)
+    recipe = scaled(SETTINGS, TM, 32)
+    made = lab.model("reference-a").dictionaries(TM, {"a": recipe})["a"]
     monkeypatch.setattr("bars._lab.train", None)  # any training would fail
-    again = lab.model("reference-a").dictionaries({"b": recipe})["b"]
+    again = lab.model("reference-a").dictionaries(TM, {"b": recipe})["b"]
     assert isinstance(again, Dictionary) and (again.w_enc == made.w_enc).all()
-    assert digest(recipe) != digest(scaled(bar_07.PRESET, 32, seed=1))
+    assert digest(recipe) != digest(scaled(SETTINGS, TM, 32, seed=1))
 
 
-def test_a_folder_of_other_settings_is_refused(out):
+def test_a_stopped_training_goes_on_even_after_another_was_made(out, toy, monkeypatch):
+    model = Lab(out, toy).model("reference-a")
+    assert sum(model.source.counts) >= 8000  # harvested before anybody listens
+    told: list[int] = []
+
+    @contextmanager
+    def bar(*_: object, **__: object) -> Iterator[Callable[..., None]]:
+        def report(done: int, note: str = "") -> None:
+            told.append(done)
+            if len(told) == 5:
+                signal.raise_signal(signal.SIGINT)
+
+        yield report
+
+    monkeypatch.setattr("bars._lab.progress.bar", bar)
+    stopped, other = ({"a": scaled(SETTINGS, TM, 32, seed=seed)} for seed in (5, 6))
+    with pytest.raises(KeyboardInterrupt):
+        model.dictionaries(TM, stopped)
+    done = sum(told)
+    assert 0 < done < 8000
+    model.dictionaries(TM, other)
+    del told[:]
+    told += [0] * 5
+    model.dictionaries(TM, stopped)
+    assert told[5] == done and sum(told) <= 8000  # what had been seen, and the rest
+    assert not any((model.path / "training").iterdir())
+
+
+def test_a_folder_of_other_settings_is_refused(out, toy):
     with pytest.raises(MonoscopeError, match="another number of tokens"):
-        Lab(out, Settings(9000, 2000, 32, 1, "python_source:stdlib/json"))
+        Lab(out, replace(toy, tokens=9000))
     with pytest.raises(MonoscopeError, match="another text"):
-        Lab(out, Settings(8000, 2000, 32, 1))
+        Lab(out, replace(toy, text="python_source"))
+
+
+def test_rows_are_not_read_twice_in_silence(tmp_path, toy):
+    lab = Lab(tmp_path, replace(toy, tokens=1_000_000))
+    with pytest.raises(MonoscopeError, match="activations of 1,000,000"):
+        lab.model("reference-a").data(TM)
 
 
 def test_the_folder_lists_the_bars():
@@ -113,13 +150,21 @@ def test_the_folder_lists_the_bars():
 
 
 def test_a_scaled_recipe_is_the_preset_but_for_its_rate_and_times():
-    found, published = scaled("april-2024", 64), presets.recipe("april-2024", 64)
+    found, published = scaled(SETTINGS, APRIL, 64), presets.recipe(APRIL, 64)
     assert found.options == published.options
-    found, published = scaled(bar_07.PRESET, 64), presets.recipe(bar_07.PRESET, 64)
+    found, published = scaled(SETTINGS, TM, 64), presets.recipe(TM, 64)
     assert {k: v for k, v in found.options.items() if published.options[k] != v} == {
         "resample_at": (0.25, 0.5, 0.75),
         "sample": 512,
     }
+
+
+def test_the_rate_goes_as_far_as_the_replication_whatever_the_length():
+    for tokens in (1_000_000, 8_000_000):
+        settings = Settings(tokens)
+        rate = scaled(settings, TM, 64).schedule.rate
+        assert rate * (tokens // batch_size(settings, TM)) == pytest.approx(PATH)
+    assert scaled(SETTINGS, TM, 64).schedule.rate == FASTEST
 
 
 def test_a_verdict_needs_every_judged_line_and_at_least_one():
