@@ -10,10 +10,11 @@ from torch.nn.functional import normalize
 
 from monoscope import plugins
 from monoscope.dictionary.base import architecture, architectures
+from monoscope.train import rows
 from monoscope.train.calibrate import cut
 from monoscope.train.control import Control
-from monoscope.train.entries import Entries
 from monoscope.train.fit import Recipe, fit
+from monoscope.train.loop import train
 from monoscope.train.objective import PACKAGE, objective
 from monoscope.train.objectives import jumprelu, p_anneal
 from monoscope.train.penalised import Penalised, fold_norms
@@ -24,11 +25,13 @@ PENALISED = [n for n in architectures() if issubclass(objective(architecture(n).
 
 def made(name: str, d_out: int = D, **options):
     """A random dictionary with its objective, and rows; the decoder's norms differ."""
+    if name != "l1_2023":
+        options = {"penalty_warmup": 0.0, "auxk": 0.0, **options}
     generator = torch.Generator().manual_seed(3)
     dictionary = architecture(name)(D, F, d_out)
     for parameter in dictionary.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) / 2
-    goal = objective(name)(dictionary, 1000, 0, precision="float32", penalty_warmup=0.0, auxk=0.0, **options)
+    goal = objective(name)(dictionary, 1000, 0, precision="float32", **options)
     x, y = torch.randn(N, D, generator=generator), torch.randn(N, d_out, generator=generator)
     return dictionary, goal, x, y
 
@@ -53,9 +56,14 @@ def dense(d, x):
     return x @ d.w_enc.T + d.b_enc
 
 
+WAYS = pytest.mark.parametrize("crowded", [-1.0, 2.0], ids=["densely", "sparsely"])
+
+
+@WAYS
 @pytest.mark.parametrize("d_out", [D, 4])
-def test_l1_is_the_squared_error_and_activations_times_decoder_norms(d_out):
+def test_l1_is_the_squared_error_and_activations_times_decoder_norms(d_out, crowded):
     d, goal, x, y = made("l1", d_out, penalty=0.7)
+    goal.crowded = crowded
     f = dense(d, x).relu()
     wanted = {
         "mse": (y - f @ d.w_dec - d.b_dec).square().mean(),
@@ -65,8 +73,22 @@ def test_l1_is_the_squared_error_and_activations_times_decoder_norms(d_out):
     assert goal.l0 == float((f > 0).sum()) / N
 
 
-def test_gated_is_as_in_its_paper():
+@WAYS
+def test_l1_2023_is_as_in_its_paper(crowded):
+    """The error averaged over vector elements, activations summed over features; the decoder's bias is subtracted."""
+    d, goal, x, y = made("l1_2023", penalty=0.7)
+    goal.crowded = crowded
+    f = ((x - d.b_dec) @ d.w_enc.T + d.b_enc).relu()
+    wanted = {"mse": (y - f @ d.w_dec - d.b_dec).square().mean(), "l1": 0.7 * f.sum(1).mean()}
+    agree(d, goal.losses(d, x, y, 1.0), wanted)
+    torch.testing.assert_close(goal.left, (y - f @ d.w_dec - d.b_dec).detach())
+    assert goal.l0 == float((f > 0).sum()) / N
+
+
+@WAYS
+def test_gated_is_as_in_its_paper(crowded):
     d, goal, x, y = made("gated", penalty=0.7)
+    goal.crowded = crowded
     gate = dense(d, x)
     f = (gate > 0) * ((x @ d.w_enc.T) * d.r_mag.exp() + d.b_mag).relu()
     frozen = gate.relu() @ d.w_dec.detach() + d.b_dec.detach()
@@ -79,8 +101,10 @@ def test_gated_is_as_in_its_paper():
     torch.testing.assert_close(d.encode(x).to_dense(), f.detach())
 
 
-def test_p_anneal_penalises_powers_with_a_finite_gradient():
+@WAYS
+def test_p_anneal_penalises_powers_with_a_finite_gradient(crowded):
     d, goal, x, y = made("p_anneal", penalty=0.7, anneal_steps=4)
+    goal.crowded = crowded
     goal.at.fill_(3)
     p = 1 - 0.8 * 3 / 4
     f = dense(d, x).relu()
@@ -99,7 +123,7 @@ def test_p_anneal_corrects_its_coefficient_by_the_ratio_of_running_sums():
     d, goal, x, y = made("p_anneal", penalty=0.7, anneal_steps=4, window=2, anneal_from=0.0, anneal_to=1.0)
     batches = [x, x * 2, x * 3]
     for batch in batches:
-        goal.losses(d, batch, y, 0.1)
+        goal.losses(d, batch, y, 0.2)
     goal.after_step(d, None, x, y, 249)
     assert int(goal.at) == 0
     goal.after_step(d, None, x, y, 250)
@@ -131,10 +155,12 @@ def test_the_kernels_are_what_their_definition_says():
     torch.testing.assert_close(threshold.grad, -1 / 0.5 * near * upstream)
 
 
+@WAYS
 @pytest.mark.parametrize("form", jumprelu.FORMS)
-def test_jumprelu_on_entries_is_jumprelu_on_dense_scores(form):
+def test_jumprelu_is_as_in_its_papers(form, crowded):
     d, goal, x, y = made("jumprelu", form=form, penalty=0.7, bandwidth=0.8, preact=0.3, l0=3.0)
     d.log_threshold.data -= 1
+    goal.crowded = crowded
     goal.control.warmup, goal.control.log_weight = 0.0, torch.tensor(math.log(0.7))
     goal.control.weigh = lambda l0, progress: 0.7
     goal.control.goal = 3.0
@@ -151,16 +177,6 @@ def test_jumprelu_on_entries_is_jumprelu_on_dense_scores(form):
         wanted["preact"] = 0.3 * ((threshold - s).relu() * norms).sum() / y.numel()
     agree(d, goal.losses(d, x, y, 1.0), wanted)
     torch.testing.assert_close(d.encode(x).to_dense(), f.detach())
-
-
-def test_entries_are_the_scores_above_the_floor():
-    d, _, x, _ = made("l1")
-    floor = torch.linspace(-1, 1, F)
-    entries = Entries(x, d.w_enc, d.b_enc, torch.float32, floor)
-    s = dense(d, x)
-    torch.testing.assert_close(entries.code.to_dense(), torch.where(s > floor, s, 0).detach())
-    kept = entries.where(entries.scores > 0.5).to_dense()
-    torch.testing.assert_close(kept, torch.where((s > floor) & (s > 0.5), s, 0).detach())
 
 
 def test_folding_decoder_norms_leaves_the_reconstruction():
@@ -188,6 +204,17 @@ def test_the_controller_reaches_its_goal_on_a_slow_plant():
             weight = max(control.weigh(math.exp(log_l0), step / 1000), 1e-9)
             log_l0 += (math.log(2000) - 1.5 * math.log(weight) - log_l0) / 30
         assert math.exp(log_l0) == pytest.approx(32, rel=0.02)
+
+
+@pytest.mark.parametrize("form", ["step", "tanh"])
+def test_thresholds_are_led_to_the_wanted_l0_before_anything_is_calibrated(form):
+    x = planted(40_000)[0]
+    data = rows.from_arrays(x, None, 500, 120_000, 0, hold_back=True)
+    trainee = Recipe.of("jumprelu", 96, l0=4, rate=1e-2, form=form).trainee(data)
+    seen: list[float] = []
+    trainee.objective.finish = lambda dictionary, x: seen.append(len(dictionary.encode(x).indices) / len(x))
+    train(data, {"main": trainee})
+    assert seen[0] == pytest.approx(4, rel=0.1)
 
 
 def test_without_a_wanted_l0_the_weight_is_fixed_after_warming_up():

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 WIDTH = 4096  # features in a tile
+GROUP = 256  # features in a block of them come in multiples of it
 PADDING = 32  # columns for the bias: matrix units take numbers 32 at a time
 BLOCK = 2 << 20  # scores in one block: 4 MB of bf16, so that selection finds them in the cache
 
@@ -86,12 +87,10 @@ def tiles(
 
     All tiles share one piece of memory: a tile is gone when the next is asked for.
     """
-    (n, d), features = x.shape, len(weight)
+    n, features = len(x), len(weight)
     width = min(features, WIDTH)
     height = max(1, BLOCK // width)
-    left, right = (torch.zeros(len(t), d + PADDING, dtype=dtype, device=x.device) for t in (x, weight))
-    left[:, :d], left[:, d] = x, 1
-    right[:, :d], right[:, d] = weight, bias
+    left, right = _with_bias(x, weight, bias, dtype)
     room = torch.empty(min(n, height) * width, dtype=dtype, device=x.device)
     for feature in range(0, features, width):
         block = right[feature : feature + width].T
@@ -99,3 +98,25 @@ def tiles(
             some = left[row : row + height]
             scores = room[: len(some) * block.shape[1]].view(len(some), block.shape[1])
             yield Tile(row, feature, torch.mm(some, block, out=scores))
+
+
+def feature_blocks(
+    x: Float[Tensor, "n d"],
+    weight: Float[Tensor, "n_features d"],
+    bias: Float[Tensor, " n_features"],
+    dtype: torch.dtype,
+) -> Iterator[tuple[int, Float[Tensor, "n block"]]]:
+    """The same scores as (first feature, all rows of a block of features), for products over all rows of each block."""
+    size = max(GROUP, 2 * BLOCK // max(1, len(x)) // GROUP * GROUP)
+    left, right = _with_bias(x, weight, bias, dtype)
+    for first in range(0, len(weight), size):
+        yield first, left @ right[first : first + size].T
+
+
+def _with_bias(x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Operands whose product is ``x @ weightᵀ + bias``, as wide as matrix units like them."""
+    d = x.shape[1]
+    left, right = (torch.zeros(len(t), d + PADDING, dtype=dtype, device=x.device) for t in (x, weight))
+    left[:, :d], left[:, d] = x, 1
+    right[:, :d], right[:, d] = weight, bias
+    return left, right

@@ -95,10 +95,19 @@ def scatter(
     return torch.from_numpy(out)
 
 
-def sums(by: ByFeature, values: Float[Tensor, " n_active"]) -> Float[Tensor, " n_features"]:
-    """For every feature, the sum of ``values`` (in code order) over its entries."""
+def reference_sums(by: ByFeature, values: Float[Tensor, " n_active"]) -> Float[Tensor, " n_features"]:
+    """The same by differences of a running sum."""
     running = torch.cat([values.new_zeros(1, dtype=torch.float64), values[by.entries].double().cumsum(0)])
     return (running[by.offsets[1:]] - running[by.offsets[:-1]]).to(values.dtype)
+
+
+def sums(by: ByFeature, values: Float[Tensor, " n_active"]) -> Float[Tensor, " n_features"]:
+    """For every feature, the sum of ``values`` (in code order) over its entries."""
+    if not _numba(values):
+        return reference_sums(by, values)
+    out = np.empty(len(by.offsets) - 1, np.float32)
+    _sums(by.offsets.numpy(), by.entries.numpy(), values.contiguous().numpy(), out)
+    return torch.from_numpy(out)
 
 
 @njit(inline="always")
@@ -151,3 +160,12 @@ def _scatter(offsets, rows, entries, values, x, out):  # type: ignore[no-untyped
             for j in range(x.shape[1]):
                 out[f, j] += v * x[r, j]
             e += 1
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _sums(offsets, entries, values, out):  # type: ignore[no-untyped-def]
+    for f in prange(len(offsets) - 1):
+        total = 0.0
+        for e in range(offsets[f], offsets[f + 1]):
+            total += values[entries[e]]
+        out[f] = total

@@ -1,10 +1,11 @@
 """Reaching a wanted L0 by the weight of a penalty.
 
 The L0 that belongs to a weight is not known beforehand, changes while the dictionary learns, and answers slowly. So the
-weight is controlled: its logarithm moves with the logarithm of the ratio of L0 to what is wanted at that moment. A
-part in proportion answers at once; a part that adds up removes what is left; a part that adds up twice follows the
-steady change that sharper features, annealing and a falling learning rate ask for. What is wanted glides down from the
-first batch's L0, so that the controller never falls far behind, features are not killed early, and nothing saturates.
+weight is controlled: its logarithm moves with the logarithm of the ratio of L0 to what is wanted at that moment. The L0
+is that of some steps ahead on its present course, for thresholds go on moving after a weight has changed. A part in
+proportion answers at once; a part that adds up removes what is left; a part that adds up twice follows the steady
+change that sharper features, annealing and a falling learning rate ask for. What is wanted glides down from the first
+batch's L0, so that the controller never falls far behind, features are not killed early, and nothing saturates.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ GAIN = 0.1  # of the part that adds up, a step
 TREND = 0.001  # of the part that learns how fast the weight must go on changing, a step
 SETTLED = 0.4  # share of the training after which it does
 PROPORTION = 1.0
+AHEAD = 20  # steps by which log L0 is foreseen in a straight line
 LIMIT = 1.0  # of the error that counts: a factor of e
 
 
@@ -40,6 +42,7 @@ class Control(nn.Module):
     log_l0: Tensor
     log_first: Tensor
     drift: Tensor
+    slope: Tensor
 
     def __init__(self, weight: float, wanted: float | None, warmup: float) -> None:
         super().__init__()
@@ -49,6 +52,7 @@ class Control(nn.Module):
         self.goal = wanted or 1.0  # of the newest batch
         self.register_buffer("log_weight", torch.tensor(math.log(weight), dtype=torch.float64))
         self.register_buffer("drift", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("slope", torch.zeros((), dtype=torch.float64))
         self.register_buffer("log_l0", torch.tensor(math.nan, dtype=torch.float64))
         self.register_buffer("log_first", torch.tensor(math.nan, dtype=torch.float64))
 
@@ -61,10 +65,13 @@ class Control(nn.Module):
         if math.isnan(float(self.log_first)):
             self.log_first.fill_(seen)
             self.log_l0.fill_(seen)
+        before = float(self.log_l0)
         self.log_l0.lerp_(torch.tensor(seen, dtype=torch.float64), SMOOTH)
+        self.slope.lerp_(torch.tensor(float(self.log_l0) - before, dtype=torch.float64), SMOOTH)
         left = max(0.0, 1 - progress / GLIDE)
         goal = left * float(self.log_first) + (1 - left) * math.log(self.wanted)
-        over, under = float(self.log_l0) - goal, math.log(self.wanted) - float(self.log_l0)
+        ahead = float(self.log_l0) + AHEAD * float(self.slope)
+        over, under = ahead - goal, math.log(self.wanted) - ahead
         error = min(LIMIT, max(0.0, over)) - min(LIMIT, max(0.0, under))  # falling faster than asked for is no error
         if progress > SETTLED:
             self.drift += TREND * error

@@ -82,6 +82,23 @@ class Objective(nn.Module):
                 other = torch.randn(dictionary.n_features, dictionary.d_in, generator=generator)
                 dictionary.w_enc.copy_(other / other.norm(dim=1, keepdim=True))
 
+    def dead_after(self) -> int:
+        """Tokens of silence after which a feature counts as dead: 10 million, or a tenth of a shorter training.
+
+        The option of that name overrules it, where an objective has it.
+        """
+        return self.options.get("dead_after") or min(10_000_000, self.n_tokens // 10)
+
+    def precision(self) -> torch.dtype:
+        """The dtype of the encoder's product, where an objective has the option of that name; else the fastest."""
+        return product.precision(self.options.get("precision"), self.silence.tokens.device.type)
+
+    def unexplained(
+        self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], left: Float[Tensor, "n d_out"]
+    ) -> Float[Tensor, ""]:
+        """AuxK of what is dead now."""
+        return auxk(dictionary, x, left, self.silence.dead(self.dead_after()), self.precision())
+
     @abstractmethod
     def losses(
         self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float
@@ -160,20 +177,6 @@ class SparseReconstruction(Objective):
         until = float(self.options["k_until"])
         left = max(0.0, 1 - self.progress / until) if until else 0.0
         return min(dictionary.n_features, round(final * (1 + (self.options["k_start"] - 1) * left)))
-
-    def dead_after(self) -> int:
-        """Tokens of silence after which a feature counts as dead: 10 million, or a tenth of a shorter training."""
-        return self.options["dead_after"] or min(10_000_000, self.n_tokens // 10)
-
-    def precision(self) -> torch.dtype:
-        """The dtype of the encoder's product."""
-        return product.precision(self.options["precision"], self.silence.tokens.device.type)
-
-    def unexplained(
-        self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], left: Float[Tensor, "n d_out"]
-    ) -> Float[Tensor, ""]:
-        """AuxK of what is dead now."""
-        return auxk(dictionary, x, left, self.silence.dead(self.dead_after()), self.precision())
 
     def losses(
         self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.gated import Architecture
-from monoscope.train.entries import Entries
+from monoscope.ops.responses import Outcome, Response
 from monoscope.train.penalised import Penalised
 
 
@@ -24,24 +24,17 @@ class Objective(Penalised):
         assert isinstance(dictionary, Architecture)
         dictionary.b_mag.data.copy_(dictionary.b_enc.data)
 
-    def amounts(self, dictionary: Dictionary, entries: Entries) -> Float[Tensor, " n_entries"]:
-        """``relu(u · exp(r_mag) + b_mag)`` with ``u`` the score without the gate's bias."""
+    def response(self, dictionary: Dictionary) -> Response:
+        """``[π > 0] · relu(u · exp(r_mag) + b_mag)``, with ``u`` the score without the gate's bias; and ``relu(π)``."""
         assert isinstance(dictionary, Architecture)
-        u = entries.scores - entries.spread(dictionary.b_enc)
-        return torch.relu(u * entries.spread(dictionary.r_mag.exp()) + entries.spread(dictionary.b_mag))
+        ratio = dictionary.r_mag.exp()
+        return Response(gate, (ratio, dictionary.b_mag - ratio * dictionary.b_enc))
 
     def penalties(
-        self,
-        dictionary: Dictionary,
-        entries: Entries,
-        amounts: Float[Tensor, " n_entries"],
-        x: Float[Tensor, "n d_in"],
-        y: Float[Tensor, "n d_out"],
-        weight: float,
+        self, dictionary: Dictionary, outcome: Outcome, x: Float[Tensor, "n d_in"], weight: float
     ) -> dict[str, Float[Tensor, ""]]:
-        """``Σ relu(π)`` and the squared error of decoding it; entries are where π is positive."""
-        left = y - entries.decode(entries.scores, dictionary.w_dec.detach()) - dictionary.b_dec.detach()
-        return {"gate_l1": weight * entries.scores.sum(), "gate_mse": left.square().sum()}
+        """``Σ relu(π)`` and the squared error of decoding it."""
+        return {"gate_l1": weight * outcome.sums[1].sum(), "gate_mse": outcome.errors[1]}
 
     @torch.no_grad()
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
@@ -53,3 +46,11 @@ class Objective(Penalised):
             dictionary.b_enc.copy_(torch.minimum(dictionary.b_enc, dictionary.b_mag / ratio))
             super().finish(dictionary, x)
             dictionary.b_mag.copy_(torch.maximum(dictionary.b_mag, ratio * dictionary.b_enc))
+
+
+def gate(score: Tensor, ratio: Tensor, bias: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """``[score > 0] · relu(score · ratio + bias)``, and ``relu(score)``."""
+    opened = score.relu()
+    with torch.no_grad():
+        is_open = opened.sign()
+    return ((score * ratio + bias).relu() * is_open, opened), ()

@@ -14,7 +14,7 @@ density of scores there: the jump's is ``−θ/ε`` and a step's ``−1/ε`` whe
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -25,26 +25,37 @@ from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.jumprelu import Architecture
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.ops import product
+from monoscope.ops.responses import Outcome, Response
 from monoscope.train.calibrate import cut
-from monoscope.train.entries import Entries
 from monoscope.train.penalised import Penalised, fold_norms
 
 SLOPE = 4.0  # of the tanh
 THRESHOLD_RATE = 10.0  # in units of everyone's
 
 
+def is_above(score: Tensor, threshold: Tensor) -> Tensor:
+    """``[score > threshold]`` in numbers: on a CPU, truth values take many times as long."""
+    return (score - threshold).relu().sign()
+
+
+def is_near(score: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
+    """``[|score − threshold| < bandwidth / 2]`` in numbers."""
+    return (score - threshold).abs_().neg_().add_(bandwidth / 2).relu_().sign_()
+
+
 class _Jump(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, s: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
-        ctx.save_for_backward(s, threshold)
+        above = is_above(s, threshold)
+        ctx.save_for_backward(s, threshold, above)
         ctx.bandwidth = bandwidth
-        return s * (s > threshold)
+        return s * above
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        s, threshold = ctx.saved_tensors
-        near = (s - threshold).abs() < ctx.bandwidth / 2
-        return grads[0] * (s > threshold), -grads[0] * threshold / ctx.bandwidth * near, None
+        s, threshold, above = ctx.saved_tensors
+        pull = (grads[0] * is_near(s, threshold, ctx.bandwidth)).sum_to_size(threshold.shape)
+        return grads[0] * above, pull * (-threshold / ctx.bandwidth), None
 
 
 class _Step(torch.autograd.Function):
@@ -52,21 +63,21 @@ class _Step(torch.autograd.Function):
     def forward(ctx: Any, s: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
         ctx.save_for_backward(s, threshold)
         ctx.bandwidth = bandwidth
-        return (s > threshold).to(s.dtype)
+        return is_above(s, threshold)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None]:
         s, threshold = ctx.saved_tensors
-        near = (s - threshold).abs() < ctx.bandwidth / 2
-        return None, -grads[0] / ctx.bandwidth * near, None
+        pull = (grads[0] * is_near(s, threshold, ctx.bandwidth)).sum_to_size(threshold.shape)
+        return None, pull * (-1 / ctx.bandwidth), None
 
 
-def jump(s: Float[Tensor, " n"], threshold: Float[Tensor, " n"], bandwidth: float) -> Float[Tensor, " n"]:
+def jump(s: Float[Tensor, "*n"], threshold: Float[Tensor, "*m"], bandwidth: float) -> Float[Tensor, "*n"]:
     """``s · [s > threshold]``, with the kernel's gradient towards ``threshold``."""
     return _Jump.apply(s, threshold, bandwidth)
 
 
-def step(s: Float[Tensor, " n"], threshold: Float[Tensor, " n"], bandwidth: float) -> Float[Tensor, " n"]:
+def step(s: Float[Tensor, "*n"], threshold: Float[Tensor, "*m"], bandwidth: float) -> Float[Tensor, "*n"]:
     """``[s > threshold]``, with the kernel's gradient towards ``threshold`` and none towards ``s``."""
     return _Step.apply(s, threshold, bandwidth)
 
@@ -103,35 +114,22 @@ class Objective(Penalised):
         dictionary.log_threshold.data.copy_(torch.maximum(first, -dictionary.b_enc.data).log())
         dictionary.b_enc.data.zero_()
 
-    def entries(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Entries:
-        """The scores above the threshold, or within the kernel's reach below it."""
+    def response(self, dictionary: Dictionary) -> Response:
+        """Scores above the threshold, and what the ``form`` measures; the kernel reaches a little below."""
         assert isinstance(dictionary, Architecture)
-        floor = dictionary.threshold - self.options["bandwidth"] / 2
-        return Entries(x, dictionary.w_enc, dictionary.b_enc, self.precision(), floor)
-
-    def amounts(self, dictionary: Dictionary, entries: Entries) -> Float[Tensor, " n_entries"]:
-        """Scores above the threshold."""
-        assert isinstance(dictionary, Architecture)
-        return jump(entries.scores, entries.spread(dictionary.threshold), self.options["bandwidth"])
-
-    def active(self, batch: Batch) -> Float[Tensor, ""]:
-        """How many scores exceed their threshold, with the kernel's gradient towards thresholds."""
-        threshold = batch.entries.spread(batch.dictionary.threshold)
-        return step(batch.entries.scores, threshold, self.options["bandwidth"]).sum()
+        bandwidth, threshold = self.options["bandwidth"], dictionary.threshold
+        floor = threshold.detach() - bandwidth / 2
+        if self.options["form"] == "tanh":
+            norms = dictionary.w_dec.norm(dim=1)
+            return Response(partial(saturated, bandwidth=bandwidth), (threshold, norms), floor)
+        return Response(partial(counted, bandwidth=bandwidth), (threshold,), floor)
 
     def penalties(
-        self,
-        dictionary: Dictionary,
-        entries: Entries,
-        amounts: Float[Tensor, " n_entries"],
-        x: Float[Tensor, "n d_in"],
-        y: Float[Tensor, "n d_out"],
-        weight: float,
+        self, dictionary: Dictionary, outcome: Outcome, x: Float[Tensor, "n d_in"], weight: float
     ) -> dict[str, Float[Tensor, ""]]:
         """Those of the ``form``."""
         assert isinstance(dictionary, Architecture)
-        batch = Batch(dictionary, entries, amounts, x, y, weight)
-        return FORMS[self.options["form"]](self, batch)
+        return FORMS[self.options["form"]](self, dictionary, outcome, x, weight)
 
     def rate_of(self, name: str, dictionary: Dictionary) -> float:
         """Thresholds move faster: their logarithms have far to go."""
@@ -156,50 +154,47 @@ def common_factor(dictionary: Architecture, x: Float[Tensor, "n d_in"], l0: floa
     return found if found > 0 else 1.0
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What a form of the penalty sees."""
-
-    dictionary: Architecture
-    entries: Entries
-    amounts: Float[Tensor, " n_entries"]
-    x: Float[Tensor, "n d_in"]
-    y: Float[Tensor, "n d_out"]
-    weight: float
+def counted(score: Tensor, threshold: Tensor, bandwidth: float) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Scores above the threshold, and their number."""
+    return (jump(score, threshold, bandwidth),), (step(score, threshold, bandwidth),)
 
 
-def step_form(goal: Objective, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+def saturated(
+    score: Tensor, threshold: Tensor, norms: Tensor, bandwidth: float
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Scores above the threshold, ``tanh(4 f ‖d‖)``, and by how much the threshold is exceeded."""
+    f = jump(score, threshold, bandwidth)
+    return (f,), (torch.tanh(SLOPE * f * norms), torch.relu(score - threshold))
+
+
+def step_form(
+    goal: Objective, dictionary: Architecture, outcome: Outcome, x: Float[Tensor, "n d_in"], weight: float
+) -> dict[str, Float[Tensor, ""]]:
     """``weight · L0``."""
-    return {"l0_step": batch.weight * goal.active(batch)}
+    return {"l0_step": weight * outcome.totals[0].sum()}
 
 
-def quadratic_form(goal: Objective, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+def quadratic_form(
+    goal: Objective, dictionary: Architecture, outcome: Outcome, x: Float[Tensor, "n d_in"], weight: float
+) -> dict[str, Float[Tensor, ""]]:
     """``penalty · (L0 / l0 − 1)²`` beside the squared error per number, which is about the share left unexplained."""
-    l0 = goal.active(batch) / len(batch.x)
-    return {"l0_quadratic": goal.options["penalty"] * batch.y.numel() * (l0 / goal.control.goal - 1).square()}
+    l0 = outcome.totals[0].sum() / len(x)
+    n_numbers = len(x) * dictionary.d_out
+    return {"l0_quadratic": goal.options["penalty"] * n_numbers * (l0 / goal.control.goal - 1).square()}
 
 
-def tanh_form(goal: Objective, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-    """``weight · Σ tanh(4 f ‖d‖)`` and ``preact · Σ relu(θ − s) ‖d‖``."""
-    norms = batch.dictionary.w_dec.norm(dim=1)
-    return {
-        "tanh": batch.weight * torch.tanh(SLOPE * batch.amounts * batch.entries.spread(norms)).sum(),
-        "preact": goal.options["preact"] * preact(batch.dictionary, batch.entries, norms, batch.x),
-    }
+def tanh_form(
+    goal: Objective, dictionary: Architecture, outcome: Outcome, x: Float[Tensor, "n d_in"], weight: float
+) -> dict[str, Float[Tensor, ""]]:
+    """``weight · Σ tanh(4 f ‖d‖)`` and ``preact · Σ relu(θ − s) ‖d‖``.
 
-
-def preact(
-    dictionary: Architecture, entries: Entries, norms: Float[Tensor, " n_features"], x: Float[Tensor, "n d_in"]
-) -> Float[Tensor, ""]:
-    """``Σ relu(θ − s) ‖d‖`` over all rows and features.
-
-    Nearly all scores are below their threshold, where the term is linear. So it is the sum of ``θ − s`` over *all*
-    scores, which needs the rows' sum alone, plus that of ``relu(s − θ)``, which the entries hold.
+    Nearly all scores are below their threshold, where the second is linear. So it is the sum of ``θ − s`` over *all*
+    scores, which needs the rows' sum alone, plus that of ``relu(s − θ)``.
     """
-    total = x.sum(0)
-    everywhere = len(x) * (dictionary.threshold - dictionary.b_enc) - dictionary.w_enc @ total
-    over = torch.relu(entries.scores - entries.spread(dictionary.threshold))
-    return (everywhere * norms).sum() + (over * entries.spread(norms)).sum()
+    norms = dictionary.w_dec.norm(dim=1)
+    everywhere = len(x) * (dictionary.threshold - dictionary.b_enc) - dictionary.w_enc @ x.sum(0)
+    silent = ((everywhere + outcome.totals[1]) * norms).sum()
+    return {"tanh": weight * outcome.totals[0].sum(), "preact": goal.options["preact"] * silent}
 
 
 FORMS = {"step": step_form, "quadratic": quadratic_form, "tanh": tanh_form}

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
-from monoscope.train.entries import Entries
+from monoscope.ops.responses import Outcome
 from monoscope.train.penalised import Penalised, fold_norms
 
 
@@ -20,16 +20,10 @@ class Objective(Penalised):
     unit_rows = False
 
     def penalties(
-        self,
-        dictionary: Dictionary,
-        entries: Entries,
-        amounts: Float[Tensor, " n_entries"],
-        x: Float[Tensor, "n d_in"],
-        y: Float[Tensor, "n d_out"],
-        weight: float,
+        self, dictionary: Dictionary, outcome: Outcome, x: Float[Tensor, "n d_in"], weight: float
     ) -> dict[str, Float[Tensor, ""]]:
         """``Σ f ‖d‖``."""
-        return {"l1": weight * (amounts * entries.spread(dictionary.w_dec.norm(dim=1))).sum()}
+        return {"l1": weight * (outcome.sums[0] * dictionary.w_dec.norm(dim=1)).sum()}
 
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
         """Unit decoder rows, so that codes of all features are in the same units; then as every penalty method."""

@@ -25,10 +25,12 @@ from torch import Tensor
 from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.l1_2023 import Architecture
 from monoscope.errors import unknown_name
+from monoscope.ops.responses import Response, respond
 from monoscope.train.calibrate import shift_biases
 from monoscope.train.control import Control
 from monoscope.train.objective import Moments
 from monoscope.train.objective import Objective as Base
+from monoscope.train.penalised import relu
 
 ENCODER_SHARE = 0.2
 SOURCES = ("inputs", "initial")  # of what resampled features begin with
@@ -38,7 +40,7 @@ class Objective(Base):
     """``mse + l1``. Options: ``penalty``, ``centred_resampling``, ``sample``; ``resample_at``, shares of the tokens
     (without any, nothing is resampled); ``resample_from``, ``"inputs"`` or ``"initial"``; ``l0``, the mean number of
     active features to reach (then ``penalty`` is only where the search begins, and what the search leaves is made up
-    for at the end).
+    for at the end); ``precision``, as in ``SparseReconstruction``.
     """
 
     first_rows: ClassVar[int] = 65_536  # for the geometric median
@@ -50,10 +52,13 @@ class Objective(Base):
         "resample_from": "inputs",
         "centred_resampling": True,
         "sample": 819_200,
+        "precision": None,
     }
     resampled: Tensor
     keys: Tensor
     rows: Tensor
+    crowded: float | None = None  # see ``respond``
+    left: Tensor  # what the newest step left over
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
         super().__init__(dictionary, n_tokens, seed, **options)
@@ -72,22 +77,18 @@ class Objective(Base):
                 weight.copy_(new)
             dictionary.b_dec.copy_(geometric_median(y))
 
-    def scores(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n n_features"]:
-        """ReLU activations; dense, because early in this training half of all features are active."""
-        assert isinstance(dictionary, Architecture)
-        return torch.addmm(dictionary.encoder_bias(), x, dictionary.w_enc.T).relu()
-
     def losses(
         self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float
     ) -> dict[str, Float[Tensor, ""]]:
         """``mse`` per vector element, and ``l1``: the penalty times the row sums of activations, averaged over rows."""
-        active = self.scores(dictionary, x)
-        left = y - active @ dictionary.w_dec - dictionary.b_dec
-        with torch.no_grad():
-            fired = active > 0
-            self.silence.hear(len(x), fired.any(0))
-            self.l0 = float(fired.sum()) / len(x)
-        return {"mse": left.square().mean(), "l1": self.control.weigh(self.l0, progress) * active.sum(1).mean()}
+        assert isinstance(dictionary, Architecture)
+        weights = (dictionary.w_enc, dictionary.encoder_bias(), dictionary.w_dec, dictionary.b_dec)
+        outcome = respond(x, y, weights, Response(relu), self.precision(), self.crowded)
+        self.silence.hear(len(x), outcome.sums[0].detach() > 0)
+        self.l0 = float(outcome.active) / len(x)
+        self.left = outcome.left
+        weight = self.control.weigh(self.l0, progress)
+        return {"mse": outcome.errors[0] / y.numel(), "l1": weight * outcome.sums[0].sum() / len(x)}
 
     def after_step(
         self,
@@ -104,7 +105,7 @@ class Objective(Base):
         due = int(self.options["resample_at"][done] * self.n_tokens)
         from_inputs = self.options["resample_from"] == "inputs"
         if from_inputs and seen > due - self.options["sample"]:
-            self.draw(dictionary, x, y, seen)
+            self.draw(x, y, seen)
         if seen >= due:
             dead = self.silence.dead(due // (2 * (done + 1)))
             if from_inputs:
@@ -114,20 +115,20 @@ class Objective(Base):
             self.resampled += 1
 
     @torch.no_grad()
-    def draw(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], seen: int) -> None:
+    def draw(self, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], seen: int) -> None:
         """Steps 2 and 3: keep, of all inputs of the sample, as many as there are features, with p ∝ loss².
 
-        Weighted sampling without replacement in one pass (Efraimidis & Spirakis 2006): each input draws ``u^(1/loss²)``
-        and the largest stay. What is kept is a buffer, so a resumed training draws the same.
+        An input's loss is that of the step that learned from it. Weighted sampling without replacement in one pass
+        (Efraimidis & Spirakis 2006): each input draws ``u^(1/loss²)`` and the largest stay. What is kept is a buffer,
+        so a resumed training draws the same.
         """
-        left = y - self.scores(dictionary, x) @ dictionary.w_dec - dictionary.b_dec
-        weight = left.square().sum(1).square().clamp_min(1e-30)
+        weight = self.left.square().sum(1).square().clamp_min(1e-30)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + seen)
         key = torch.rand(len(x), generator=generator).clamp_min(1e-12).log().to(weight.device) / weight
-        keys = torch.cat([self.keys, key])
-        kept = keys.topk(min(len(keys), dictionary.n_features)).indices
-        rows = torch.cat([self.rows, torch.cat([x, y], 1)])
-        self.keys, self.rows = keys[kept], rows[kept]
+        kept = torch.cat([self.keys, key]).topk(min(len(self.keys) + len(key), len(self.silence.tokens))).indices
+        old, new = kept[kept < len(self.keys)], kept[kept >= len(self.keys)] - len(self.keys)
+        self.rows = torch.cat([self.rows[old], torch.cat([x[new], y[new]], 1)])
+        self.keys = torch.cat([self.keys[old], key[new]])
 
     @torch.no_grad()
     def resample(self, dictionary: Dictionary, moments: Moments, dead: Tensor) -> None:
@@ -135,7 +136,8 @@ class Objective(Base):
         places = dead.nonzero()[:, 0][: len(self.rows)]
         alive = ~dead
         if len(places) and bool(alive.any()):
-            x, y = self.rows[: len(places)].split([dictionary.d_in, dictionary.d_out], dim=1)
+            best = self.keys.topk(len(places)).indices
+            x, y = self.rows[best].split([dictionary.d_in, dictionary.d_out], dim=1)
             if self.options["centred_resampling"]:
                 y = y - dictionary.b_dec
                 x = x - dictionary.b_dec if x.shape == y.shape else x

@@ -9,6 +9,7 @@ The gradient of ``f^p`` is infinite at 0. Here the power is ``(f + ε)^p − ε^
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -16,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
-from monoscope.train.entries import Entries
+from monoscope.ops.responses import Outcome, Response
 from monoscope.train.objective import Moments
 from monoscope.train.penalised import Penalised
 
@@ -36,6 +37,7 @@ class Objective(Penalised):
     }
     at: Tensor
     sums: Tensor
+    near = False  # whether p changes within the window
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
         super().__init__(dictionary, n_tokens, seed, **options)
@@ -46,22 +48,28 @@ class Objective(Penalised):
         """The exponent after so many of ``anneal_steps`` steps."""
         return 1 - (1 - float(self.options["p_end"])) * min(1.0, step / self.options["anneal_steps"])
 
+    def response(self, dictionary: Dictionary) -> Response:
+        """``f``, and its powers by this exponent and, where the next is near, by that one."""
+        step = int(self.at)
+        return Response(partial(powers, exponents=(self.p(step), self.p(step + 1))[: 1 + self.near]))
+
+    def losses(
+        self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float
+    ) -> dict[str, Float[Tensor, ""]]:
+        """``mse`` and ``lp``, see ``Penalised``."""
+        begin, end, steps = (self.options[o] for o in ("anneal_from", "anneal_to", "anneal_steps"))
+        due = begin + (int(self.at) + 1) / steps * (end - begin)
+        self.near = int(self.at) < steps and progress + (self.options["window"] + 1) * len(x) / self.n_tokens >= due
+        return super().losses(dictionary, x, y, progress)
+
     def penalties(
-        self,
-        dictionary: Dictionary,
-        entries: Entries,
-        amounts: Float[Tensor, " n_entries"],
-        x: Float[Tensor, "n d_in"],
-        y: Float[Tensor, "n d_out"],
-        weight: float,
+        self, dictionary: Dictionary, outcome: Outcome, x: Float[Tensor, "n d_in"], weight: float
     ) -> dict[str, Float[Tensor, ""]]:
         """``Σ f^p``, remembered for this exponent and the next."""
-        step = int(self.at)
-        now = power(amounts, self.p(step)).sum()
-        with torch.no_grad():
-            pair = torch.stack([now.detach(), power(amounts, self.p(step + 1)).sum()]).double()
-        self.sums = torch.cat([self.sums, pair[None]])[-self.options["window"] :]
-        return {"lp": weight * now}
+        totals = outcome.totals.sum(1)
+        if self.near:
+            self.sums = torch.cat([self.sums, totals.detach().double()[None]])[-self.options["window"] :]
+        return {"lp": weight * totals[0]}
 
     def after_step(
         self,
@@ -82,6 +90,15 @@ class Objective(Penalised):
             self.sums = self.sums[:0]
 
 
-def power(f: Float[Tensor, " n"], p: float) -> Float[Tensor, " n"]:
+def power(f: Float[Tensor, "*n"], p: float) -> Float[Tensor, "*n"]:
     """``(f + ε)^p − ε^p`` for f ≥ 0: its gradient is finite."""
+    if p == 1:  # nothing to compute, and nothing to round
+        return f
     return (f + EPSILON).pow(p) - EPSILON**p
+
+
+def powers(scores: Tensor, exponents: tuple[float, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Positive scores, and their powers; but for the first, these are only looked at."""
+    active = scores.relu()
+    now, *later = exponents
+    return (active,), (power(active, now), *(power(active.detach(), p) for p in later))

@@ -1,0 +1,268 @@
+"""Squared errors of reconstructions whose amounts are an elementwise function of scores, computed in one of two ways.
+
+A penalty method says what a score becomes: how strongly its feature is active, and what else is summed over a batch.
+Both are 0, without gradient, where the score is below a floor. So the entries above it are all there is, and while
+they are few, passes over entries do everything (``Sparsely``). While many are, as at the beginning of a training whose
+penalty is weak, matrix products are faster (``Densely``): there a block of features at a time is made, used, and made
+again for the gradient, so that never more than one block of dense scores exists.
+
+Which way a batch goes is decided by the share of entries among the scores of its first rows: by the data alone, so a
+resumed training decides the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from monoscope.ops import product, residual, weighted_rows
+from monoscope.ops.above import above_of_tiles
+from monoscope.ops.columns import columns
+from monoscope.ops.transpose import transpose
+from monoscope.types import Code
+
+PROBE = 256  # rows whose scores decide the way
+CROWDED = {torch.bfloat16: 0.075, torch.float32: 0.25}  # share of entries from which on products are faster (CPU)
+
+Weights = tuple[
+    Float[Tensor, "n_features d_in"],
+    Float[Tensor, " n_features"],
+    Float[Tensor, "n_features d_out"],
+    Float[Tensor, " d_out"],
+]  # w_enc, the scores' bias, w_dec, b_dec
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a score becomes.
+
+    Args:
+        apply: from scores, and for every score one number of each of ``parameters``, to *amounts* and *measures*, both
+            tuples of tensors like the scores; elementwise, differentiable. The first amounts are the code, and the
+            decoder learns from its error. Further amounts are decoded by a decoder that is held fast.
+        parameters: numbers of each feature that ``apply`` needs; gradients reach them.
+        floor: what a score must exceed for amounts and measures to be other than 0; None is 0.
+    """
+
+    apply: Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]
+    parameters: tuple[Float[Tensor, " n_features"], ...] = ()
+    floor: Float[Tensor, " n_features"] | None = None
+
+
+class Outcome(NamedTuple):
+    """What a batch gives; all but ``left`` and ``active`` is differentiable.
+
+    Attributes:
+        errors: the summed squared error of each of the amounts.
+        sums: each of the amounts, summed over rows.
+        totals: each of the measures, summed over rows.
+        left: what the first amounts leave over.
+        active: how many of the first amounts are above 0.
+    """
+
+    errors: Float[Tensor, " n_amounts"]
+    sums: Float[Tensor, "n_amounts n_features"]
+    totals: Float[Tensor, "n_measures n_features"]
+    left: Float[Tensor, "n d_out"]
+    active: Float[Tensor, ""]
+
+
+class Gradients(NamedTuple):
+    """Those of the encoder, the scores' bias, the decoder, and the response's parameters."""
+
+    w_enc: Tensor
+    bias: Tensor
+    w_dec: Tensor
+    parameters: list[Tensor]
+
+
+class Towards(NamedTuple):
+    """Gradients that arrive: those of the errors, times −2, as numbers; those of the sums and totals, or None."""
+
+    scales: list[float]
+    sums: Tensor | None
+    totals: Tensor | None
+
+
+def respond(
+    x: Float[Tensor, "n d_in"],
+    y: Float[Tensor, "n d_out"],
+    weights: Weights,
+    response: Response,
+    precision: torch.dtype,
+    crowded: float | None = None,
+) -> Outcome:
+    """The outcome of ``response`` to the scores ``x @ w_encᵀ + bias``; gradients reach ``y``, weights and parameters.
+
+    Args:
+        x, y: what is read, and what is reconstructed.
+        weights: ``w_enc, bias, w_dec, b_dec``.
+        response: what a score becomes.
+        precision: of the encoder's product; the other products of ``Densely`` have it too.
+        crowded: the share of entries from which on products are used; None is what is faster on a CPU.
+    """
+    limit = CROWDED.get(precision, CROWDED[torch.bfloat16]) if crowded is None else crowded
+    way = Densely if share(x[:PROBE], weights, response.floor, precision) > limit else Sparsely
+    return Outcome(*_Respond.apply(way(response, precision), x, y, *weights, *response.parameters))
+
+
+@torch.no_grad()
+def share(x: Tensor, weights: Weights, floor: Tensor | None, precision: torch.dtype) -> float:
+    """The share of entries among the scores of ``x``."""
+    tiles = product.tiles(x, weights[0], _over(weights[1], floor), precision)
+    return sum(int(columns(tile.scores)[1].sum()) for tile in tiles) / len(x) / len(weights[0])
+
+
+def _over(bias: Tensor, floor: Tensor | None) -> Tensor:
+    return bias if floor is None else bias - floor
+
+
+class _Respond(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, way: Sparsely | Densely, x: Tensor, y: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        found, left = way.forward(x, y, *others)
+        ctx.way, ctx.left = way, left
+        ctx.save_for_backward(x, *others)
+        ctx.mark_non_differentiable(found.left, found.active)
+        ctx.set_materialize_grads(False)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        x, *others = ctx.saved_tensors
+        errors, sums, totals = grads[:3]
+        scales = [0.0] * len(ctx.left) if errors is None else (-2 * errors).tolist()
+        found = ctx.way.backward(x, ctx.left, Towards(scales, sums, totals), *others)
+        b_dec = ctx.left[0].sum(0) * scales[0]
+        y = None
+        if ctx.needs_input_grad[2]:
+            y = -sum(left * scale for left, scale in zip(ctx.left, scales, strict=True))
+        return None, None, y, found.w_enc, found.bias, found.w_dec, b_dec, *found.parameters
+
+
+class Sparsely:
+    """By passes over the entries above the floor, in fp32; the encoder's product in ``precision``."""
+
+    def __init__(self, response: Response, precision: torch.dtype) -> None:
+        self.response, self.precision = response, precision
+
+    def forward(
+        self, x: Tensor, y: Tensor, w_enc: Tensor, bias: Tensor, w_dec: Tensor, b_dec: Tensor, *parameters: Tensor
+    ) -> tuple[Outcome, list[Tensor]]:
+        """The outcome, and what each of the amounts leaves over."""
+        floor = self.response.floor
+        tiles = product.tiles(x, w_enc, _over(bias, floor), self.precision)
+        counts, indices, values = above_of_tiles(tiles, len(x), 0.0)
+        offsets = torch.zeros(len(x) + 1, dtype=torch.long, device=x.device)
+        torch.cumsum(counts, 0, out=offsets[1:])
+        scores = values if floor is None else values + floor.index_select(0, indices)
+        self.code = Code(indices, scores, offsets, len(w_enc))
+        self.by = transpose(self.code)
+        amounts, measures = self.response.apply(scores, *self._spread(parameters))
+        found = [residual.residual(self.code, each, w_dec, b_dec, y) for each in amounts]
+        self.slopes = [each.slopes for each in found]
+        sums = torch.stack([weighted_rows.sums(self.by, each) for each in amounts])
+        totals = _stacked([weighted_rows.sums(self.by, each) for each in measures], sums[0])
+        errors = torch.stack([each.error for each in found])
+        active = amounts[0].sign().sum(dtype=torch.float64)
+        return Outcome(errors, sums, totals, found[0].left, active), [each.left for each in found]
+
+    def backward(
+        self, x: Tensor, left: list[Tensor], towards: Towards,
+        w_enc: Tensor, bias: Tensor, w_dec: Tensor, b_dec: Tensor, *parameters: Tensor,
+    ) -> Gradients:  # fmt: skip
+        """The gradients of a ``forward`` on the same tensors."""
+        spread = self._spread(parameters)
+        pulls = [slopes * scale for slopes, scale in zip(self.slopes, towards.scales, strict=True)]
+        if towards.sums is not None:
+            pulls = [pull + sums for pull, sums in zip(pulls, self._spread(tuple(towards.sums)), strict=True)]
+        totals = [] if towards.totals is None else self._spread(tuple(towards.totals))
+        amounts, (scores, *others) = _pulled(self.response, self.code.values, spread, pulls, totals)
+        enc, dec = residual.gradients(self.by, scores, amounts * towards.scales[0], x, left[0])
+        return Gradients(
+            enc, weighted_rows.sums(self.by, scores), dec, [weighted_rows.sums(self.by, other) for other in others]
+        )
+
+    def _spread(self, parameters: tuple[Tensor, ...]) -> list[Tensor]:
+        return [parameter.index_select(0, self.code.indices) for parameter in parameters]
+
+
+class Densely:
+    """By matrix products in ``precision``, a block of features at a time."""
+
+    def __init__(self, response: Response, precision: torch.dtype) -> None:
+        self.response, self.precision = response, precision
+
+    def _blocks(self, x: Tensor, w_enc: Tensor, bias: Tensor, parameters: tuple[Tensor, ...]) -> Iterator[
+        tuple[slice, Tensor, list[Tensor]]
+    ]:  # fmt: skip
+        for first, scores in product.feature_blocks(x, w_enc, bias, self.precision):
+            at = slice(first, first + scores.shape[1])
+            yield at, scores, [parameter[at].to(self.precision) for parameter in parameters]
+
+    def forward(
+        self, x: Tensor, y: Tensor, w_enc: Tensor, bias: Tensor, w_dec: Tensor, b_dec: Tensor, *parameters: Tensor
+    ) -> tuple[Outcome, list[Tensor]]:
+        """The outcome, and what each of the amounts leaves over."""
+        left: list[Tensor] = []
+        sums, totals = [], []
+        active = x.new_zeros((), dtype=torch.float64)
+        decoder = w_dec.to(self.precision)
+        for at, scores, numbers in self._blocks(x, w_enc, bias, parameters):
+            amounts, measures = self.response.apply(scores, *numbers)
+            left = left or [y - b_dec for _ in amounts]
+            for each, amount in zip(left, amounts, strict=True):
+                each.sub_(amount @ decoder[at])
+            (first, positive), *further = map(columns, amounts)
+            active += positive.sum()
+            sums.append(torch.stack([first, *(each for each, _ in further)]))
+            totals.append(_stacked([columns(each)[0] for each in measures], first))
+        errors = torch.stack([each.square().sum() for each in left])
+        return Outcome(errors, torch.cat(sums, 1), torch.cat(totals, 1), left[0], active), left
+
+    def backward(
+        self, x: Tensor, left: list[Tensor], towards: Towards,
+        w_enc: Tensor, bias: Tensor, w_dec: Tensor, b_dec: Tensor, *parameters: Tensor,
+    ) -> Gradients:  # fmt: skip
+        """The gradients of a ``forward`` on the same tensors."""
+        enc, dec, shift = torch.empty_like(w_enc), torch.empty_like(w_dec), torch.empty_like(bias)
+        found = [torch.empty_like(parameter) for parameter in parameters]
+        rows, remains, decoder = x.to(self.precision), [e.to(self.precision) for e in left], w_dec.to(self.precision)
+        for at, scores, numbers in self._blocks(x, w_enc, bias, parameters):
+            pulls = []
+            for i, (each, scale) in enumerate(zip(remains, towards.scales, strict=True)):
+                pull = x.new_zeros(()) if towards.sums is None else towards.sums[i, at]
+                pulls.append(torch.addmm(pull.to(self.precision), each, decoder[at].T, alpha=scale))
+            totals = (
+                []
+                if towards.totals is None
+                else [t.to(self.precision).expand_as(scores) for t in towards.totals[:, at]]
+            )
+            amounts, (pulled, *others) = _pulled(self.response, scores, numbers, pulls, totals)
+            enc[at] = pulled.T @ rows
+            dec[at] = (amounts.T @ remains[0]) * towards.scales[0]
+            shift[at] = columns(pulled)[0]
+            for each, other in zip(found, others, strict=True):
+                each[at] = other
+        return Gradients(enc, shift, dec, found)
+
+
+def _stacked(parts: list[Tensor], like: Tensor) -> Tensor:
+    return torch.stack(parts) if parts else like.new_zeros(0, len(like))
+
+
+def _pulled(
+    response: Response, scores: Tensor, numbers: list[Tensor], pulls: list[Tensor], totals: list[Tensor]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The first amounts, and the gradients of scores and numbers when those of amounts and measures are given."""
+    leaves = [tensor.detach().requires_grad_() for tensor in (scores, *numbers)]
+    with torch.enable_grad():
+        amounts, measures = response.apply(*leaves)
+    pairs = [*zip(amounts, pulls, strict=True), *(zip(measures, totals, strict=True) if totals else ())]
+    outputs, arriving = zip(*((output, pull) for output, pull in pairs if output.requires_grad), strict=True)
+    return amounts[0].detach(), torch.autograd.grad(outputs, leaves, arriving, materialize_grads=True)
