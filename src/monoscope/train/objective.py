@@ -16,13 +16,19 @@ from monoscope.errors import MonoscopeError
 from monoscope.ops import product, reconstruct
 from monoscope.ops.transpose import transpose
 from monoscope.train.dead import Silence, auxk
+from monoscope.train.schedules import Schedule
 from monoscope.types import Code
 
 PACKAGE = "monoscope.train.objectives"
 
 
 class Moments(Protocol):
-    """The optimiser's memory, as far as an objective may touch it."""
+    """The optimiser's memory, as far as an objective may touch it, and its learning rates."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """The learning rate by the share of tokens done."""
+        ...
 
     def forget(self, name: str, rows: Tensor) -> None:
         """Zero the moments of these rows of a parameter."""
