@@ -25,6 +25,7 @@ from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
+import truth_table
 from monoscope import folder
 from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
@@ -174,6 +175,8 @@ def compare(
     n_judged: int = 65_536,
     threads: int = 0,
     ceiling: bool = False,
+    peers: Path | None = None,
+    contenders: str = "",
     out: Path | None = None,
 ) -> None:
     """Train, judge, show.
@@ -191,11 +194,24 @@ def compare(
         n_judged: held-out rows to judge on.
         threads: of torch; 0 leaves them.
         ceiling: also give each the true directions and train its encoder alone.
+        peers: a Python that has sae-lens, dictionary-learning and eai-sparsify: make the table of ``truth_table.py``,
+            in ``out``, instead.
+        contenders: of that table, with commas between; by default all.
         out: a folder for ``known_truth.json``.
     """
     if threads:
         torch.set_num_threads(threads)
     made = preset(world)
+    if peers is not None:
+        if out is None:
+            raise MonoscopeError("the table needs a folder to be made in", fix="pass --out")
+        contest = truth_table.Contest(
+            made, peers, n_features or made.n_true, n_tokens, batch_size, seeds, n_judged, out.absolute()
+        )
+        results = truth_table.run(contest, truth_table.contenders(contenders))
+        title = f"{world}: how many of {made.n_true:,} true features are recovered from {n_tokens:,} rows"
+        Console(width=None if sys.stdout.isatty() else 170).print(truth_table.table(title, made.n_true, results))
+        return
     given = dict(option(text) for text in options or []) | ({} if rate is None else {"rate": rate})
     wanted = [float(part) for part in l0.split(",")] if l0 else [float(round(made.l0))]
     width = made.n_true if n_features is None else n_features

@@ -16,7 +16,7 @@ from monoscope import plugins
 from monoscope.dictionary.base import architecture, architectures
 from monoscope.errors import MonoscopeError
 from monoscope.ops.adam import BETAS
-from monoscope.train import checkpoint, dead, rows, schedules, trainee
+from monoscope.train import checkpoint, dead, memory, rows, schedules, trainee
 from monoscope.train.calibrate import calibrate
 from monoscope.train.fit import Recipe, fit, known_options
 from monoscope.train.loop import Keeping, train
@@ -474,3 +474,33 @@ def test_the_l0_is_met_on_texts_of_which_none_was_trained_on():
         l0[name] = float(made.encode(judge).counts().double().mean())
     assert abs(l0["within"] - 4) > 0.4
     assert l0["apart"] == pytest.approx(4, rel=0.06)  # 100 documents: about 3 % each way
+
+
+def test_memory_is_kept_inside_a_training_and_given_back(monkeypatch):
+    calls = []
+
+    class Library:
+        def mallopt(self, *setting):
+            calls.append(setting)
+
+        def malloc_trim(self, pad):
+            calls.append("given back")
+
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: Library())
+    with pytest.raises(ValueError), memory.kept():
+        assert calls == [(memory.MMAP, memory.KEPT), (memory.TRIM, memory.KEPT)]
+        raise ValueError
+    assert calls[2:] == [*memory.USUAL.items(), "given back"]
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())  # another C library
+    with memory.kept():
+        pass
+
+
+def test_the_target_of_a_streamed_autoencoder_is_its_input():
+    blocks = list(torch.randn(900, 4).split(70))
+    for hold_back in (False, True):
+        data = rows.from_blocks(iter(blocks), None, 100, 600, hold_back=hold_back)
+        x, y = data.first(50)
+        assert y is x
+        assert all(y is x for x, y in data.batches(0))
+    assert "target" not in fit(iter(blocks), 8, "topk", 2, 600, 100, show_progress=False).provenance

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
+from numba import njit, prange
 
 from monoscope.ops.above import Ragged
 from monoscope.ops.topk import kth_largest
@@ -54,23 +54,31 @@ def by_cut(entries: Ragged, wanted: int, n_features: int) -> Code:
     return Code(chosen[0], chosen[1], upto[ends], n_features)
 
 
-@njit(cache=True, nogil=True)
+@njit(parallel=True, cache=True, nogil=True)
 def _cut(counts, columns, bits, kept, offsets, indices, chosen):  # type: ignore[no-untyped-def]
     top = np.int32(0)
     for bit in bits:
         top = max(top, bit)
     cut = kth_largest(bits, len(bits), kept, top)
-    ties = kept
-    for bit in bits:
-        ties -= bit > cut
-    entry = at = 0
-    for row in range(len(counts)):
-        for _ in range(counts[row]):
-            tied = bits[entry] == cut and ties > 0
-            if bits[entry] > cut or tied:
-                indices[at] = columns[entry]
-                chosen[at] = bits[entry]
+    n = len(counts)
+    starts, tied = np.cumsum(counts) - counts, np.empty(n, np.int64)
+    for i in prange(n):
+        larger = equal = 0
+        for e in range(starts[i], starts[i] + counts[i]):
+            larger += bits[e] > cut
+            equal += bits[e] == cut
+        offsets[i + 1], tied[i] = larger, equal
+    ties = kept - offsets.sum()
+    for i in range(n):  # of equals the first
+        tied[i] = min(tied[i], ties)
+        ties -= tied[i]
+        offsets[i + 1] += offsets[i] + tied[i]
+    for i in prange(n):
+        at, room = offsets[i], tied[i]
+        for e in range(starts[i], starts[i] + counts[i]):
+            equal = bits[e] == cut and room > 0
+            if bits[e] > cut or equal:
+                indices[at] = columns[e]
+                chosen[at] = bits[e]
                 at += 1
-                ties -= tied
-            entry += 1
-        offsets[row + 1] = at
+                room -= equal

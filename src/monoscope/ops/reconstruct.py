@@ -19,6 +19,7 @@ from monoscope.ops import devices, sparse, weighted_rows
 from monoscope.ops.transpose import ByFeature
 from monoscope.types import Code
 
+PARTS = 64  # that all features' gradients are made in, side by side
 Weights = tuple[
     Float[Tensor, "n_features d_in"],
     Float[Tensor, " n_features"],
@@ -156,21 +157,30 @@ def _residual(indices, values, offsets, w, bias, y, left, slopes, squares):  # t
 
 @njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
 def _gradients(offsets, rows, entries, pulls, pushes, x, left, enc, dec):  # type: ignore[no-untyped-def]
-    for f in prange(len(offsets) - 1):
-        of_enc, of_dec = enc[f], dec[f]
-        of_enc[:] = 0
-        of_dec[:] = 0
-        e, last = offsets[f], offsets[f + 1]
-        while e + 4 <= last:
-            a, b, c, d = rows[e], rows[e + 1], rows[e + 2], rows[e + 3]
-            i, j, k, m = entries[e], entries[e + 1], entries[e + 2], entries[e + 3]
-            _add4(of_dec, a, pushes[i], b, pushes[j], c, pushes[k], d, pushes[m], left)
-            _add4(of_enc, a, pulls[i], b, pulls[j], c, pulls[k], d, pulls[m], x)
-            e += 4
-        while e < last:
-            row, entry = rows[e], entries[e]
-            for j in range(len(of_dec)):
-                of_dec[j] += pushes[entry] * left[row, j]
-            for j in range(len(of_enc)):
-                of_enc[j] += pulls[entry] * x[row, j]
-            e += 1
+    n = len(offsets) - 1
+    for part in prange(PARTS):  # of about as many entries each, for features differ in how many they have
+        total = offsets[n]
+        low = np.searchsorted(offsets[:n], part * total // PARTS) if part else 0
+        high = np.searchsorted(offsets[:n], (part + 1) * total // PARTS) if part + 1 < PARTS else n
+        for f in range(low, high):
+            _of_feature(offsets[f], offsets[f + 1], rows, entries, pulls, pushes, x, left, enc[f], dec[f])
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _of_feature(first, last, rows, entries, pulls, pushes, x, left, of_enc, of_dec):  # type: ignore[no-untyped-def]
+    of_enc[:] = 0
+    of_dec[:] = 0
+    e = first
+    while e + 4 <= last:
+        a, b, c, d = rows[e], rows[e + 1], rows[e + 2], rows[e + 3]
+        i, j, k, m = entries[e], entries[e + 1], entries[e + 2], entries[e + 3]
+        _add4(of_dec, a, pushes[i], b, pushes[j], c, pushes[k], d, pushes[m], left)
+        _add4(of_enc, a, pulls[i], b, pulls[j], c, pulls[k], d, pulls[m], x)
+        e += 4
+    while e < last:
+        row, entry = rows[e], entries[e]
+        for j in range(len(of_dec)):
+            of_dec[j] += pushes[entry] * left[row, j]
+        for j in range(len(of_enc)):
+            of_enc[j] += pulls[entry] * x[row, j]
+        e += 1

@@ -18,6 +18,7 @@ from monoscope.ops.adam import BETAS
 from monoscope.ops.transpose import transpose
 from monoscope.train import schedules
 from monoscope.train.dead import Silence, auxk
+from monoscope.train.schedules import Schedule
 from monoscope.types import Code
 
 PACKAGE = "monoscope.train.objectives"
@@ -25,7 +26,12 @@ RATE = 2e-3  # of objectives that have no rule of their own
 
 
 class Moments(Protocol):
-    """The optimiser's memory, as far as an objective may touch it."""
+    """The optimiser's memory, as far as an objective may touch it, and its learning rates."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """The learning rate by the share of tokens done."""
+        ...
 
     def forget(self, name: str, rows: Tensor) -> None:
         """Zero the moments of these rows of a parameter."""

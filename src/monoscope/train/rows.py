@@ -270,8 +270,9 @@ def _pairs(blocks: Iterable[Any], targets: Iterable[Any] | None, sizes: Iterator
         count += len(x)
         while count >= size:
             x, y = _joined(held)
-            yield _finite(x[:size], x[:size] if y is x else y[:size])
-            held = [(x[size:], x[size:] if y is x else y[size:])]
+            batch, rest = x[:size], x[size:]  # an autoencoder's target stays the same object as its input
+            yield _finite(batch, batch if y is x else y[:size])
+            held = [(rest, rest if y is x else y[size:])]
             count, size = count - size, next(sizes)
     if count:
         yield _finite(*_joined(held))

@@ -1,0 +1,50 @@
+"""The table of contenders: grids, the choice of a setting, piecewise making, what is shown."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
+import truth_table  # isort: skip
+
+from monoscope.errors import MonoscopeError
+from monoscope.worlds import preset
+
+
+def contest(out: Path, seeds: int = 2) -> truth_table.Contest:
+    return truth_table.Contest(preset("small"), Path("no-such-python"), 64, 8192, 512, seeds, 4096, out)
+
+
+def test_grids_are_spread_out_and_names_are_checked():
+    assert next(iter(truth_table.settings("sparsify:topk"))) == {"rate": truth_table.RATES[0], "k": 4}
+    for name in truth_table.GRIDS:
+        assert 4 <= len(list(truth_table.settings(name))) <= 16
+    assert truth_table.contenders("") == list(truth_table.GRIDS)
+    with pytest.raises(MonoscopeError, match="did you mean 'saelens:topk'"):
+        truth_table.contenders("saelens:topkk")
+
+
+def test_the_setting_that_recovers_most_is_judged_and_nothing_is_made_twice(tmp_path, monkeypatch):
+    monkeypatch.setitem(truth_table.GRIDS, "monoscope:topk", {"rate": [1e-6, 1e-2], "k": [4]})
+    (one,) = truth_table.run(contest(tmp_path), ["monoscope:topk"])
+    tried = [line["mcc"] for line in one["sweep"]]
+    assert tried[1] > tried[0]
+    assert one["sweep"][[s["rate"] for s in one["sweep"]].index(one["setting"]["rate"])]["recovered"] == max(
+        line["recovered"] for line in one["sweep"]
+    )
+    assert len(one["measured"]) == len(one["controls"]) == len(one["cpu_seconds"]) == 2
+    assert one["measured"][0]["mcc"] != one["measured"][1]["mcc"]
+    path = tmp_path / "table" / "monoscope-topk.json"
+    before = path.stat().st_mtime_ns
+    again = truth_table.run(contest(tmp_path), ["monoscope:topk"])
+    assert path.stat().st_mtime_ns == before and again == [one]
+    assert truth_table.table("t", 512, again).row_count == 1
+
+
+def test_a_peer_that_fails_says_so(tmp_path):
+    with pytest.raises((MonoscopeError, FileNotFoundError)):
+        truth_table.run(contest(tmp_path), ["sparsify:topk"])
+    assert not list((tmp_path / "table").glob("*.json"))
