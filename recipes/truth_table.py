@@ -12,6 +12,7 @@ that is shown is of everything there.
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import tempfile
 import time
@@ -185,7 +186,8 @@ def run(contest: Contest, names: list[str]) -> list[dict[str, Any]]:
 
 def mean(result: dict[str, Any], name: str) -> float:
     """The mean over seeds of a measure."""
-    return float(np.mean([m[name]["value"] for m in result["measured"]]))
+    known = [m[name]["value"] for m in result["measured"] if m[name]["value"] is not None]
+    return float(np.mean(known)) if known else math.nan
 
 
 def table(title: str, n_true: int, results: list[dict[str, Any]]) -> Table:

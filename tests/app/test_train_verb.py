@@ -101,4 +101,4 @@ def test_options_survive_the_plan_as_they_were_typed(tmp_path):
     lm = load_model("reference-a")
     made = plan.resolve(lm, architecture="l1_2023", options=options, **arguments)
     assert made.settle(tmp_path / "run") == plan.load(Path(tmp_path / "run")) == made
-    assert made.recipe().options == {**options, "l0": 3}
+    assert made.recipe().options == {**options, "l0": 3, "precision": made.precision}

@@ -9,7 +9,12 @@ from cyclopts import App, Parameter
 
 from monoscope.app.bench import sizes
 
-bench = App(name="bench", help="Measure training: its speed, quality and memory, beside other libraries in one run.")
+bench = App(
+    name="bench",
+    help="""Measure training: its speed, quality and memory, beside other libraries in one run.
+
+    Example: monoscope bench train --sizes 512x8192 --peers PEERS/bin/python""",
+)
 
 ONLY = Parameter(help="Contenders or libraries, with commas between, such as saelens:topk or monoscope.")
 PEERS = Parameter(
