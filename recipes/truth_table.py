@@ -129,7 +129,12 @@ def rows_of(contest: Contest) -> Path:
 def _run_peer(contest: Contest, place: Path) -> None:
     script = Path(__file__).with_name("truth_peer.py")
     command = [str(contest.peers), str(script), str(rows_of(contest)), str(place / "jobs.json")]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise MonoscopeError(
+            f"the peers' Python cannot be started: {error}", fix="name it with --peers PEERS/bin/python"
+        ) from error
     if run.returncode:
         raise MonoscopeError(f"a peer's training failed:\n{run.stderr[-3000:]}", where=str(place))
 

@@ -114,7 +114,7 @@ def feature_blocks(
 
 
 def _with_bias(x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Operands whose product is ``x @ weightᵀ + bias``, as wide as matrix units like them."""
+    """Operands whose product is ``x @ weightᵀ + bias``, padded to an even width."""
     d = x.shape[1]
     left, right = (torch.zeros(len(t), d + PADDING, dtype=dtype, device=x.device) for t in (x, weight))
     left[:, :d], left[:, d] = x, 1

@@ -13,8 +13,8 @@ def usual_rate(steps: int, n_features: int) -> float:
     """The learning rate for a training of so many steps: 0.006 up to 200 and 3,072 features, less beyond.
 
     Longer trainings average more and so want smaller steps: by the cube root. More features are each active more
-    rarely, on rows that are less alike, and their gradients are noisier: by the square root. Found on activations of
-    three models (docs/log/2026-11-28-recipe.md); the error is flat around it.
+    rarely and their gradients are noisier: by the square root. Found on activations of two models, with 200 to 1,000
+    steps and 3,072 to 8,192 features (docs/log/2026-11-28-recipe.md); beyond, it is an extrapolation.
     """
     return RATE * float(min(1.0, STEPS / max(1, steps)) ** (1 / 3) * min(1.0, FEATURES / n_features) ** 0.5)
 
