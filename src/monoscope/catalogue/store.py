@@ -6,6 +6,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import numpy as np
 from jaxtyping import Shaped
 
 from monoscope import folder
+from monoscope.catalogue import explanations as findings
 from monoscope.catalogue import schema
+from monoscope.catalogue.explanations import Explanation, Score
 from monoscope.catalogue.index import FeatureIndex
 from monoscope.catalogue.records import (
     Example,
@@ -73,7 +76,7 @@ class _Own:
 
 
 class Catalogue:
-    """A finished catalogue. Reads only, except ``write_labels``; safe to use from several threads.
+    """A finished catalogue. Reads only, except where a method says ``write``; safe to use from several threads.
 
     >>> cat = Catalogue("run")  # doctest: +SKIP
     >>> cat.features["density"]; cat[1234].examples["top"]; cat.search("inside a docstring")  # doctest: +SKIP
@@ -243,20 +246,59 @@ class Catalogue:
         Raises:
             MonoscopeError: a label names a feature that does not exist, or the file cannot be written.
         """
-        rows = [tuple(_plain(getattr(label, name)) for name in LABEL_FIELDS) for label in labels]
-        wrong = next((row[0] for row in rows if not 0 <= row[0] < len(self)), None)
+        given = list(labels)
+        self._check_named("a label", (label.feature for label in given))
+        rows = [tuple(_plain(getattr(label, name)) for name in LABEL_FIELDS) for label in given]
+        with self._writing("labels") as connection, connection:
+            marks = ", ".join("?" * len(LABEL_FIELDS))
+            connection.executemany(f"REPLACE INTO labels ({', '.join(LABEL_FIELDS)}) VALUES ({marks})", rows)
+            words = [(row[LABEL_FIELDS.index("words")], row[LABEL_FIELDS.index("concept")], row[0]) for row in rows]
+            connection.executemany("UPDATE spelled SET label = ?, concept = ? WHERE rowid = ?", words)
+
+    def explanations(self, feature: int | None = None) -> list[Explanation]:
+        """What explainers said of a feature, or of all features."""
+        return findings.read_explanations(self._connection, feature)
+
+    def scores(self, feature: int | None = None) -> list[Score]:
+        """What tests said of the explanations of a feature, or of all features."""
+        return findings.read_scores(self._connection, feature)
+
+    def write_explanations(self, explanations: Iterable[Explanation]) -> None:
+        """Add explanations, all or none; one of the same feature and explainer is replaced, and its scores are dropped.
+
+        Raises:
+            MonoscopeError: one names a feature that does not exist, or the file cannot be written.
+        """
+        given = list(explanations)
+        self._check_named("an explanation", (e.feature for e in given))
+        with self._writing("explanations") as connection:
+            findings.write_explanations(connection, given)
+
+    def write_scores(self, scores: Iterable[Score]) -> None:
+        """Add scores, all or none; one of the same feature, explainer and scorer is replaced.
+
+        Raises:
+            MonoscopeError: one names a feature that does not exist, or the file cannot be written.
+        """
+        given = list(scores)
+        self._check_named("a score", (s.feature for s in given))
+        with self._writing("scores") as connection:
+            findings.write_scores(connection, given)
+
+    def _check_named(self, what: str, features: Iterable[int]) -> None:
+        wrong = next((feature for feature in features if not 0 <= feature < len(self)), None)
         if wrong is not None:
-            raise MonoscopeError(f"a label names feature {wrong}", fix=f"name features from 0 to {len(self) - 1}")
+            raise MonoscopeError(f"{what} names feature {wrong}", fix=f"name features from 0 to {len(self) - 1}")
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[sqlite3.Connection]:
+        """A connection of its own that may write; what SQLite refuses becomes the user's error."""
         connection = schema.connect(self.path, write=True)
         try:
-            with connection:
-                marks = ", ".join("?" * len(LABEL_FIELDS))
-                connection.executemany(f"REPLACE INTO labels ({', '.join(LABEL_FIELDS)}) VALUES ({marks})", rows)
-                words = [(row[LABEL_FIELDS.index("words")], row[LABEL_FIELDS.index("concept")], row[0]) for row in rows]
-                connection.executemany("UPDATE spelled SET label = ?, concept = ? WHERE rowid = ?", words)
+            yield connection
         except sqlite3.Error as error:
             raise MonoscopeError(
-                f"cannot write labels: {error}",
+                f"cannot write {what}: {error}",
                 where=str(self.path),
                 fix="free some space, or close what locks the file",
             ) from error

@@ -1,0 +1,1 @@
+"""Ways to test an explanation, one a file."""
