@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cyclopts import Parameter
 
+from monoscope import plugins
 from monoscope.dictionary import architectures
 from monoscope.train import logs, presets
 
@@ -17,4 +18,8 @@ ARCHITECTURE = Parameter(help=f"{either(architectures())}; or a module of your o
 PRESET = Parameter(help=f"A published training: {either(presets.names())}. Other flags change single things of it.")
 LOG = Parameter(
     help=f"Where the log goes besides log.jsonl: {either(logs.names())}.", negative_iterable=(), show_default=False
+)
+SCORER = Parameter(
+    help=f"Separated by commas: {either(plugins.names('monoscope.interpret.scorers'))}; or all, which is those "
+    "that the judge can answer."
 )

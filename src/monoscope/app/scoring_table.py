@@ -1,0 +1,39 @@
+"""Scores in the terminal: every value beside its controls."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from monoscope.app.scoring import Scored
+from monoscope.evaluate.intervals import Estimate
+
+
+def cell(estimate: Estimate | None, style: str = "") -> Text:
+    """A value and its interval."""
+    if estimate is None or estimate.value is None:
+        return Text("–", style="dim")
+    out = Text(f"{estimate.value:.3f}", style=style)
+    if estimate.low is not None and estimate.high is not None and estimate.high > estimate.low:
+        out.append(f" {estimate.low:.3f}–{estimate.high:.3f}", style="dim")
+    return out
+
+
+def print_scored(found: Scored, console: Console) -> None:
+    """A row for each scorer and, under it, one for each control."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    table.add_column("scorer", no_wrap=True)
+    table.add_column("mean over features, 95 %", no_wrap=True)
+    for heading in ("features", "answers", "no answer"):
+        table.add_column(heading, justify="right")
+    for row in found.rows:
+        counts = (f"{row.features:,}", f"{row.answers:,}", f"{row.unanswered:,}")
+        table.add_row(Text(row.scorer, style="bold cyan"), cell(row.own, "bold"), *counts)
+        for name, estimate in row.controls.items():
+            table.add_row(Text(f"  {name.replace('_', ' ')}", style="dim"), cell(estimate))
+        table.add_row(Text("  chance", style="dim"), f"{row.chance:.3f}", end_section=True)
+    console.print(table)
+    for note in found.notes:
+        console.print(Text(note, style="dim"))

@@ -1,0 +1,80 @@
+"""Testing a run's explanations."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from monoscope.app.verbs._listed import SCORER
+
+
+def score(
+    run: Path = Path("monoscope-run"),
+    *,
+    scorer: Annotated[str, SCORER] = "all",
+    explainer: str = "concepts",
+    features: str | None = None,
+    best: int | None = None,
+    sample: int | None = None,
+    judge: str = "concept",
+    above: float = 0.0,
+    seed: int = 0,
+    json: bool = False,
+) -> None:
+    """Score explanations on text that no explainer saw, beside controls; scores that exist are not asked for again.
+
+    Example: `monoscope score monoscope-run --scorer detection,fuzzing --sample 100`
+
+    Parameters
+    ----------
+    run
+        The run's folder, with a catalogue.
+    scorer
+        Scorers, separated by commas.
+    explainer
+        Whose explanations: `concepts` for the tested labels.
+    features
+        Feature numbers, separated by commas.
+    best
+        So many features with the best label F1, instead of a sample.
+    sample
+        So many features drawn by the seed (200).
+    judge
+        Who judges: `concept` runs each label's expression, offline.
+    above
+        A feature counts as firing above this share of its largest value.
+    seed
+        Fixes features, passages and resamples.
+    json
+        Print JSON for programs.
+    """
+    import json as js
+
+    from rich.console import Console
+
+    from monoscope.app import scoring, scoring_table
+    from monoscope.app.run import Run
+    from monoscope.errors import MonoscopeError
+    from monoscope.interpret.judges.concept import Concepts
+
+    if judge != "concept":
+        raise MonoscopeError(f"unknown judge {judge!r}", fix="concept runs the labels' own expressions")
+    if not 0 <= above < 1:
+        raise MonoscopeError(f"--above {above} is no share of a maximum", fix="give a number from 0 to less than 1")
+    chosen = scoring.Chosen(_numbers(features), best, sample)
+    found = scoring.score(Run(run), scorer.split(","), explainer, chosen, Concepts, seed, above)
+    if json:
+        sys.stdout.write(js.dumps(found.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        scoring_table.print_scored(found, Console())
+
+
+def _numbers(features: str | None) -> tuple[int, ...]:
+    from monoscope.errors import MonoscopeError
+
+    parts = [part.strip() for part in (features or "").split(",") if part.strip()]
+    wrong = next((part for part in parts if not part.isdigit()), None)
+    if wrong is not None:
+        raise MonoscopeError(f"{wrong!r} is no feature's number", fix="write for example --features 12,345")
+    return tuple(int(part) for part in parts)
