@@ -22,6 +22,7 @@ from monoscope.app.plan import Plan
 from monoscope.app.run import Run
 from monoscope.catalogue.records import Label
 from monoscope.errors import MonoscopeError
+from monoscope.interpret.judges import Judge
 from monoscope.interpret.judges.concept import Concepts
 
 JUDGED = ["detection", "fuzzing", "simulation"]
@@ -49,6 +50,10 @@ def folder_of_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def judges(run: Run) -> dict[str, Judge]:
+    return {"": Concepts(run.store)}
+
+
 @pytest.fixture
 def run(folder_of_run: Path, tmp_path: Path) -> Run:
     shutil.copytree(folder_of_run, tmp_path / "run")
@@ -56,7 +61,7 @@ def run(folder_of_run: Path, tmp_path: Path) -> Run:
 
 
 def test_every_value_has_its_controls(run: Run) -> None:
-    found = scoring.score(run, JUDGED, "concepts", scoring.Chosen(), Concepts)
+    found = scoring.score(run, JUDGED, "concepts", scoring.Chosen(), judges(run))
     assert [row.scorer for row in found.rows] == JUDGED and len(found.scores) == 3 * len(PLANTED)
     for row in found.rows:
         assert set(row.controls) == {"shuffled", "unigram", "always_no", "always_yes", "random_model"}
@@ -77,16 +82,16 @@ def test_interrupted_scoring_goes_on(run: Run, monkeypatch: pytest.MonkeyPatch) 
     asked: list[int] = []
     monkeypatch.setattr(core._Marker, "scores", _counting(core._Marker.scores, asked, stop_at=2))
     with pytest.raises(KeyboardInterrupt):
-        scoring.score(run, ["detection"], "concepts", scoring.Chosen(), Concepts)
+        scoring.score(run, ["detection"], "concepts", scoring.Chosen(), judges(run))
     assert len(run.catalogue.scores()) == 2
     asked.clear()
     monkeypatch.undo()
     monkeypatch.setattr(core._Marker, "scores", _counting(core._Marker.scores, asked, stop_at=None))
-    found = scoring.score(run, ["detection"], "concepts", scoring.Chosen(), Concepts)
+    found = scoring.score(run, ["detection"], "concepts", scoring.Chosen(), judges(run))
     assert sum(asked) == 4 + len(PLANTED)  # what was left, and the control's
     assert len(found.scores) == len(PLANTED)
     asked.clear()
-    assert scoring.score(run, ["detection"], "concepts", scoring.Chosen(), Concepts) == found and not asked
+    assert scoring.score(run, ["detection"], "concepts", scoring.Chosen(), judges(run)) == found and not asked
 
 
 def _counting(scores, asked, stop_at):

@@ -90,3 +90,14 @@ class Constant(Judge):
 
     def levels(self, questions: Sequence[Question]) -> Answers:
         return [MOST * a for a in self._all(questions, by_token=True)]
+
+
+class Guessing(Constant):
+    """Answers at random."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(0.0, "guessing")
+        self._rng = np.random.default_rng(seed)
+
+    def _all(self, questions: Sequence[Question], by_token: bool = False) -> Answers:
+        return [self._rng.integers(0, 2, len(a)).astype(float) for a in super()._all(questions, by_token)]

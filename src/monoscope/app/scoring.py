@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,12 +19,10 @@ from monoscope.evaluate.intervals import Estimate, bootstrap
 from monoscope.interpret import scoring
 from monoscope.interpret.judges import Judge
 from monoscope.interpret.scorers._bench import Bench
-from monoscope.text.store import TokenStore
 
 ALL = "all"
 SAMPLE = 200  # features that are scored when no one says how many
 CATALOGUED = ("random_model", "frozen_decoder", "neurons")  # controls that may have a catalogue of their own
-MakeJudge = Callable[[TokenStore], Judge]
 
 
 @dataclass(frozen=True)
@@ -113,25 +111,31 @@ def score(
     scorers: Sequence[str],
     explainer: str,
     chosen: Chosen,
-    make_judge: MakeJudge,
+    judges: Mapping[str, Judge],
     seed: int = 0,
     above: float = 0.0,
 ) -> Scored:
     """Score a run's explanations, and those of its controls that have a catalogue; what exists is not asked again.
 
-    ``above`` is the share of its largest value above which a feature counts as firing.
+    Args:
+        run: the run.
+        scorers: their names; ``all`` for those that the judges can answer.
+        explainer: whose explanations.
+        chosen: of which features.
+        judges: the judge of choice under "", others by kind.
+        seed: of features, passages and resamples.
+        above: the share of its largest value above which a feature counts as firing.
 
     Raises:
         MonoscopeError: there is nothing to score, or a scorer that was named cannot be answered by the judge.
     """
     catalogue = run.catalogue
-    judge = make_judge(catalogue.store)
-    names, notes = _scorers(scorers, judge)
-    given = _judgeable(scoring.explanations(catalogue, explainer), judge, notes)
+    asked, notes = _scorers(scorers, judges)
+    given = _judgeable(scoring.explanations(catalogue, explainer), judges[""], notes)
     some = chosen.of(catalogue, given, seed)
-    rivals = dict(_rivals(run, explainer, judge, len(some), seed))
+    rivals = dict(_rivals(run, explainer, judges[""], len(some), seed))
     rows, scores = [], []
-    for name in names:
+    for name, judge in asked.items():
         own = finished(bench(run, catalogue, "", name, seed, above), name, some, given, judge, name)
         theirs = {
             control: finished(
@@ -167,15 +171,33 @@ def finished(
     return [s for s in made.catalogue.scores() if s.scorer == name and (s.feature, s.explainer) in wanted]
 
 
-def _scorers(asked: Sequence[str], judge: Judge) -> tuple[list[str], list[str]]:
-    """The scorers to run; of ``all``, those that the judge can answer, with a note about the others."""
-    if list(asked) != [ALL]:
-        for name in asked:
-            scoring.load(name)
-        return list(asked), []
-    names = scoring.names()
-    can = [name for name in names if judge.can(scoring.load(name).ASKS)]
-    return can, [f"left out: {name}, which the judge {judge.name!r} cannot answer" for name in names if name not in can]
+def _scorers(names: Sequence[str], judges: Mapping[str, Judge]) -> tuple[dict[str, Judge], list[str]]:
+    """The scorers to run with their judges; of ``all``, those that some judge can answer, with notes on the others.
+
+    Raises:
+        MonoscopeError: a scorer that was named does not exist, or no judge can answer it.
+    """
+    everyone = list(names) == [ALL]
+    found: dict[str, Judge] = {}
+    notes = []
+    for name in scoring.names() if everyone else names:
+        judge = _judge_of(scoring.load(name), judges)
+        if judge is not None:
+            found[name] = judge
+        elif everyone:
+            notes.append(f"left out: {name}, which no judge at hand can answer")
+        else:
+            raise MonoscopeError(
+                f"no judge at hand can answer {name}",
+                fix="name a sentence-embedding model with --embedding, or a language model with --judge",
+            )
+    return found, notes
+
+
+def _judge_of(scorer: scoring.Scorer, judges: Mapping[str, Judge]) -> Judge | None:
+    """The judge of the scorer's kind; where any will do, the first that can answer it."""
+    kinds = [scorer.JUDGE] if scorer.JUDGE else list(judges)
+    return next((judges[kind] for kind in kinds if kind in judges and judges[kind].can(scorer.ASKS)), None)
 
 
 def _judgeable(given: Sequence[Explanation], judge: Judge, notes: list[str]) -> list[Explanation]:
@@ -199,10 +221,7 @@ def _rivals(
         if not (path / "catalogue.sqlite").is_file():
             continue
         made = Catalogue(path, store=run.store)
-        try:
-            given = [e for e in scoring.explanations(made, explainer) if judge.fits(scoring.claim_of(e, "fires_on"))]
-        except MonoscopeError:  # no one has explained it
-            continue
+        given = [e for e in scoring.written(made, explainer) if judge.fits(scoring.claim_of(e, "fires_on"))]
         if given:
             yield name, (made, drawn(given, wanted, seed), given)
 

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from monoscope.app.paper import Distribution, Paper
 from monoscope.app.scoring import Scored
 from monoscope.evaluate.intervals import Estimate
 
@@ -37,3 +38,26 @@ def print_scored(found: Scored, console: Console) -> None:
     console.print(table)
     for note in found.notes:
         console.print(Text(note, style="dim"))
+
+
+def print_paper(found: Paper, console: Console) -> None:
+    """Every subject's distribution, by group, with the means of the importance-weighted variant and of the controls."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    table.add_column("Spearman", no_wrap=True)
+    for heading in ("n", "25 %", "median, 95 %", "75 %", "mean, 95 %", "weighted", "shuffled", "unigram"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for subject, groups in found.found.items():
+        table.add_row(Text(subject.replace("_", " "), style="bold cyan"))
+        for group, values in groups.items():
+            own = values.get("value")
+            if own is not None:
+                low, _, high = (f"{q:.2f}" for q in own.quartiles)
+                rest = (_mean(values.get(name)) for name in ("importance", "shuffled", "unigram"))
+                name = Text(f"  {group.replace('_', ' ')}", style="" if group == "all" else "dim")
+                table.add_row(name, f"{own.n:,}", low, cell(own.median, "bold"), high, cell(own.mean, "bold"), *rest)
+        table.add_section()
+    console.print(table)
+
+
+def _mean(distribution: Distribution | None) -> str:
+    return "–" if distribution is None else f"{distribution.mean.value:.3f}"

@@ -77,17 +77,22 @@ def from_label(label: Label) -> Explanation:
     return Explanation(label.feature, CONCEPTS, label.words, detail={"concept": label.concept, "kind": label.kind})
 
 
+def written(catalogue: Catalogue, explainer: str = CONCEPTS) -> list[Explanation]:
+    """What one explainer says of the features; nothing where it says nothing."""
+    if explainer == CONCEPTS:
+        return from_labels(catalogue)
+    return [e for e in catalogue.explanations() if e.explainer == explainer]
+
+
 def explanations(catalogue: Catalogue, explainer: str = CONCEPTS) -> list[Explanation]:
     """What one explainer says of the features.
 
     Raises:
         MonoscopeError: it says nothing; the message names those that do.
     """
-    found = from_labels(catalogue) if explainer == CONCEPTS else []
-    written = catalogue.explanations()
-    found = found or [e for e in written if e.explainer == explainer]
+    found = written(catalogue, explainer)
     if not found:
-        have = ", ".join(sorted({e.explainer for e in written})) or "none"
+        have = ", ".join(sorted({e.explainer for e in catalogue.explanations()})) or "none but concepts"
         raise MonoscopeError(
             f"no feature has an explanation by {explainer!r}",
             where=str(catalogue.run),
@@ -98,6 +103,8 @@ def explanations(catalogue: Catalogue, explainer: str = CONCEPTS) -> list[Explan
 
 def claim_of(explanation: Explanation, role: str) -> Claim:
     """What a scorer judges by: the words on what the feature promotes if it asks for those and there are any."""
+    if not role:
+        return Claim("")
     if role == "promotes" and explanation.promotes:
         return Claim(explanation.promotes, str(explanation.detail.get("promotes_concept", "")), role="promotes")
     return Claim(explanation.fires_on, str(explanation.detail.get("concept", "")))
@@ -195,12 +202,16 @@ class _Control:
     told: list[dict[str, Any]]
 
 
+def _question(claim: Claim, exam: Exam) -> Question:
+    return Question(claim, exam.passages)
+
+
 class _Marker:
     """Examines, asks and grades with one scorer and judge."""
 
     def __init__(self, bench: Bench, name: str, scorer: Scorer, judge: Judge, others: Sequence[Explanation]) -> None:
         self.bench, self.name, self.scorer, self.judge = bench, name, scorer, judge
-        self._others = [e for e in others if judge.fits(claim_of(e, scorer.CLAIM))]
+        self._others = [e for e in others if scorer.CLAIM and judge.fits(claim_of(e, scorer.CLAIM))]
         self._unigrams = Unigrams(bench)
         self._tokens = TokenSet(bench.catalogue.store)
 
@@ -220,7 +231,8 @@ class _Marker:
         if not asked:
             return []
         answer: Callable[[Sequence[Question]], Answers] = getattr(judge, self.scorer.ASKS)
-        found = answer([Question(claim, exam.passages) for claim, exam in asked])
+        form: Callable[[Claim, Exam], Question] = getattr(self.scorer, "question", _question)
+        found = answer([form(claim, exam) for claim, exam in asked])
         for (_, exam), given in zip(asked, found, strict=True):
             if len(given) != len(exam):
                 raise ValueError(f"{judge.name} gave {len(given)} answers to {len(exam)} questions of {self.name}")
@@ -228,7 +240,7 @@ class _Marker:
 
     def _shuffled(self, asked: Sequence[tuple[Explanation, Exam]]) -> _Control:
         """The same exams with another feature's words, drawn by the seed."""
-        strangers = [self._stranger(e) for e, _ in asked]
+        strangers = [self._stranger(e) for e, _ in asked] if self.scorer.CLAIM else [None]
         if any(s is None for s in strangers):
             return _Control(SHUFFLED, [], [])
         pairs = [(claim_of(s, self.scorer.CLAIM), exam) for s, (_, exam) in zip(strangers, asked, strict=True) if s]

@@ -18,7 +18,9 @@ def score(
     best: int | None = None,
     sample: int | None = None,
     judge: str = "concept",
+    embedding: str | None = None,
     above: float = 0.0,
+    paper: bool = False,
     seed: int = 0,
     json: bool = False,
 ) -> None:
@@ -42,8 +44,13 @@ def score(
         So many features drawn by the seed (200).
     judge
         Who judges: `concept` runs each label's expression, offline.
+    embedding
+        A sentence-embedding model, a folder or a Hugging Face id, for the scorers `embedding` and `intruder`.
     above
         A feature counts as firing above this share of its largest value.
+    paper
+        Towards Monosemanticity's own test: features beside neurons beside the model with shuffled weights, as
+        distributions; writes `paper.json` and, with matplotlib, `paper.svg` into the run's folder.
     seed
         Fixes features, passages and resamples.
     json
@@ -53,17 +60,31 @@ def score(
 
     from rich.console import Console
 
+    from monoscope.app import paper as papers
     from monoscope.app import scoring, scoring_table
     from monoscope.app.run import Run
     from monoscope.errors import MonoscopeError
+    from monoscope.interpret.judges import Judge
+    from monoscope.interpret.judges import embedding as sentences
     from monoscope.interpret.judges.concept import Concepts
 
     if judge != "concept":
         raise MonoscopeError(f"unknown judge {judge!r}", fix="concept runs the labels' own expressions")
     if not 0 <= above < 1:
         raise MonoscopeError(f"--above {above} is no share of a maximum", fix="give a number from 0 to less than 1")
+    opened = Run(run)
+    judges: dict[str, Judge] = {"": Concepts(opened.store)}
+    if embedding is not None:
+        judges["embedding"] = sentences.load(embedding)
+    if paper:
+        told = papers.evaluate(opened, explainer, judges[""], papers.SAMPLE if sample is None else sample, seed)
+        if json:
+            sys.stdout.write(js.dumps(told.to_json(), allow_nan=False) + "\n")
+        else:
+            scoring_table.print_paper(told, Console())
+        return
     chosen = scoring.Chosen(_numbers(features), best, sample)
-    found = scoring.score(Run(run), scorer.split(","), explainer, chosen, Concepts, seed, above)
+    found = scoring.score(opened, scorer.split(","), explainer, chosen, judges, seed, above)
     if json:
         sys.stdout.write(js.dumps(found.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
     else:

@@ -15,7 +15,7 @@ from jaxtyping import Bool
 
 from monoscope.concepts import Analysed, Lexicon, concept
 from monoscope.interpret import judges
-from monoscope.interpret.judges import MOST, Answers, Claim, Passage, Question
+from monoscope.interpret.judges import MOST, SET, Answers, Claim, Passage, Question
 from monoscope.text.store import TokenStore
 from monoscope.types import TokenisedDocument
 
@@ -84,6 +84,10 @@ class TokenSet(Masks):
     def fits(self, claim: Claim) -> bool:
         """Always: an empty set holds on nothing."""
         return True
+
+    def odd(self, questions: Sequence[Question]) -> Answers:
+        """Of every ``SET`` texts, the one whose marked tokens are least often of the set."""
+        return [shares.reshape(-1, SET).argmin(1).astype(np.float64) for shares in self.marked(questions)]
 
     def mask(self, claim: Claim, passage: Passage) -> Bool[np.ndarray, " n"]:
         """Whether each token is one of the set."""

@@ -25,6 +25,7 @@ class Exam:
         documents: the document of each.
         groups: from where each was drawn, for reports by group.
         told: facts that go into the score's detail as they are.
+        weights: what each answer stands for, where they do not count alike.
     """
 
     feature: int
@@ -33,6 +34,7 @@ class Exam:
     documents: Int[np.ndarray, " n"]
     groups: tuple[str, ...] = ()
     told: Mapping[str, Any] = field(default_factory=dict)
+    weights: Float[np.ndarray, " n"] | None = None
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -89,9 +91,18 @@ def correlation(
     exam: Exam,
     answers: Float[np.ndarray, " n"],
     seed: int,
+    weights: Float[np.ndarray, " n"] | None = None,
 ) -> Estimate:
-    """A correlation of answers with the truth, over those that were answered."""
+    """A correlation of answers with the truth, over those that were answered; 0 where all answers are the same.
+
+    Answers of one document that agree in both are taken together, for most tokens are silent and said to be.
+    """
     given = np.flatnonzero(~np.isnan(answers))
-    if len(given) == 0:
+    if len(given) == 0 or np.ptp(exam.truth[given]) == 0:
         return NOTHING
-    return measures.estimate(measure(answers[given], exam.truth[given]), exam.documents[given], seed)
+    if np.ptp(answers[given]) == 0:
+        return Estimate(0.0, 0.0, 0.0)
+    columns = np.stack([exam.documents[given], answers[given], exam.truth[given]])
+    (documents, said, truth), back = np.unique(columns, axis=1, return_inverse=True)
+    own = np.bincount(back.ravel(), None if weights is None else weights[given], minlength=len(said))
+    return measures.estimate(measure(said, truth), documents, seed, own.astype(np.float64))

@@ -27,19 +27,12 @@ def examine(bench: Bench, feature: int) -> Exam | None:
     rng = bench.rng(feature, 1)
     active = active_spans(bench, feature, rng)
     least = bench.least(bench.catalogue.index.of(feature)[1])
-    right = [replace(span, marks=_rows(span, bench.values(feature, span) > least)) for span in active]
-    misled = (
-        _marked(right[i], ~(bench.values(feature, right[i]) > 0), len(right[i].marks), WRONG, rng)
-        for i in rng.permutation(len(right))[: len(right) // 2]
-    )
+    right = [rightly(bench, feature, span, least) for span in active]
+    misled = (wrongly(bench, feature, right[i], rng) for i in rng.permutation(len(right))[: len(right) // 2])
     wrong = [span for span in misled if span is not None]
     quiet = quiet_spans(bench, feature, rng, active)[: len(right) - len(wrong)]
     counts = rng.permutation([len(span.marks) for span in right])
-    strewn = [
-        _marked(span, np.ones(span.last - span.first, bool), int(n), RANDOM, rng)
-        for span, n in zip(quiet, counts, strict=False)
-    ]
-    wrong += [span for span in strewn if span is not None]
+    wrong += [strewn(span, int(n), rng) for span, n in zip(quiet, counts, strict=False)]
     if min(len(right), len(wrong)) < LEAST:
         return None
     spans = right + wrong
@@ -51,15 +44,23 @@ def examine(bench: Bench, feature: int) -> Exam | None:
     )
 
 
-def _rows(span: Span, chosen: np.ndarray) -> tuple[int, ...]:
-    return tuple((span.first + np.flatnonzero(chosen)).tolist())
+def rightly(bench: Bench, feature: int, span: Span, least: float) -> Span:
+    """The span with every token marked on which the feature is above ``least``."""
+    return replace(span, marks=tuple((span.first + np.flatnonzero(bench.values(feature, span) > least)).tolist()))
 
 
-def _marked(span: Span, allowed: np.ndarray, count: int, group: str, rng: np.random.Generator) -> Span | None:
-    """The span with ``count`` of the allowed tokens marked, or all where there are fewer; None for none."""
-    rows = span.first + np.flatnonzero(allowed)
-    if len(rows) == 0:
-        return None
+def wrongly(bench: Bench, feature: int, span: Span, rng: np.random.Generator) -> Span | None:
+    """The span with as many tokens marked on which the feature is silent; None where there are none."""
+    rows = span.first + np.flatnonzero(bench.values(feature, span) == 0)
+    return None if len(rows) == 0 else _drawn(span, rows, len(span.marks), WRONG, rng)
+
+
+def strewn(span: Span, count: int, rng: np.random.Generator) -> Span:
+    """The span with ``count`` tokens marked at random."""
+    return _drawn(span, np.arange(span.first, span.last), count, RANDOM, rng)
+
+
+def _drawn(span: Span, rows: np.ndarray, count: int, group: str, rng: np.random.Generator) -> Span:
     chosen = np.sort(rng.choice(rows, min(count, len(rows)), replace=False))
     return replace(span, group=group, marks=tuple(chosen.tolist()))
 

@@ -1,0 +1,64 @@
+"""Logits: given only the explanation, which tokens does the feature promote?
+
+Towards Monosemanticity's test of the output side (Bricken et al. 2023): 50 tokens that the feature's direction raises
+most, of ranks 10 to 60 (an explainer may have been shown the first ten), against 50 random ones. Class-balanced
+accuracy. Ranks and random tokens are among the tokens that occur in the catalogued text, for a vocabulary's unused
+corners are promoted by accident.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from monoscope.catalogue.vocabulary import Vocabulary
+from monoscope.errors import MonoscopeError
+from monoscope.interpret.judges import Passage
+from monoscope.interpret.scorers import _exam
+from monoscope.interpret.scorers._bench import Bench
+from monoscope.interpret.scorers._exam import Exam, Grade
+
+ASKS, CLAIM, JUDGE, MODEL = "promoted", "promotes", "", True
+CHANCE = 0.5
+CONSTANTS = {"always_no": 0.0, "always_yes": 1.0}
+FIRST, LAST, RANDOM = 10, 60, 50
+
+
+def examine(bench: Bench, feature: int) -> Exam | None:
+    """Promoted and random tokens, mixed; None where too few tokens occur in the text."""
+    assert bench.lm is not None
+    rng, vocabulary = bench.rng(feature, 4), Vocabulary(bench.lm.tokeniser)
+    met = np.unique(bench.tokens)
+    met = met[[len(vocabulary[t]) > 0 and "\\x" not in vocabulary[t] for t in met.tolist()]]  # whole characters
+    if len(met) < LAST + RANDOM:
+        return None
+    ranked = met[np.argsort(-weights(bench, feature)[met], kind="stable")]
+    promoted, others = ranked[FIRST:LAST], rng.choice(ranked[LAST:], RANDOM, replace=False)
+    tokens = np.concatenate([promoted, others])
+    order = rng.permutation(len(tokens))
+    passages = tuple(Passage(-1, t, (vocabulary[t],)) for t in tokens[order].tolist())
+    return Exam(feature, passages, (order < len(promoted)).astype(np.float64), np.arange(len(tokens)))
+
+
+def weights(bench: Bench, feature: int) -> Float[np.ndarray, " vocabulary"]:
+    """How much each token's logit rises per unit of the feature, by the direct path to the unembedding.
+
+    Raises:
+        MonoscopeError: there is no such path from where the dictionary writes.
+    """
+    assert bench.lm is not None and bench.dictionary is not None
+    target = bench.catalogue.facts["target"]
+    out = bench.lm.unembedding() if bench.lm.has_head else None
+    into = None if out is None else bench.lm.to_residual(target)
+    if out is None or into is None:
+        raise MonoscopeError(
+            f"nothing linear leads from {target} to the logits of {bench.lm.name}", fix="leave out the scorer logits"
+        )
+    with torch.no_grad():
+        return (bench.dictionary.directions[feature].to(into) @ into @ out).cpu().numpy()
+
+
+def grade(exam: Exam, answers: np.ndarray, seed: int) -> Grade:
+    """Balanced accuracy."""
+    return _exam.yes_or_no(exam, answers, seed)
