@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "interpret"))
 
 from score_world import PLANTED, told, world
 
-from monoscope.app import neurons, paper, scoring_table
+from monoscope.app import control_catalogues, paper, scoring_table
 from monoscope.app.paper import Distribution, Feature, Paper
 from monoscope.interpret.judges.concept import Concepts
 from monoscope.interpret.scorers import _intervals as intervals
@@ -40,7 +40,7 @@ def test_a_distribution_is_its_quartiles_and_intervals() -> None:
 
 def test_neurons_as_a_dictionary_are_the_positive_parts() -> None:
     x = torch.randn(20, 7)
-    made = neurons.as_dictionary(7, np.array([1, 4, 6]))
+    made = control_catalogues.as_dictionary(7, np.array([1, 4, 6]))
     assert torch.equal(made.encode(x).to_dense(), x[:, [1, 4, 6]].clamp_min(0))
     assert torch.equal(made.directions, torch.eye(7)[[1, 4, 6]])
 
@@ -100,8 +100,11 @@ def test_it_is_shown_and_drawn(tmp_path: Path) -> None:
     some = [Feature(i, "w", ("all", "single_token" if i % 2 else "not_single_token"), values) for i in range(4)]
     made = Paper({"features": some}, {"features": paper._distributions(some, 0)}, {"scorer": paper.SCORER})
     stream = io.StringIO()
-    scoring_table.print_paper(made, Console(file=stream, width=120))
-    assert all(word in stream.getvalue() for word in ("features", "single token", "median", "0.500"))
+    scoring_table.print_paper(made, Console(file=stream, width=80))
+    assert all(
+        word in stream.getvalue()
+        for word in ("features", "single token", "quartiles", "0.50 0.50 0.50", "±0.00", "unigram")
+    )
     json.dumps(made.to_json(), allow_nan=False)
     pytest.importorskip("matplotlib")
     paper.plot(made, tmp_path / "paper.svg")

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from catalogue_world import dictionary, language_model
-from score_world import Constant, told, world
+from score_world import Constant, dictionary, language_model, told, world
 
 from monoscope.catalogue.explanations import Explanation
 from monoscope.catalogue.loss_effect import loss_effects
@@ -143,3 +142,9 @@ def test_words_that_name_all_or_nothing_have_no_value(bench):
     for answer in (0.0, 1.0, np.nan):
         for s in scores(bench, "causal", told(bench.catalogue)[:2], Constant(answer)):
             assert s.value is None
+
+
+def test_words_that_the_judge_cannot_use_are_not_judged(bench, concepts, few_tokens):
+    given = [Explanation(3, "words", "digits", "verbs", {"concept": "digits"}), *told(bench.catalogue)[:1]]
+    first, second = scores(bench, "logits", given, concepts)
+    assert first.value is None and "cannot use" in first.detail["why"] and second.value is not None

@@ -17,9 +17,8 @@ import numpy as np
 from jaxtyping import Float
 
 from monoscope import folder
-from monoscope.app import frontiers, neurons, scoring
+from monoscope.app import control_catalogues, frontiers, scoring
 from monoscope.app.run import Run
-from monoscope.app.stages import CONTROLS
 from monoscope.catalogue.explanations import Explanation
 from monoscope.catalogue.records import FeatureRecord
 from monoscope.catalogue.statistics import TOP
@@ -31,7 +30,7 @@ from monoscope.interpret.scorers._bench import Bench
 
 SCORER = "simulation_2023"
 RESULT, FIGURE = "paper.json", "paper.svg"
-FEATURES, NEURONS, RANDOM = "features", "neurons", "random_model"
+FEATURES = "features"
 SAMPLE = 400  # features of each subject when no one says how many
 GROUPS = ("all", "single_token", "not_single_token")
 VALUES = ("value", "importance", core.SHUFFLED, core.UNIGRAM)
@@ -123,16 +122,11 @@ def evaluate(run: Run, explainer: str, judge: Judge, sample: int = SAMPLE, seed:
 
 
 def _subjects(run: Run, explainer: str) -> dict[str, Catalogue]:
-    subjects = {FEATURES: run.catalogue}
+    """The run's catalogue, and those of its controls that the explainer explained."""
     if explainer == core.CONCEPTS:
-        neurons.catalogue(run)
-    for name in (NEURONS, RANDOM):
-        path = run.path / CONTROLS / name
-        if (path / "catalogue.sqlite").is_file():
-            made = Catalogue(path, store=run.store)
-            if core.written(made, explainer):
-                subjects[name] = made
-    return subjects
+        control_catalogues.neurons(run)
+    rivals = control_catalogues.existing(run)
+    return {FEATURES: run.catalogue} | {name: made for name, made in rivals.items() if core.written(made, explainer)}
 
 
 def _scored(catalogue: Catalogue, explainer: str, judge: Judge, name: str, sample: int, seed: int) -> list[Feature]:
@@ -198,7 +192,7 @@ def plot(paper: Paper, path: Path) -> None:
     names = [name for name, some in paper.features.items() if some]
     figure = Figure(figsize=(8, 1.7 * len(names) + 0.6), layout="constrained")
     axes = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
-    edges = np.linspace(-0.5, 1, 31)
+    edges = np.linspace(-0.25, 1, 26)
     for axis, name in zip(axes, names, strict=True):
         parts = [
             [f.values["value"] for f in paper.features[name] if (group in f.groups) and "value" in f.values]

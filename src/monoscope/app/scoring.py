@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from monoscope import progress
+from monoscope.app import control_catalogues
 from monoscope.app.run import Run
-from monoscope.app.stages import CONTROLS
 from monoscope.catalogue.explanations import Explanation, Score
 from monoscope.catalogue.store import Catalogue
-from monoscope.dictionary import io
 from monoscope.errors import MonoscopeError
 from monoscope.evaluate.intervals import Estimate, bootstrap
 from monoscope.interpret import scoring
@@ -22,7 +21,6 @@ from monoscope.interpret.scorers._bench import Bench
 
 ALL = "all"
 SAMPLE = 200  # features that are scored when no one says how many
-CATALOGUED = ("random_model", "frozen_decoder", "neurons")  # controls that may have a catalogue of their own
 
 
 @dataclass(frozen=True)
@@ -152,8 +150,8 @@ def bench(run: Run, catalogue: Catalogue, control: str, name: str, seed: int, ab
     """What a scorer examines on; with the model and the dictionary where it runs them."""
     if not scoring.load(name).MODEL:
         return Bench(catalogue, seed, above=above)
-    lm = run.lm.shuffled(run.plan.seed) if control == "random_model" else run.lm
-    dictionary = io.load(run.path / CONTROLS / control / "dictionary") if control else run.dictionary
+    lm = run.lm.shuffled(run.plan.seed) if control == control_catalogues.RANDOM else run.lm
+    dictionary = control_catalogues.dictionary(run, control) if control else run.dictionary
     return Bench(catalogue, seed, lm, dictionary, above=above)
 
 
@@ -216,11 +214,7 @@ def _rivals(
     run: Run, explainer: str, judge: Judge, wanted: int, seed: int
 ) -> Iterator[tuple[str, tuple[Catalogue, list[Explanation], list[Explanation]]]]:
     """Controls of the run with a catalogue that the same explainer explained: as many of their features."""
-    for name in CATALOGUED:
-        path = run.path / CONTROLS / name
-        if not (path / "catalogue.sqlite").is_file():
-            continue
-        made = Catalogue(path, store=run.store)
+    for name, made in control_catalogues.existing(run).items():
         given = [e for e in scoring.written(made, explainer) if judge.fits(scoring.claim_of(e, "fires_on"))]
         if given:
             yield name, (made, drawn(given, wanted, seed), given)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -40,24 +42,38 @@ def print_scored(found: Scored, console: Console) -> None:
         console.print(Text(note, style="dim"))
 
 
+SHOWN = {
+    "single_token": "single token", "not_single_token": "other", "label_token": "token label",
+    "label_context": "context label", "without_words": "no words",
+}  # fmt: skip
+RIVALS = {"importance": "weighted", "shuffled": "shuffled", "unigram": "unigram"}
+
+
 def print_paper(found: Paper, console: Console) -> None:
     """Every subject's distribution, by group, with the means of the importance-weighted variant and of the controls."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")  # fits into 80 columns
     table.add_column("Spearman", no_wrap=True)
-    for heading in ("n", "25 %", "median, 95 %", "75 %", "mean, 95 %", "weighted", "shuffled", "unigram"):
+    for heading in ("n", "quartiles", "mean, 95 %", *RIVALS.values()):
         table.add_column(heading, justify="right", no_wrap=True)
     for subject, groups in found.found.items():
         table.add_row(Text(subject.replace("_", " "), style="bold cyan"))
         for group, values in groups.items():
-            own = values.get("value")
-            if own is not None:
-                low, _, high = (f"{q:.2f}" for q in own.quartiles)
-                rest = (_mean(values.get(name)) for name in ("importance", "shuffled", "unigram"))
-                name = Text(f"  {group.replace('_', ' ')}", style="" if group == "all" else "dim")
-                table.add_row(name, f"{own.n:,}", low, cell(own.median, "bold"), high, cell(own.mean, "bold"), *rest)
+            if "value" in values:
+                table.add_row(f"  {SHOWN.get(group, group)}", *_distribution(values, "bold" if group == "all" else ""))
         table.add_section()
     console.print(table)
 
 
-def _mean(distribution: Distribution | None) -> str:
-    return "–" if distribution is None else f"{distribution.mean.value:.3f}"
+def _distribution(values: Mapping[str, Distribution], style: str) -> list[Text]:
+    """A group's cells: how many, quartiles, mean, and the means of its rivals."""
+    own = values["value"]
+    low, middle, high = (f"{q:.2f}" for q in own.quartiles)
+    quartiles = Text(f"{low} ", style="dim").append(middle, style=style).append(f" {high}")
+    mean = Text(f"{own.mean.value:.2f}", style=style)
+    if own.mean.low is not None and own.mean.high is not None:
+        mean.append(f" ±{(own.mean.high - own.mean.low) / 2:.2f}", style="dim")
+    return [Text(f"{own.n:,}"), quartiles, mean, *(_mean(values.get(name)) for name in RIVALS)]
+
+
+def _mean(distribution: Distribution | None) -> Text:
+    return Text("–", style="dim") if distribution is None else Text(f"{distribution.mean.value:.2f}")

@@ -30,6 +30,8 @@ from monoscope.interpret.scorers._unigram import Unigrams
 CONCEPTS = "concepts"  # the explainer whose explanations are the catalogue's labels
 BATCH = 16  # features that are asked about at once
 SHUFFLED, UNIGRAM = "shuffled", "unigram"
+UNEXAMINED = "too few places where the feature fires, or where it does not"
+UNUSABLE = "the judge cannot use what the explanation says"
 
 
 class Scorer(Protocol):
@@ -217,15 +219,23 @@ class _Marker:
 
     def scores(self, given: Sequence[Explanation]) -> list[Score]:
         """The scores of some explanations, asked about together."""
-        exams = [self.scorer.examine(self.bench, e.feature) for e in given]
-        asked = [(e, exam) for e, exam in zip(given, exams, strict=True) if exam is not None]
+        exams = [self._exam(e) for e in given]
+        asked = [(e, exam) for e, exam in zip(given, exams, strict=True) if isinstance(exam, Exam)]
         answers = self._ask(self.judge, [(claim_of(e, self.scorer.CLAIM), exam) for e, exam in asked])
         controls = [self._shuffled(asked), self._unigram(asked)]
         done = iter(
             self._score(e, exam, answers[i], [(c.name, c.answers[i], c.told[i]) for c in controls if c.answers])
             for i, (e, exam) in enumerate(asked)
         )
-        return [self._none(e) if exam is None else next(done) for e, exam in zip(given, exams, strict=True)]
+        return [
+            self._none(e, exam) if isinstance(exam, str) else next(done) for e, exam in zip(given, exams, strict=True)
+        ]
+
+    def _exam(self, explanation: Explanation) -> Exam | str:
+        """The exam for an explanation, or why there is none."""
+        if self.scorer.CLAIM and not self.judge.fits(claim_of(explanation, self.scorer.CLAIM)):
+            return UNUSABLE
+        return self.scorer.examine(self.bench, explanation.feature) or UNEXAMINED
 
     def _ask(self, judge: Judge, asked: Sequence[tuple[Claim, Exam]]) -> Answers:
         if not asked:
@@ -281,9 +291,9 @@ class _Marker:
         e = grade.estimate
         return Score(explanation.feature, explanation.explainer, self.name, e.value, e.low, e.high, grade.n, detail)
 
-    def _none(self, explanation: Explanation) -> Score:
-        """The score of a feature that could not be examined."""
-        detail = {**self._told(explanation), "why": "too few passages in which it fires, or in which it does not"}
+    def _none(self, explanation: Explanation, why: str) -> Score:
+        """The score of an explanation that has no value."""
+        detail = {**self._told(explanation), "why": why}
         return Score(explanation.feature, explanation.explainer, self.name, None, None, None, 0, detail)
 
     def _told(self, explanation: Explanation) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from monoscope.app.verbs._listed import SCORER
 
@@ -21,6 +21,7 @@ def score(
     embedding: str | None = None,
     above: float = 0.0,
     paper: bool = False,
+    controls: Literal["basic", "full"] = "basic",
     seed: int = 0,
     json: bool = False,
 ) -> None:
@@ -51,6 +52,8 @@ def score(
     paper
         Towards Monosemanticity's own test: features beside neurons beside the model with shuffled weights, as
         distributions; writes `paper.json` and, with matplotlib, `paper.svg` into the run's folder.
+    controls
+        full: catalogue and label the frozen-decoder dictionary first, so that it stands beside the others.
     seed
         Fixes features, passages and resamples.
     json
@@ -60,8 +63,8 @@ def score(
 
     from rich.console import Console
 
+    from monoscope.app import control_catalogues, scoring, scoring_table
     from monoscope.app import paper as papers
-    from monoscope.app import scoring, scoring_table
     from monoscope.app.run import Run
     from monoscope.errors import MonoscopeError
     from monoscope.interpret.judges import Judge
@@ -76,6 +79,8 @@ def score(
     judges: dict[str, Judge] = {"": Concepts(opened.store)}
     if embedding is not None:
         judges["embedding"] = sentences.load(embedding)
+    if controls == "full":
+        control_catalogues.frozen_decoder(opened)
     if paper:
         told = papers.evaluate(opened, explainer, judges[""], papers.SAMPLE if sample is None else sample, seed)
         if json:

@@ -2,8 +2,7 @@
 
 A feature's range from 0 to its maximum is cut into 13 intervals of equal width. Examples are its strongest places, some
 from each of the 12 intervals below the highest, places drawn from all text, and tokens of the strongest places met
-elsewhere ("out of context"). Each is 9 tokens around its place. Explainers are shown the layout ``EXPLAIN`` of the
-split ``fit``, scorers ask about ``SCORED`` of ``test``.
+elsewhere ("out of context"). Each is 9 tokens around its place.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ class Layout:
     elsewhere: int
 
 
-EXPLAIN = Layout(top=10, each=2, any=5, elsewhere=10)
 SCORED = Layout(top=6, each=2, any=10, elsewhere=20)
 
 
