@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,12 +20,12 @@ from monoscope.app import stages
 from monoscope.app.comparison_table import cell, frame
 from monoscope.app.plan import FIT, TEST
 from monoscope.app.run import Run
+from monoscope.app.sampling import activations, draw
 from monoscope.catalogue.store import Catalogue
 from monoscope.concepts import ConceptBits
 from monoscope.errors import MonoscopeError
 from monoscope.evaluate.evaluation import Metrics
 from monoscope.interpret import coverage, probing
-from monoscope.text import pack
 from monoscope.text.rows import Rows
 
 PROBED = 20_000  # tokens each, of the fit and of the test documents, on which probes are fitted and judged
@@ -63,7 +62,7 @@ def score(run: Run) -> ConceptScores:
     rows, seed = run.catalogue.rows, run.plan.seed
     fit, test = rows.in_split(FIT), rows.in_split(TEST)
     grammar = coverage.grammar(bits, fit, test)
-    drawn = draw(run, rows, FIT), draw(run, rows, TEST)
+    drawn = draw(run, rows, FIT, PROBED), draw(run, rows, TEST, PROBED)
     probed = probing.frequent(bits, grammar, *drawn, CONCEPTS)
     catalogues = {OWN: run.catalogue}
     shuffled = run.path / stages.CONTROLS / "random_model"
@@ -102,7 +101,7 @@ def of_activations(
     run: Run, rows: Rows, bits: ConceptBits, grammar: list[int], probed: list[int], drawn: Drawn, seed: int
 ) -> Metrics:
     """The same of a linear probe: its F1 on all grammar concepts stands for coverage and for reconstruction."""
-    x, x_test = (activations(run, rows, r) for r in drawn)
+    x, x_test = (activations(run, run.lm, rows, r).numpy() for r in drawn)
     told: Metrics = {}
     for names, concepts in ((("coverage", "reconstruction"), grammar), (None, probed)):
         tokens = _tokens(bits, concepts, drawn)
@@ -116,35 +115,6 @@ def of_activations(
 
 def _tokens(bits: ConceptBits, concepts: list[int], drawn: Drawn) -> tuple[probing.Tokens, probing.Tokens]:
     return probing.Tokens.of(bits, concepts, drawn[0]), probing.Tokens.of(bits, concepts, drawn[1])
-
-
-def draw(run: Run, rows: Rows, split: str) -> Int[np.ndarray, " n"]:
-    """Rows of whole windows, drawn by the run's seed, until there are ``PROBED``; ascending."""
-    found = pack.windows(run.store, run.store.documents(split), run.lm.tokeniser, run.lm.context)
-    shuffled = found[np.random.default_rng(run.plan.seed).permutation(len(found))]
-    reached = np.cumsum(shuffled[:, 2]) - shuffled[:, 2]
-    chosen = shuffled[reached < PROBED]
-    parts = [rows.index(np.full(n, d), np.arange(first, first + n)) for d, first, n in chosen.tolist()]
-    return np.sort(np.concatenate(parts))
-
-
-def activations(run: Run, rows: Rows, wanted: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
-    """The site's activations on some rows, read in the windows that ``draw`` took them from."""
-    documents, positions = rows.locate(wanted)
-    cut = np.flatnonzero((np.diff(documents) != 0) | (np.diff(positions) != 1)) + 1
-    firsts, ends = np.concatenate([[0], cut]), np.concatenate([cut, [len(wanted)]])
-    room = run.lm.context - len(run.lm.tokeniser.prefix) - len(run.lm.tokeniser.suffix)
-    windows = [
-        (documents[a], positions[a] + at, min(room, b - a - at))
-        for a, b in zip(firsts, ends, strict=True)
-        for at in range(0, b - a, room)
-    ]
-    site, parts = run.plan.site, []
-    with torch.no_grad():
-        for window in windows:
-            block = pack.block(run.store, np.array([window]), run.lm.tokeniser, run.lm.context)
-            parts.append(run.lm.run(block, read=[site])[site][block.is_text].float().cpu())
-    return torch.cat(parts).numpy()
 
 
 def print_scores(found: ConceptScores, console: Console) -> None:

@@ -13,6 +13,7 @@ def evaluate(
     plots: Path | None = None,
     saebench: Path | None = None,
     concepts: bool = False,
+    letters: bool = False,
     json: bool = False,
 ) -> None:
     """Evaluate a run's dictionary on held-out text beside its controls; or compare several dictionaries in one pass.
@@ -32,12 +33,14 @@ def evaluate(
         A file for the metrics in the layout of SAEBench's core results; of several dictionaries, one file each.
     concepts
         Of one catalogued run: coverage and reconstruction of Python's grammar, and sparse probes beside a dense one.
+    letters
+        Of one run: how often other features stand in for those that tell a word's first letter (absorption).
     json
         Print JSON for programs.
     """
     from rich.console import Console
 
-    from monoscope.app import comparison, comparison_table, concept_scores, stages, terminal
+    from monoscope.app import comparison, comparison_table, concept_scores, letter_scores, stages, terminal
     from monoscope.app.run import Run
     from monoscope.evaluate.right_l0 import Verdict
 
@@ -48,6 +51,13 @@ def evaluate(
             sys.stdout.write(js.dumps(scores.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
         else:
             concept_scores.print_scores(scores, Console())
+        return
+    if letters:
+        spelt = letter_scores.score(Run(chosen[0]))
+        if json:
+            sys.stdout.write(js.dumps(letter_scores.to_json(spelt), ensure_ascii=False, allow_nan=False) + "\n")
+        else:
+            letter_scores.print_scores(spelt, Console())
         return
     if len(chosen) == 1 and against is None and plots is None and saebench is None:
         opened = Run(chosen[0])
