@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from monoscope.concepts import concept
     from monoscope.dictionary.io import load
     from monoscope.errors import MonoscopeError
+    from monoscope.intervene.steering import steer
     from monoscope.models import load_model
     from monoscope.train.fit import fit
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("GOMP_SPINCOUNT", "500")
 
 __version__ = "0.1.0"
-__all__ = ["MonoscopeError", "concept", "fit", "load", "load_model", "open_catalogue", "read"]
+__all__ = ["MonoscopeError", "concept", "fit", "load", "load_model", "open_catalogue", "read", "steer"]
 
 _HOMES = {
     "MonoscopeError": "monoscope.errors",
@@ -29,6 +30,7 @@ _HOMES = {
     "load_model": "monoscope.models",
     "open_catalogue": "monoscope.app.face",
     "read": "monoscope.app.face",
+    "steer": "monoscope.intervene.steering",
 }
 
 

@@ -13,6 +13,7 @@ from monoscope import folder
 from monoscope.dictionary import io
 from monoscope.dictionary.base import Dictionary, architecture, architectures
 from monoscope.errors import MonoscopeError
+from monoscope.signals.features import Watched
 
 every_architecture = pytest.mark.parametrize("name", architectures())
 every_transcoder = pytest.mark.parametrize("name", [n for n in architectures() if architecture(n).own_encoder])
@@ -52,6 +53,24 @@ def test_encode_is_row_wise_bit_for_bit(name):
         order, other = alone.indices.argsort(), here.indices.argsort()
         assert torch.equal(alone.indices[order], here.indices[other])
         assert torch.equal(alone.values[order], here.values[other])
+
+
+@every_architecture
+def test_some_features_alone_have_the_values_that_they_have_among_all(name):
+    dictionary, x, features = made(name), rows(), [7, 0, 39, 12]
+    wanted = dictionary.encode(x).to_dense()[:, features]
+    torch.testing.assert_close(Watched(dictionary, features).values(x), wanted)
+    with pytest.raises(MonoscopeError, match="no feature 40"):
+        Watched(dictionary, [3, 40])
+    if not dictionary.independent:
+        with pytest.raises(MonoscopeError, match="compete"):
+            dictionary.subset(features)
+        return
+    alone = dictionary.subset(features)
+    torch.testing.assert_close(alone.encode(x).to_dense(), wanted)
+    assert (alone.n_features, dictionary.n_features) == (4, 40) and torch.equal(
+        alone.directions, dictionary.directions[features]
+    )
 
 
 @every_architecture

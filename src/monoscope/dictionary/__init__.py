@@ -5,7 +5,7 @@ from __future__ import annotations
 from monoscope import plugins
 
 PACKAGE = "monoscope.dictionary"
-NOT_ARCHITECTURES = ("base", "formats", "io")
+NOT_ARCHITECTURES = ("base", "formats", "identity", "io")
 
 
 def architectures() -> list[str]:

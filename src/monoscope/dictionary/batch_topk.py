@@ -23,6 +23,7 @@ class Architecture(Dictionary):
 
     settings: ClassVar[dict[str, type]] = {"k": int}
     objective = "batch_topk"
+    independent = True
     threshold: Tensor
 
     def __init__(self, d_in: int, n_features: int, d_out: int | None = None, *, k: int = 32, **options: Any) -> None:

@@ -22,6 +22,7 @@ class Architecture(Dictionary):
     """``b_enc`` is the gate's bias, ``b_mag`` the magnitude's, ``exp(r_mag)`` the ratio of their encoders."""
 
     objective = "gated"
+    independent = True
 
     def __init__(self, d_in: int, n_features: int, d_out: int | None = None, **options: Any) -> None:
         super().__init__(d_in, n_features, d_out, **options)

@@ -18,6 +18,7 @@ class Architecture(Dictionary):
     """``encode(x)``: scores ``x @ w_encᵀ + b_enc`` that exceed ``exp(log_threshold)``, one per feature."""
 
     objective = "jumprelu"
+    independent = True
 
     def __init__(self, d_in: int, n_features: int, d_out: int | None = None, **options: Any) -> None:
         super().__init__(d_in, n_features, d_out, **options)

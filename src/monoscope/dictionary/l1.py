@@ -14,6 +14,7 @@ class Architecture(Dictionary):
     """``encode(x) = relu(x @ w_encᵀ + b_enc)``."""
 
     objective = "l1"
+    independent = True
 
     def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
         """All positive scores."""

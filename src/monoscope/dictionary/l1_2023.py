@@ -17,6 +17,7 @@ class Architecture(Dictionary):
     """
 
     objective = "l1_2023"
+    independent = True
 
     @property
     def centres(self) -> bool:

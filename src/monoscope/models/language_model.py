@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.errors import MonoscopeError
-from monoscope.models import controls, linear, taps
+from monoscope.models import controls, linear, sites, taps
 from monoscope.models import fingerprint as fingerprints
 from monoscope.models.sites import Sites
 from monoscope.models.taps import Place, Write
@@ -42,7 +41,7 @@ class LanguageModel:
         head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
         self._head = head
         self._embedding = model.get_input_embeddings()
-        self._uncached = {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
+        self._uncached = sites.uncached(model)
         self._sites = Sites(model, name, self.has_head, self._probe)
         self._lock = threading.RLock()
         self._hooked = False
@@ -151,13 +150,8 @@ class LanguageModel:
 
     def _probe(self, places: Mapping[str, Place]) -> dict[str, Tensor]:
         """Read places off a short forward pass over arbitrary tokens."""
-        shape = (1, min(8, self.context))
-        generator = torch.Generator().manual_seed(0)
-        tokens = torch.randint(self._embedding.weight.shape[0], shape, generator=generator)
-        tokens = tokens.to(self.device)
-        inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens), **self._uncached}
-        with torch.no_grad(), self._alone():
-            return taps.forward(self.model, inputs, shape, places, {})
+        with self._alone():
+            return sites.probe(self.model, places, self.context)
 
     def unembedding(self) -> Float[Tensor, "d_model vocabulary"] | None:
         """From the residual stream to the logits, in float32, with the final norm's per-token scale left out.

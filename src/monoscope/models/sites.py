@@ -6,8 +6,11 @@ add up as they must (``resid_post == resid_mid + mlp_out`` and so on); only a la
 
 from __future__ import annotations
 
+import inspect
+import weakref
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +19,13 @@ from monoscope import plugins
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.models import layout as layouts
 from monoscope.models.layout import Layer, Layout
-from monoscope.models.taps import Place
+from monoscope.models.taps import Place, forward
 from monoscope.types import LAYERED_KINDS, Site
 
 FAMILIES = "monoscope.models.families"
 LOGITS = Place("", "out")
+
+_KNOWN: weakref.WeakKeyDictionary[nn.Module, Sites] = weakref.WeakKeyDictionary()
 
 Probe = Callable[[Mapping[str, Place]], dict[str, Tensor]]
 
@@ -131,6 +136,36 @@ class Sites:
 
     def _paths(self) -> str:
         return ", ".join(layouts.module_paths(self.model))
+
+
+def probe(model: nn.Module, places: Mapping[str, Place], context: int = 8) -> dict[str, Tensor]:
+    """Read places off a short forward pass of ``model`` over arbitrary tokens, at most ``context`` of them."""
+    embeddings: Callable[[], nn.Embedding] = getattr(model, "get_input_embeddings")  # noqa: B009
+    weight = embeddings().weight
+    generator = torch.Generator().manual_seed(0)
+    shape = (1, min(8, context))
+    tokens = torch.randint(weight.shape[0], shape, generator=generator).to(weight.device)
+    inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens), **uncached(model)}
+    with torch.no_grad():
+        return forward(model, inputs, shape, places, {})
+
+
+def uncached(model: nn.Module) -> dict[str, bool]:
+    """The argument that keeps a model from filling a cache, where it has one."""
+    return {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
+
+
+def sites_of(model: nn.Module, name: str) -> Sites:
+    """The sites of a ``transformers`` model that no ``LanguageModel`` wraps.
+
+    They are kept while the model lives: once its activations are written to, sums no longer show how it is built.
+    """
+    if model not in _KNOWN:
+        head = getattr(model, "get_output_embeddings", None)
+        has_head = head is not None and head() is not None
+        alone: Any = weakref.proxy(model)  # what is kept must not keep the model
+        _KNOWN[model] = Sites(alone, name, has_head, lambda places: probe(alone, places))
+    return _KNOWN[model]
 
 
 def layer_adds_up(layer: Layer, index: int, values: Mapping[str, Tensor]) -> bool:

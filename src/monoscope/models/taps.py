@@ -6,7 +6,9 @@ arbitrary model is cut without being rebuilt. Every hook is removed whatever hap
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -198,3 +200,36 @@ def forward(
             fix="name a module that the model calls; lists of layers are never called themselves",
         )
     return taps.found
+
+
+@contextmanager
+def hold(
+    model: nn.Module,
+    writes: Mapping[str, tuple[Place, Write]],
+    began: Callable[[tuple[int, int], Mapping[str, Any]], None],
+) -> Iterator[None]:
+    """Apply writes in every forward pass of ``model`` while the block runs, whoever calls it: ``generate`` does often.
+
+    Args:
+        model: the module; the paths of all places exist in it.
+        writes: a place and a function by name; functions of one place apply in order.
+        began: told at the start of every pass its shape (windows, tokens) and the arguments it was given, by name.
+    """
+    taps, signature = _Pass((0, 0), {}, writes), inspect.signature(model.forward)
+
+    def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = signature.bind_partial(*args, **kwargs).arguments
+        given = {**given, **given.pop("kwargs", {})}
+        tokens = given.get("input_ids") if given.get("input_ids") is not None else given.get("inputs_embeds")
+        if tokens is None:
+            raise MonoscopeError("the model was called without input_ids", fix="call it with input_ids by name")
+        taps.shape = (int(tokens.shape[0]), int(tokens.shape[1]))
+        began(taps.shape, given)
+
+    handles = [model.register_forward_pre_hook(begin, with_kwargs=True)]
+    try:
+        taps.attach(model, handles)
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

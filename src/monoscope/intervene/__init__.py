@@ -1,0 +1,1 @@
+"""Writing into the model: steering, ablating and conditions, at any site, in any forward pass."""

@@ -1,0 +1,13 @@
+"""Set the value to a dose."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+PROJECTION, NEEDS_DOSE, HAS_UNIT = False, True, True
+
+
+def change(value: Float[Tensor, " n"], dose: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """What makes the value the dose."""
+    return dose - value

@@ -1,0 +1,317 @@
+"""Steering: a recipe applied in every forward pass of a ``transformers`` model, ``generate`` included.
+
+``h + Σ change · direction`` is what is written, so for a feature ``decode(edited code) − decode(code)`` is added and
+what the dictionary does not explain stays as it was. All values are read from the activations before any edit of that
+site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from monoscope import folder
+from monoscope.dictionary import io
+from monoscope.dictionary.base import Dictionary
+from monoscope.dictionary.identity import content_hash
+from monoscope.errors import MonoscopeError
+from monoscope.intervene import recipes
+from monoscope.intervene.edit import Condition, Direction, Edit, Recipe
+from monoscope.models import taps
+from monoscope.models.fingerprint import fingerprint
+from monoscope.models.language_model import LanguageModel
+from monoscope.models.sites import Sites, sites_of
+from monoscope.signals.features import Watched
+from monoscope.types import Site
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass
+class _Reading:
+    """Everything that is read at one site with one dictionary (or, without one, with vectors)."""
+
+    dictionary: Dictionary | None
+    features: list[int] = field(default_factory=list)
+    vectors: list[Tensor] = field(default_factory=list)
+    watched: Watched | None = None
+    found: Tensor | None = None  # (n, columns) of the pass under way
+
+    def column(self, direction: Direction, vector: Tensor | None) -> int:
+        """Where the value of a feature or vector will stand."""
+        held: list[Any] = self.features if vector is None else self.vectors
+        if vector is None and direction.feature in self.features:
+            return self.features.index(direction.feature)
+        held.append(direction.feature if vector is None else vector)
+        return len(held) - 1
+
+    def read(self, x: Float[Tensor, "n d"]) -> None:
+        """Read all values of some rows."""
+        if self.dictionary is not None:
+            self.watched = self.watched or Watched(self.dictionary, self.features)
+            self.found = self.watched.values(x)
+        else:
+            self.found = x @ torch.stack(self.vectors).to(x.device).T
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A number per row: a column of a reading."""
+
+    reading: _Reading
+    column: int
+
+    def rows(self) -> Float[Tensor, " n"]:
+        if self.reading.found is None:
+            raise MonoscopeError("a site is written before the one it depends on is read", fix="name a later site")
+        return self.reading.found[:, self.column]
+
+
+@dataclass(frozen=True)
+class _Applied:
+    """An edit ready to be applied at its site."""
+
+    edit: Edit
+    plugin: ModuleType
+    value: _Value | None  # None: the projection on the direction
+    direction: Float[Tensor, " d"]
+    length: float
+    when: _Value | None
+    requests: frozenset[int]
+
+    def change(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """How much of the direction is added to each row."""
+        value = self.value.rows() if self.value is not None else x @ self.direction / self.length**2
+        edit, dose = self.edit, torch.zeros_like(value)
+        if edit.dose is not None:
+            unit = {"value": 1.0, "max": edit.of.max or 1.0}.get(edit.unit)
+            dose = dose + edit.dose * (unit if unit is not None else x.norm(dim=1) / self.length)
+        change: Tensor = self.plugin.change(value, dose)
+        if self.when is None or edit.when is None:
+            return change
+        above = edit.when.above * (edit.when.of.max or 1.0 if edit.when.unit == "max" else 1.0)
+        return change.where(self.when.rows() > above, 0.0)
+
+
+class Steering:
+    """Recipes compiled for one model; ``applied`` is the context in which they hold."""
+
+    def __init__(self, model: nn.Module, sites: Sites, requests: Sequence[Recipe | None]) -> None:
+        """Open dictionaries and vectors and check that everything belongs together.
+
+        Args:
+            model: what is steered.
+            sites: its sites.
+            requests: a recipe, or None, for each request of a batch.
+
+        Raises:
+            MonoscopeError: a recipe was made for another model, a file is missing or another one, widths differ, there
+                is no such site or feature, or two edits set the same feature.
+        """
+        self._model, self._sites, self.n_requests = model, sites, len(requests)
+        self._dictionaries: dict[str, Dictionary] = {}
+        self._readings: dict[tuple[str, str | None], _Reading] = {}
+        self._edits: dict[str, list[_Applied]] = {}
+        self._places: Int[Tensor, "batch tokens"] = torch.zeros(0, 0, dtype=torch.long)
+        for recipe in dict.fromkeys(r for r in requests if r is not None):
+            self._take(recipe, frozenset(i for i, r in enumerate(requests) if r == recipe))
+
+    def _take(self, recipe: Recipe, requests: frozenset[int]) -> None:
+        if recipe.fingerprint is not None and recipe.fingerprint != fingerprint(self._model):
+            raise MonoscopeError(
+                f"this recipe was made for another model ({recipe.model or 'unnamed'}, fingerprint "
+                f"{recipe.fingerprint[:12]})",
+                fix="load that model, or make the recipe again for this one",
+            )
+        set_by: set[tuple[str, Direction]] = set()
+        for edit in recipe.edits:
+            applied, site = self._compiled(edit, requests)
+            if (site, edit.of) in set_by:
+                raise MonoscopeError(f"two edits of one recipe change {edit.of} at {site}", fix="keep one of them")
+            set_by.add((site, edit.of))
+            self._edits.setdefault(site, []).append(applied)
+
+    def _compiled(self, edit: Edit, requests: frozenset[int]) -> tuple[_Applied, str]:
+        plugin, dictionary = edit.plugin, self._dictionary(edit.of)
+        site = edit.site or _site_of(dictionary, edit.of, "target") or _site_of(dictionary, edit.of, "site")
+        if site is None:
+            raise MonoscopeError(f"nothing says where {edit.of} is written", fix="give the edit a site")
+        if dictionary is None:
+            direction = _vector(edit.of)
+        else:
+            dictionary.check_features([edit.of.feature or 0])
+            direction = dictionary.directions[edit.of.feature].float()
+        self._check_width(site, len(direction), f"{edit.of} writes")
+        length = float(direction.norm())
+        if not length > 0:
+            raise MonoscopeError(f"the direction of {edit.of} is zero", fix="choose another")
+        by_feature = dictionary is not None and not plugin.PROJECTION
+        value = self._value(edit.of, _site_of(dictionary, edit.of, "site") or site) if by_feature else None
+        when = None if edit.when is None else self._condition(edit.when, site)
+        return _Applied(edit, plugin, value, direction, length, when, requests), site
+
+    def _condition(self, when: Condition, site: str) -> _Value:
+        return self._value(when.of, when.site or _site_of(self._dictionary(when.of), when.of, "site") or site)
+
+    def _value(self, of: Direction, site: str) -> _Value:
+        """A number to be read at a site."""
+        vector = None if of.vector is None else _vector(of)
+        dictionary = self._dictionary(of)
+        width = len(vector) if vector is not None else dictionary.d_in if dictionary is not None else 0
+        self._check_width(site, width, f"{of} reads")
+        reading = self._readings.setdefault((site, of.dictionary), _Reading(dictionary))
+        return _Value(reading, reading.column(of, vector))
+
+    def _check_width(self, site: str, width: int, what: str) -> None:
+        there = self._sites.width(Site.parse(site))
+        if there != width:
+            raise MonoscopeError(
+                f"{what} {width} numbers; {site} of {self._sites.name} has {there}",
+                fix="name the site that it belongs to",
+            )
+
+    def _dictionary(self, of: Direction) -> Dictionary | None:
+        if of.dictionary is None:
+            return None
+        if of.dictionary not in self._dictionaries:
+            loaded = io.load(of.dictionary)
+            _check_hash(of, content_hash(loaded))
+            trained_on = loaded.provenance.get("fingerprint")
+            if trained_on is not None and trained_on != fingerprint(self._model):
+                raise MonoscopeError(
+                    f"{of.dictionary} was trained on another model ({loaded.provenance.get('model', 'unnamed')})",
+                    fix="name a dictionary of this model",
+                )
+            device = next(self._model.parameters()).device
+            self._dictionaries[of.dictionary] = loaded.to(device).requires_grad_(False)
+        return self._dictionaries[of.dictionary]
+
+    @contextmanager
+    def applied(self) -> Iterator[Steering]:
+        """Every forward pass of the model is steered while the block runs."""
+        read = dict.fromkeys(site for site, _ in self._readings)
+        places = {site: self._sites.place(Site.parse(site)) for site in {**read, **dict.fromkeys(self._edits)}}
+        with taps.hold(self._model, {s: (place, self._writer(s)) for s, place in places.items()}, self._begin):
+            yield self
+
+    def _begin(self, shape: tuple[int, int], inputs: Mapping[str, Any]) -> None:
+        """Note where the tokens of a pass stand in their sequences, and forget what the last pass read."""
+        if shape[0] % self.n_requests:
+            raise MonoscopeError(
+                f"{self.n_requests} recipes for a batch of {shape[0]} sequences",
+                fix="give one recipe, or one for each sequence",
+            )
+        self._places = positions(shape, inputs)
+        for reading in self._readings.values():
+            reading.found = None
+
+    def _writer(self, site: str) -> taps.Write:
+        readings = [reading for (place, _), reading in self._readings.items() if place == site]
+        edits = self._edits.get(site, [])
+
+        def write(h: Float[Tensor, "batch tokens d"]) -> Float[Tensor, "batch tokens d"]:
+            live = (self._places >= 0).to(h.device)  # padding holds no text, and perhaps no finite numbers
+            x = h[live].detach().float()
+            for reading in readings:
+                reading.read(x)
+            added = [self._added(applied, x, live) for applied in edits]
+            if not added or not len(x):
+                return h
+            changed = h.clone()
+            changed[live] = (h[live].float() + torch.stack(added).sum(0)).to(h.dtype)
+            return changed
+
+        return write
+
+    def _added(self, applied: _Applied, x: Float[Tensor, "n d"], live: Bool[Tensor, "batch tokens"]) -> Tensor:
+        """What an edit adds to the rows of text."""
+        edit, share = applied.edit, len(live) // self.n_requests
+        asked = torch.tensor([i // share in applied.requests for i in range(len(live))], device=x.device)
+        where = (self._places >= edit.start).to(x.device) & asked[:, None]
+        if edit.stop is not None:
+            where &= (self._places < edit.stop).to(x.device)
+        change = applied.change(x).where(where[live], 0.0)
+        return change[:, None] * applied.direction.to(x.device)
+
+
+@contextmanager
+def steer(
+    model: PreTrainedModel | LanguageModel,
+    recipe: str | Path | Recipe | Sequence[Recipe | None],
+) -> Iterator[Steering]:
+    """Steer a model while the block runs: every forward pass, so plain ``model.generate`` too, with a cache or without.
+
+    Args:
+        model: a ``transformers`` model, or a ``LanguageModel``. Its weights are not touched.
+        recipe: a recipe, its file, or one (or None) for each sequence of a batch; with several sequences a request
+            (beams, ``num_return_sequences``) they follow their request.
+
+    Raises:
+        MonoscopeError: the recipe does not fit the model; see ``Steering``.
+    """
+    if isinstance(recipe, str | Path):
+        recipe = recipes.load(recipe)
+    requests = [recipe] if isinstance(recipe, Recipe) else list(recipe)
+    if not requests:
+        raise MonoscopeError("there is no recipe", fix="give one, or one for each sequence")
+    module = model.model if isinstance(model, LanguageModel) else model
+    with Steering(module, sites_of(module, type(module).__name__), requests).applied() as steering:
+        yield steering
+
+
+def positions(shape: tuple[int, int], inputs: Mapping[str, Any]) -> Int[Tensor, "batch tokens"]:
+    """Where each token of a pass stands in its sequence, counted without padding; −1 on padding.
+
+    Args:
+        shape: (sequences, tokens) of the pass.
+        inputs: the model's arguments. A two-dimensional attention mask counts; else what the cache holds does.
+    """
+    mask = inputs.get("attention_mask")
+    if isinstance(mask, Tensor) and mask.ndim == 2 and mask.shape[0] == shape[0] and mask.shape[1] >= shape[1]:
+        mask = mask.long().cpu()
+        counted = mask.cumsum(1) - 1
+        return counted.where(mask > 0, -1)[:, -shape[1] :]
+    cache = inputs.get("past_key_values")
+    past = int(cache.get_seq_length()) if cache is not None else 0
+    return (past + torch.arange(shape[1])).expand(shape)
+
+
+def _site_of(dictionary: Dictionary | None, of: Direction, end: str) -> str | None:
+    found = None if dictionary is None else dictionary.provenance.get(end)
+    return None if found is None else str(found)
+
+
+def _vector(of: Direction) -> Float[Tensor, " d"]:
+    """The vector in a file.
+
+    Raises:
+        MonoscopeError: there is no such file, it is another than was meant, or it holds no single finite vector.
+    """
+    path = Path(str(of.vector))
+    try:
+        held = list(load_file(path).values()) if path.suffix == ".safetensors" else [torch.from_numpy(np.load(path))]
+    except (OSError, ValueError) as error:
+        raise MonoscopeError(f"{path} holds no vector: {error}", fix="name a .npy or .safetensors file") from error
+    _check_hash(of, folder.content_hash(path))
+    if len(held) != 1 or held[0].ndim != 1 or not bool(held[0].isfinite().all()):
+        raise MonoscopeError(f"{path} holds no single vector of finite numbers", fix="save one vector in it")
+    return held[0].float()
+
+
+def _check_hash(of: Direction, found: str) -> None:
+    if of.sha256 is not None and of.sha256 != found:
+        raise MonoscopeError(
+            f"{of.dictionary or of.vector} is not what this recipe was made with: its content differs",
+            fix="restore it, or make the recipe again",
+        )
