@@ -165,6 +165,29 @@ def test_verbs_answer_in_json(run, capsys):
     assert scores["linear probe"]["auroc_1"]["value"] > scores["this dictionary"]["auroc_1"]["value"]
 
 
+def test_a_feature_steers_and_its_doses_are_measured(run, tmp_path, capsys):
+    def answer(*arguments: str):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main(["steer", str(run), *arguments, "--tokens", "8", "--json"])
+        assert exit_.value.code == 0
+        return json.loads(capsys.readouterr().out)
+
+    cat = ms.open_catalogue(run)
+    feature = str(int(cat.features["density"].argmax()))
+    saved = str(tmp_path / "r.toml")
+    shown = answer("def f(", "--feature", feature, "--dose", "40", "--save", saved)
+    assert shown["plain"] != shown["steered"][0]["text"]
+    again = answer("def f(", "--recipe", saved)
+    assert again["steered"][0]["text"] == shown["steered"][0]["text"]
+    found = answer("--feature", feature, "--dose", "1,4", "--prompts", "3", "--tolerance", "9")
+    names = [r["name"] for r in found["responses"]]
+    assert names == ["plain", "prompt", *2 * ["feature", "random features", "difference of means"]]
+    assert all(r["kl"]["value"] > 0 for r in found["responses"] if r["dose"])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["steer", str(run), "--recipe", saved])
+    assert exit_.value.code == cli.USER_ERROR and "no doses to compare" in capsys.readouterr().err
+
+
 def test_every_verb_explains_itself(capsys):
     from monoscope import plugins
 
