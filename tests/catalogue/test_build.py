@@ -96,7 +96,8 @@ def test_progress_and_leftovers(lm: LanguageModel, text: TokenStore, tmp_path: P
     assert list(told) == ["read", "sort", "fold", "effects"]
     assert all(steps[-1][0] == steps[-1][1] for steps in told.values())
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == [
-        "catalogue.sqlite", "manifest.json", "offsets.i64", "rows.u32", "values.f16",
+        "catalogue.sqlite", "manifest.json", "manifest.json", "numbers.f32", "offsets.i64", "rows.f32", "rows.u32",
+        "units.i8", "values.f16",
     ]  # fmt: skip
 
 

@@ -187,7 +187,7 @@ def test_files_of_other_versions_and_kinds_are_refused(catalogue: Catalogue) -> 
     with sqlite3.connect(catalogue.path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(MonoscopeError, match="format 99; this Monoscope reads up to 1"):
+    with pytest.raises(MonoscopeError, match="format 99; this Monoscope reads up to 2"):
         Catalogue(catalogue.run)
     catalogue.path.write_bytes(b"no database at all" * 100)
     with pytest.raises(MonoscopeError, match="damaged"):

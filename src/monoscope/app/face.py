@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from monoscope.app import plan
 from monoscope.app.run import Run
 from monoscope.catalogue.store import Catalogue
 
@@ -15,7 +16,7 @@ def open_catalogue(run: str | Path) -> Catalogue:
     Raises:
         MonoscopeError: there is none, or it is unfinished or damaged.
     """
-    return Catalogue(run)
+    return Run(run).catalogue if (Path(run) / plan.NAME).is_file() else Catalogue(run)
 
 
 def read(run: str | Path, text: str) -> dict[str, Any]:

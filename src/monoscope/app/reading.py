@@ -27,6 +27,20 @@ def decode(pieces: Iterable[bytes]) -> list[str]:
     return [decoder.decode(piece) for piece in pieces]
 
 
+def _bytes(text: str) -> bytes:
+    """The text in UTF-8.
+
+    Raises:
+        MonoscopeError: it holds lone surrogates, so it is no Unicode text.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise MonoscopeError(
+            f"the text is not valid Unicode at character {error.start}", fix="give text, not binary data"
+        ) from error
+
+
 class Reader:
     """Reads texts with one model, site, dictionary and catalogue; warm after the first call.
 
@@ -69,12 +83,7 @@ class Reader:
         Raises:
             MonoscopeError: the text holds lone surrogates, so it is no Unicode text.
         """
-        try:
-            data = text.encode()
-        except UnicodeEncodeError as error:
-            raise MonoscopeError(
-                f"the text is not valid Unicode at character {error.start}", fix="give text, not binary data"
-            ) from error
+        data = _bytes(text)
         document = self.lm.tokeniser.text(text)
         spans = list(zip(document.starts.tolist(), document.ends.tolist(), strict=True))
         pieces = decode(data[start:end] for start, end in spans)
@@ -85,6 +94,15 @@ class Reader:
                 for piece, (start, end), found in zip(pieces, spans, features, strict=True)
             ]
         }
+
+    def codes(self, text: str) -> Iterator[Code]:
+        """The code of a text, a few windows at a time, in order; a row per token.
+
+        Raises:
+            MonoscopeError: the text holds lone surrogates, so it is no Unicode text.
+        """
+        _bytes(text)
+        return self._codes(self.lm.tokeniser.text(text))
 
     def _codes(self, document: TokenisedDocument) -> Iterator[Code]:
         """The document's code, a few windows at a time, in order."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from monoscope import folder
 from monoscope.app import plan as plans
+from monoscope.app.at_hand import at_hand
 from monoscope.app.reading import Reader
 from monoscope.catalogue.store import Catalogue
 from monoscope.concepts import ConceptBits
@@ -65,8 +66,10 @@ class Run:
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        """The catalogue."""
-        return Catalogue(self.path)
+        """The catalogue, with what searching it may need of the model."""
+        made = Catalogue(self.path)
+        made.at_hand = at_hand(self)
+        return made
 
     @cached_property
     def reader(self) -> Reader:

@@ -1,9 +1,9 @@
 """Building a catalogue: one streaming pass, a sort, a fold over features, patched passes, a database.
 
-Each step leaves a sealed folder or nothing: ``catalogue/spool`` after the pass, ``catalogue`` after the sort, and
-``catalogue.sqlite`` at the end. A build that was interrupted goes on after its last finished step, provided that
-model, site, dictionary and text are the same; a finished one is left as it is. A database under construction is
-``catalogue.sqlite.partial`` and is never taken for a whole one.
+Each step leaves a sealed folder or nothing: ``catalogue/spool`` after the pass, ``catalogue`` and
+``catalogue/directions`` after the sort, and ``catalogue.sqlite`` at the end. A build that was interrupted goes on after
+its last finished step, provided that model, site, dictionary and text are the same; a finished one is left as it is. A
+database under construction is ``catalogue.sqlite.partial`` and is never taken for a whole one.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from monoscope import folder
+from monoscope.catalogue import columns, nearest, schema
 from monoscope.catalogue import index as indices
-from monoscope.catalogue import schema
 from monoscope.catalogue.fold import Folder
 from monoscope.catalogue.gather import NEURONS, gather
 from monoscope.catalogue.index import FeatureIndex
 from monoscope.catalogue.loss_effect import loss_effects
 from monoscope.catalogue.spool import Spool
-from monoscope.catalogue.store import INDEX, TEXT, Catalogue
+from monoscope.catalogue.store import DIRECTIONS, INDEX, TEXT, Catalogue
 from monoscope.catalogue.subject import Subject, documents
 from monoscope.catalogue.writing import Writer, top_places
 from monoscope.dictionary.base import Dictionary
@@ -87,6 +87,7 @@ def build(
         (run / schema.NAME).unlink()
     spool = _spool(run / INDEX / SPOOL, key, subject, progress)
     index = _index(run / INDEX, key, spool, progress)
+    _directions(run / INDEX / DIRECTIONS, key, dictionary)
     partial = run / (schema.NAME + ".partial")
     connection = schema.create(partial)
     try:
@@ -94,7 +95,9 @@ def build(
             writer = Writer(connection, subject, (neurons["ids"], neurons["r"]))
             _fold(writer, subject, index, spool, seed, effects, progress)
             writer.facts(facts)
-        connection.execute("INSERT INTO spelled (spelled) VALUES ('optimize')")
+            columns.write_own(connection, connection, index)
+            columns.write_labels(connection, connection)
+        connection.execute("INSERT INTO words (words) VALUES ('optimize')")
         connection.commit()
     except sqlite3.Error as error:
         raise MonoscopeError(
@@ -128,6 +131,13 @@ def _index(path: Path, key: str, spool: Spool, progress: Progress) -> FeatureInd
     index = FeatureIndex(path) if _finished(path, key) else indices.build(spool, path, {"key": key})
     progress("sort", 1, 1)
     return index
+
+
+def _directions(path: Path, key: str, dictionary: Dictionary) -> None:
+    """What every feature writes, laid out to be searched."""
+    if not _finished(path, key):
+        rows = dictionary.directions
+        nearest.write(lambda a, b: rows[a:b].float().cpu().numpy(), len(rows), path, {"key": key})
 
 
 def _fold(

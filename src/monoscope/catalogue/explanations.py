@@ -63,30 +63,25 @@ class Score:
 
 
 def write_explanations(connection: sqlite3.Connection, explanations: Iterable[Explanation]) -> None:
-    """Add explanations, all or none; one of the same feature and explainer is replaced, and its scores are dropped."""
+    """Add explanations in the caller's transaction; one of the same feature and explainer goes, with its scores."""
     given = list(explanations)
-    with connection:
-        _create(connection)
-        connection.executemany(
-            "DELETE FROM scores WHERE feature = ? AND explainer = ?", [(e.feature, e.explainer) for e in given]
-        )
-        connection.executemany(
-            "REPLACE INTO explanations VALUES (?, ?, ?, ?, ?)",
-            [(e.feature, e.explainer, e.fires_on, e.promotes, json.dumps(dict(e.detail))) for e in given],
-        )
+    _create(connection)
+    connection.executemany(
+        "DELETE FROM scores WHERE feature = ? AND explainer = ?", [(e.feature, e.explainer) for e in given]
+    )
+    connection.executemany(
+        "REPLACE INTO explanations VALUES (?, ?, ?, ?, ?)",
+        [(e.feature, e.explainer, e.fires_on, e.promotes, json.dumps(dict(e.detail))) for e in given],
+    )
 
 
 def write_scores(connection: sqlite3.Connection, scores: Iterable[Score]) -> None:
-    """Add scores, all or none; one of the same feature, explainer and scorer is replaced."""
-    with connection:
-        _create(connection)
-        connection.executemany(
-            "REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (s.feature, s.explainer, s.scorer, s.value, s.low, s.high, s.n, json.dumps(dict(s.detail)))
-                for s in scores
-            ],
-        )
+    """Add scores in the caller's transaction; one of the same feature, explainer and scorer is replaced."""
+    _create(connection)
+    connection.executemany(
+        "REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(s.feature, s.explainer, s.scorer, s.value, s.low, s.high, s.n, json.dumps(dict(s.detail))) for s in scores],
+    )
 
 
 def read_explanations(connection: sqlite3.Connection, feature: int | None = None) -> list[Explanation]:

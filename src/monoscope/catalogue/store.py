@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Bool, Float, Int
 
 from monoscope import folder
+from monoscope.catalogue import columns, schema, spelling, upgrade
 from monoscope.catalogue import explanations as findings
-from monoscope.catalogue import schema
+from monoscope.catalogue.columns import Columns
 from monoscope.catalogue.explanations import Explanation, Score
 from monoscope.catalogue.index import FeatureIndex
+from monoscope.catalogue.nearest import Nearest
 from monoscope.catalogue.records import (
     Example,
     ExcerptToken,
@@ -29,46 +31,25 @@ from monoscope.catalogue.records import (
     TokenWeight,
 )
 from monoscope.catalogue.rendering import shown
-from monoscope.catalogue.search import search
+from monoscope.catalogue.searching import AtHand, Filters, Query, find, texts
+from monoscope.catalogue.upgrade import Beside
+from monoscope.dictionary import io
 from monoscope.errors import MonoscopeError
 from monoscope.text.rows import Rows
 from monoscope.text.store import TokenStore
 
 INDEX = "catalogue"
+DIRECTIONS = "directions"
+DICTIONARY = "dictionary"
 TEXT = "text"
 LABEL_FIELDS = tuple(Label.__dataclass_fields__)
-COLUMNS = {  # name: (SQL, dtype)
-    "id": ("features.id", np.int64),
-    "n_active": ("n_active", np.int64),
-    "density": ("density", np.float64),
-    "max": ("max", np.float64),
-    "mean": ("mean", np.float64),
-    "loss_effect": ("loss_effect", np.float64),
-    "label": ("ifnull(words, '')", np.str_),
-    "label_kind": ("ifnull(kind, '')", np.str_),
-    "label_concept": ("ifnull(concept, '')", np.str_),
-    **{
-        f"label_{name}": (name, np.float64)
-        for name in (
-            "threshold",
-            "precision",
-            "recall",
-            "f1",
-            "f1_low",
-            "f1_high",
-            "baseline_f1",
-            "support",
-            "documents",
-        )
-    },
-}
 
 
 class _Own:
     """A thread's connection, which closes with its owner."""
 
-    def __init__(self, path: Path) -> None:
-        self.connection = schema.connect(path)
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
 
     def __del__(self) -> None:
         if hasattr(self, "connection"):
@@ -96,7 +77,11 @@ class Catalogue:
         self.path = self.run / schema.NAME
         self._given = store
         self._local = threading.local()
-        self._columns: tuple[tuple[int, int], dict[str, np.ndarray]] | None = None
+        self._columns: tuple[tuple[int, int], Columns] | None = None
+        self._lock = threading.Lock()
+        self._beside: Beside | None = None
+        self.at_hand = AtHand()
+        self.masks: dict[str, Bool[np.ndarray, " n_rows"]] = {}  # of concepts that were searched for
         self.facts: dict[str, Any] = {
             name: json.loads(value) for name, value in self._connection.execute("SELECT name, value FROM facts")
         }
@@ -111,14 +96,27 @@ class Catalogue:
     def _connection(self) -> sqlite3.Connection:
         """This thread's connection."""
         if not hasattr(self._local, "own"):
-            self._local.own = _Own(self.path)
+            self._local.own = _Own(schema.connect(self.path))
         own: _Own = self._local.own
         return own.connection
 
+    @property
+    def searched(self) -> sqlite3.Connection:
+        """This thread's connection to the tables ``words`` and ``columns``; for a catalogue of version 1, made once."""
+        if schema.version(self._connection) > 1:
+            return self._connection
+        with self._lock:
+            self._beside = self._beside or Beside(self._connection, self.index)
+        if not hasattr(self._local, "beside"):
+            self._local.beside = _Own(schema.open_file(self._beside.path))
+        own: _Own = self._local.beside
+        return own.connection
+
     def close(self) -> None:
-        """Close this thread's connection; those of other threads close when their threads end."""
-        if hasattr(self._local, "own"):
-            del self._local.own
+        """Close this thread's connections; those of other threads close when their threads end."""
+        for name in ("own", "beside"):
+            if hasattr(self._local, name):
+                delattr(self._local, name)
 
     def __enter__(self) -> Catalogue:
         return self
@@ -130,6 +128,23 @@ class Catalogue:
     def index(self) -> FeatureIndex:
         """The inverted index: rows and values of every feature."""
         return FeatureIndex(self.run / INDEX)
+
+    @cached_property
+    def directions(self) -> Nearest:
+        """What every feature writes, ``(n_features, d_out)``, to be searched; the rows of ``ms.load(run).directions``.
+
+        Raises:
+            MonoscopeError: an old catalogue does not keep them, and the run's dictionary is not there or is another.
+        """
+        kept = self.run / INDEX / DIRECTIONS
+        if folder.is_sealed(kept) and folder.read_json(kept / folder.MANIFEST).get("key") == self.facts["key"]:
+            return Nearest.open(kept)
+        dictionary = io.load(self.run / DICTIONARY)
+        if dictionary.n_features != len(self):
+            raise MonoscopeError(
+                f"the dictionary has {dictionary.n_features} features, the catalogue {len(self)}", where=str(self.run)
+            )
+        return Nearest.of(dictionary.directions.float().cpu().numpy())
 
     @cached_property
     def store(self) -> TokenStore:
@@ -147,27 +162,13 @@ class Catalogue:
         return Rows(self.store, np.concatenate([self.store.documents(split) for split in self.facts["splits"]]))
 
     @property
-    def features(self) -> dict[str, Shaped[np.ndarray, " n_features"]]:
-        """The table of features, a NumPy array per column; row ``i`` is feature ``i``.
-
-        Columns of labels hold "" or NaN where a feature has none, ``loss_effect`` NaN where it was not measured.
-        """
+    def features(self) -> Columns:
+        """The table of features, a NumPy array per column; row ``i`` is feature ``i``; see ``columns.Columns``."""
         stat = self.path.stat()
         version = (stat.st_mtime_ns, stat.st_size)
         if self._columns is None or self._columns[0] != version:
-            names = ", ".join(sql for sql, _ in COLUMNS.values())
-            found = self._connection.execute(
-                f"SELECT {names} FROM features LEFT JOIN labels ON feature = features.id ORDER BY features.id"
-            )
-            columns = zip(*found.fetchall(), strict=True)
-            self._columns = (
-                version,
-                {
-                    name: np.array(column, dtype)
-                    for (name, (_, dtype)), column in zip(COLUMNS.items(), columns, strict=True)
-                },
-            )
-        return dict(self._columns[1])
+            self._columns = version, Columns(lambda: self._connection, lambda: self.searched)
+        return self._columns[1]
 
     def __len__(self) -> int:
         """The number of features, dead ones included."""
@@ -197,8 +198,40 @@ class Catalogue:
         return Label(*row) if row else None
 
     def search(self, query: str, *, limit: int = 20) -> list[Hit]:
-        """Features whose label, tokens or example text match some words, best-tested first; see ``search.search``."""
-        return search(self._connection, query, limit)
+        """Features whose label, tokens or example text match some words, best-tested first; see ``searches.words``."""
+        return self.find(query, limit=limit)
+
+    def find(
+        self, what: Any, by: str = "words", *, unlike: str | Sequence[str] = (), limit: int = 20, **filters: Any
+    ) -> list[Hit]:
+        """Features found in one of several ways, best first.
+
+        >>> cat.find("def f(x):", by="text", unlike="f(x)", density=(0, 0.01), f1_low=(0.5, 1))  # doctest: +SKIP
+
+        Args:
+            what: words, texts, a token, a concept's expression, a feature's number or a vector, as the way takes it.
+            by: the way, a file of ``catalogue/searches``.
+            unlike: texts that the features sought do not fire on (``by="text"``).
+            limit: how many features at most.
+            filters: see ``searching.Filters``.
+
+        Raises:
+            MonoscopeError: there is no such way or filter, or the way cannot take ``what``.
+        """
+        return find(self, Query(what, by, tuple(texts(unlike)), Filters.of(filters), limit))
+
+    def select(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Rows of the database, read with this thread's connection."""
+        yield from self._connection.execute(sql, values)
+
+    def hits(self, ids: Int[np.ndarray, " n"], scores: Float[np.ndarray, " n"]) -> list[Hit]:
+        """Some features with what is said of them in a list, in the order given."""
+        sql = """SELECT features.id, ifnull(labels.words, ''), labels.f1, features.density
+            FROM features LEFT JOIN labels ON labels.feature = features.id
+            WHERE features.id IN (SELECT value FROM json_each(?))"""
+        rows = {row[0]: row[1:] for row in self._connection.execute(sql, (json.dumps(ids.tolist()),))}
+        named = ((i, score, *rows[i]) for i, score in zip(ids.tolist(), scores.tolist(), strict=True))
+        return [Hit(i, label, float("nan") if f1 is None else f1, density, s) for i, s, label, f1, density in named]
 
     def excerpt(
         self, document: int, position: int, before: int = 20, after: int = 10, feature: int | None = None
@@ -249,11 +282,10 @@ class Catalogue:
         given = list(labels)
         self._check_named("a label", (label.feature for label in given))
         rows = [tuple(_plain(getattr(label, name)) for name in LABEL_FIELDS) for label in given]
-        with self._writing("labels") as connection, connection:
+        with self._writing("labels", (label.feature for label in given)) as connection:
             marks = ", ".join("?" * len(LABEL_FIELDS))
             connection.executemany(f"REPLACE INTO labels ({', '.join(LABEL_FIELDS)}) VALUES ({marks})", rows)
-            words = [(row[LABEL_FIELDS.index("words")], row[LABEL_FIELDS.index("concept")], row[0]) for row in rows]
-            connection.executemany("UPDATE spelled SET label = ?, concept = ? WHERE rowid = ?", words)
+            columns.write_labels(connection, connection)
 
     def explanations(self, feature: int | None = None) -> list[Explanation]:
         """What explainers said of a feature, or of all features."""
@@ -271,7 +303,7 @@ class Catalogue:
         """
         given = list(explanations)
         self._check_named("an explanation", (e.feature for e in given))
-        with self._writing("explanations") as connection:
+        with self._writing("explanations", (e.feature for e in given)) as connection:
             findings.write_explanations(connection, given)
 
     def write_scores(self, scores: Iterable[Score]) -> None:
@@ -291,11 +323,21 @@ class Catalogue:
             raise MonoscopeError(f"{what} names feature {wrong}", fix=f"name features from 0 to {len(self) - 1}")
 
     @contextmanager
-    def _writing(self, what: str) -> Iterator[sqlite3.Connection]:
-        """A connection of its own that may write; what SQLite refuses becomes the user's error."""
+    def _writing(self, what: str, spelled: Iterable[int] = ()) -> Iterator[sqlite3.Connection]:
+        """A connection of its own in one transaction; what SQLite refuses becomes the user's error.
+
+        ``spelled`` are the features that are found by other words, or stand in another place, afterwards.
+        """
+        index = self.index
         connection = schema.connect(self.path, write=True)
         try:
+            connection.execute("BEGIN IMMEDIATE")
+            if schema.version(connection) == 1:
+                upgrade.in_place(connection, index)
+            before = spelling.keys(connection, len(index), dict.fromkeys(spelled))
             yield connection
+            spelling.rewrite(connection, len(index), before)
+            connection.commit()
         except sqlite3.Error as error:
             raise MonoscopeError(
                 f"cannot write {what}: {error}",
@@ -303,7 +345,7 @@ class Catalogue:
                 fix="free some space, or close what locks the file",
             ) from error
         finally:
-            connection.close()
+            connection.close()  # what was not committed is undone
 
     @property
     def overview(self) -> dict[str, Any]:

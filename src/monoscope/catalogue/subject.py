@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from jaxtyping import Integer
 
-from monoscope.catalogue import schema
 from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.models import LanguageModel
 from monoscope.text.rows import Rows
 from monoscope.text.store import TokenStore
 from monoscope.types import Site
+
+LAYOUT = 1  # of what the key speaks for: spool and index
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Subject:
         files = self.rows.store.manifest["files"]
         text = [files[name]["sha256"] for name in ("tokens.u32", "documents.json")]
         encoder = [self.dictionary.architecture, self.dictionary.options()]
-        told = [schema.VERSION, self.lm.fingerprint, self.lm.context, str(self.site), encoder, *text, *self.splits]
+        told = [LAYOUT, self.lm.fingerprint, self.lm.context, str(self.site), encoder, *text, *self.splits]
         digest = hashlib.sha256(json.dumps(told).encode())
         for name, tensor in sorted(self.dictionary.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer
 
+from monoscope.catalogue import spelling
 from monoscope.catalogue.directions import logit_weights, neighbours
 from monoscope.catalogue.fold import Folded
 from monoscope.catalogue.rendering import show
@@ -33,7 +34,7 @@ class Writer:
     ) -> None:
         self._connection, self._rows = connection, subject.rows
         self._vocabulary = Vocabulary(subject.lm.tokeniser)
-        self._neurons = neurons
+        self._neurons, self._n = neurons, subject.dictionary.n_features
         self._neighbours = neighbours(subject.dictionary.directions)
         self._promoted, self._suppressed = _logit_lists(subject)
 
@@ -44,15 +45,12 @@ class Writer:
         marks = ", ".join("?" * len(row))
         self._connection.execute(f"INSERT INTO features ({names}) VALUES ({marks})", tuple(row.values()))
         document, position = self._rows.locate(folded.examples[TOP][0][:EXCERPTS])
-        words = (
-            folded.feature,
+        texts = (
             self._spelled(folded.by_mass.tokens, folded.by_mean.tokens),
             self._spelled(np.array([t for t, _ in _pairs(self._promoted, folded.feature)], np.int64)),
             _contexts(self._rows.store, document, position),
         )
-        self._connection.execute(
-            "INSERT INTO spelled (rowid, label, concept, tokens, promoted, context) VALUES (?, '', '', ?, ?, ?)", words
-        )
+        spelling.add(self._connection, self._n, folded.feature, folded.n_active > 0, texts)
 
     def effects(
         self,

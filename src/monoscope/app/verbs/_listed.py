@@ -5,6 +5,7 @@ from __future__ import annotations
 from cyclopts import Parameter
 
 from monoscope import plugins
+from monoscope.catalogue.searches import ways
 from monoscope.dictionary import architectures
 from monoscope.train import logs, presets
 
@@ -23,3 +24,4 @@ SCORER = Parameter(
     help=f"Separated by commas: {either(plugins.names('monoscope.interpret.scorers'))}; or all, which is those "
     "that the judge can answer."
 )
+WAY = Parameter(help=f"How to search: by {either(ways())}; or a module of your own, by its dotted name.")
