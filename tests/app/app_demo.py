@@ -282,12 +282,18 @@ class DemoCatalogue:
         density = self.features["density"]
         return [Hit(i, self.features["label"][i], float(f1[i]), float(density[i]), 1.0) for i in found[:limit]]
 
-    def excerpt(self, document: int, position: int, before: int, after: int, feature: int) -> list[ExcerptToken]:
+    def activations(self, feature: int, document: int, first: int, last: int) -> np.ndarray:
+        base = self.corpus.offsets[document]
+        return self._values[feature][base + first : base + last]
+
+    def excerpt(
+        self, document: int, position: int, before: int, after: int, feature: int | None = None
+    ) -> list[ExcerptToken]:
         spans = np.array(self.corpus.spans[document])
         first, last = max(0, position - before), min(len(spans), position + after + 1)
-        values = self._values[feature][self.corpus.offsets[document] :]
+        values = np.zeros(last - first) if feature is None else self.activations(feature, document, first, last)
         texts = shown(self.corpus.texts[document], spans[:, 0], spans[:, 1], first, last)
-        return [ExcerptToken(text, float(values[first + i]), first + i) for i, text in enumerate(texts)]
+        return [ExcerptToken(text, float(values[i]), first + i) for i, text in enumerate(texts)]
 
 
 def demo_reader(catalogue: DemoCatalogue) -> Any:

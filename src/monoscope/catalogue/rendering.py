@@ -43,10 +43,11 @@ def shown(
         last: token after the last one wanted.
     """
     out = []
-    for i in range(first, last):
-        begin, end = int(starts[i]), int(ends[i])
-        if i and int(ends[i - 1]) < begin:
-            begin = int(ends[i - 1])
+    before = int(ends[first - 1]) if first else None
+    for begin, end in zip(starts[first:last].tolist(), ends[first:last].tolist(), strict=True):
+        if before is not None and before < begin:
+            begin = before
+        before = end
         out.append(show(text[_character_start(text, begin, end) : end]))
     return out
 

@@ -252,17 +252,29 @@ class Catalogue:
         base = int(self.store.token_offsets[document])
         n = self.store.length(document)
         first, last = max(0, position - before), min(n, position + after + 1)
-        values = np.zeros(last - first, np.float32)
-        slot = np.flatnonzero(self.rows.documents == document)
-        if feature is not None and len(slot):
-            row = int(self.rows.offsets[slot[0]])
-            values = self.index.dense(feature, row + first, row + last)
+        values = (
+            np.zeros(last - first, np.float32) if feature is None else self.activations(feature, document, first, last)
+        )
         starts, ends = self.store.starts[base : base + n], self.store.ends[base : base + n]
         texts = shown(self.store.text(document), starts, ends, first, last)
         return [
             ExcerptToken(text, value, first + i)
             for i, (text, value) in enumerate(zip(texts, values.tolist(), strict=True))
         ]
+
+    def activations(self, feature: int, document: int, first: int, last: int) -> Float[np.ndarray, " n"]:
+        """A feature's values on positions ``first`` to ``last`` (exclusive) of a document; 0 where it is off.
+
+        Documents that were not catalogued are 0 everywhere.
+
+        Raises:
+            MonoscopeError: there is no such feature.
+        """
+        slot = np.flatnonzero(self.rows.documents == document)
+        if not len(slot):
+            return np.zeros(last - first, np.float32)
+        row = int(self.rows.offsets[slot[0]])
+        return self.index.dense(feature, row + first, row + last)
 
     def _check_place(self, document: int, position: int) -> None:
         if not 0 <= document < len(self.store):

@@ -14,10 +14,13 @@ def catalogue(
     text: str | None = None,
     tokens: int | None = None,
     seed: int = 0,
+    html: Path | None = None,
 ) -> None:
-    """Build the catalogue of a dictionary: what every feature fires on, promotes, and does to the loss.
+    """Build the catalogue of a dictionary: what every feature fires on, promotes, and does to the loss; or share it.
 
     Example: `monoscope catalogue run --dictionary my-sae --model gpt2 --text files:notes`
+
+    Example: `monoscope catalogue run --html site`
 
     Parameters
     ----------
@@ -35,7 +38,41 @@ def catalogue(
         Tokens to catalogue, with a new run.
     seed
         Fixes splits and the choice of examples.
+    html
+        Write the finished catalogue's pages as files into this folder, which any web host can serve.
     """
+    if html is not None:
+        share(run, html)
+    else:
+        make(run, dictionary, model, site, text, tokens, seed)
+
+
+def share(run: Path, html: Path) -> None:
+    """Write a finished catalogue for others."""
+    from rich.console import Console
+
+    from monoscope.app.static_site.export import export
+    from monoscope.catalogue.store import Catalogue
+
+    with Catalogue(run) as opened:
+        export(opened, html)
+    size = sum(path.stat().st_size for path in html.rglob("*") if path.is_file())
+    Console().print(
+        f"{len(opened):,} features in {html}, {size / 1e6:,.1f} MB; to look at it: python -m http.server -d {html}",
+        markup=False,
+    )
+
+
+def make(
+    run: Path,
+    dictionary: Path | None,
+    model: str | None,
+    site: str | None,
+    text: str | None,
+    tokens: int | None,
+    seed: int,
+) -> None:
+    """Build the catalogue; for a dictionary trained elsewhere, in a new run."""
     from rich.console import Console
 
     from monoscope.app import plan, stages

@@ -1,21 +1,12 @@
-// The server's answers. Every failure becomes a Problem that says what is wrong and what to do.
+// Asking for data, wherever it comes from. Every failure becomes a Problem that says what is wrong and what to do.
 
-export class Problem extends Error {
-  constructor(what, fix, status) {
-    super(what);
-    this.fix = fix;
-    this.status = status;
-  }
-}
+import { Problem } from "./problem.js";
+import { reach } from "./source.js";
+
+export { Problem };
 
 async function ask(path, options) {
-  let response;
-  try {
-    response = await fetch(path, options);
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem("The Monoscope server does not answer.", "It may have been stopped. Start it again with “monoscope ui RUN”, then try again.", 0);
-  }
+  const response = await reach(path, options);
   const body = await response.json().catch(() => ({}));
   if (response.ok) return body;
   const { what, fix } = body.error ?? {};

@@ -1,5 +1,7 @@
 // Elements are made here and nowhere else: children are nodes or text, so data can never become markup.
 
+import { hrefOf } from "./source.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 function fill(element, attributes, children) {
@@ -8,6 +10,7 @@ function fill(element, attributes, children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name === "vars") for (const [key, v] of Object.entries(value)) element.style.setProperty(`--${key}`, v);
     else if (name === "data") Object.assign(element.dataset, value);
+    else if (name === "href" && value.startsWith("/")) element.setAttribute(name, hrefOf(value));
     else element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));

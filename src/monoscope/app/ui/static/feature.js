@@ -141,7 +141,7 @@ export async function open(root, { parts }, shell, visit) {
   try {
     f = await get(`/api/features/${id}`);
   } catch (error) {
-    if (visit.current()) show(root, pager, shell.problem(error, () => shell.go(location.pathname, { replace: true })));
+    if (visit.current()) show(root, pager, shell.problem(error, () => shell.go(`/feature/${id}`, { replace: true })));
     return;
   }
   if (!visit.current()) return;

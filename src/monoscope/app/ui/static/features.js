@@ -4,6 +4,7 @@ import { get } from "./api.js";
 import { interval } from "./charts.js";
 import { debounce, h, show } from "./dom.js";
 import { KINDS, count, density, fixed, short, signed } from "./format.js";
+import { placeOf } from "./source.js";
 import { label, literal } from "./tokens.js";
 
 const CHUNK = 100;
@@ -181,7 +182,7 @@ class Table {
 
   remember(i) {
     this.active = i;
-    Object.assign(trail, { query: this.parameters, index: i, total: this.total, url: location.pathname + location.search, scroll: this.viewport.scrollTop });
+    Object.assign(trail, { query: this.parameters, index: i, total: this.total, url: placeOf(location), scroll: this.viewport.scrollTop });
   }
 
   choose(i) {

@@ -9,6 +9,7 @@ import * as overview from "./overview.js";
 import * as features from "./features.js";
 import * as feature from "./feature.js";
 import * as read from "./read.js";
+import { absent, hrefOf, placeOf } from "./source.js";
 import { startTips } from "./tips.js";
 
 const root = document.getElementById("page");
@@ -36,8 +37,8 @@ let opened = 0;
 
 export const shell = {
   go(url, { replace = false, focus = true } = {}) {
-    if (replace) history.replaceState(null, "", url);
-    else history.pushState(null, "", url);
+    if (replace) history.replaceState(null, "", hrefOf(url));
+    else history.pushState(null, "", hrefOf(url));
     return route({ focus });
   },
   title(text) {
@@ -63,14 +64,15 @@ async function route({ focus = false } = {}) {
   page = null;
   const visit = {
     current: () => turn === opened,
-    rewrite: (url) => turn === opened && history.replaceState(history.state, "", url),
+    rewrite: (url) => turn === opened && history.replaceState(history.state, "", hrefOf(url)),
     hold(handlers) {
       if (turn === opened) page = handlers;
       else handlers.close?.();
     },
   };
   shell.notify(null);
-  const found = ROUTES.map(([pattern, module, name]) => [location.pathname.match(pattern), module, name]).find(([match]) => match);
+  const place = new URL(placeOf(location) ?? "/", location.origin);
+  const found = ROUTES.map(([pattern, module, name]) => [place.pathname.match(pattern), module, name]).find(([match]) => match);
   for (const link of document.querySelectorAll("nav a")) {
     if (found && link.dataset.page === found[2]) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -79,13 +81,18 @@ async function route({ focus = false } = {}) {
     show(root, shell.problem({ message: "There is no such page.", fix: "Choose one above." }));
     return;
   }
-  const [match, module] = found;
+  const [match, module, name] = found;
   if (focus) {
     window.scrollTo(0, 0);
     root.focus({ preventScroll: true });
   }
+  if (absent[name]) {
+    shell.title("");
+    show(root, shell.problem(absent[name]));
+    return;
+  }
   try {
-    await module.open(root, { parts: match.slice(1), query: new URLSearchParams(location.search) }, shell, visit);
+    await module.open(root, { parts: match.slice(1), query: place.searchParams }, shell, visit);
   } catch (error) {
     if (turn === opened && error.name !== "AbortError") show(root, shell.problem(error, () => route()));
   }
@@ -94,9 +101,9 @@ async function route({ focus = false } = {}) {
 function follow(event) {
   const link = event.target.closest?.("a[href]");
   if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
-  if (link.target || link.origin !== location.origin || link.getAttribute("href").startsWith("#") || link.pathname.startsWith("/static")) return;
+  if (link.target || link.origin !== location.origin || link.getAttribute("href").startsWith("#") || placeOf(link) === null) return;
   event.preventDefault();
-  shell.go(link.pathname + link.search);
+  shell.go(placeOf(link));
 }
 
 function isDark() {
