@@ -1,4 +1,4 @@
-"""A feature's record for the page, in a form that deflates to half: token texts in one list, only the values above 0."""
+"""A feature's record for the page, in a form that deflates to half: texts in one list, only the values above 0."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def _pages(out: Path) -> list[str]:
 
 
 def _index(page: str) -> str:
-    """The page with addresses that hold under any path, the policy that a server would send, and a word for the disk."""
+    """The page with addresses that hold under any path, the policy a server would send, and a word for the disk."""
     page = re.sub(r'(href|src)="/static/', r'\1="static/', page)
     page = re.sub(r'href="/([^"]*)"', r'href="?/\1"', page)
     page = page.replace(
