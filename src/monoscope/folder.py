@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -134,3 +135,46 @@ def verify(folder: Path) -> list[str]:
         for name, facts in manifest["files"].items()
         if not (folder / name).is_file() or content_hash(folder / name) != facts["sha256"]
     ]
+
+
+def check_ours(path: Path, kind: str) -> None:
+    """Refuse to write into a folder that holds something else than an earlier one of this kind.
+
+    Raises:
+        MonoscopeError: it is a file, a link, or a folder with something else in it.
+    """
+    if path.is_dir() and not path.is_symlink():
+        if not any(path.iterdir()) or (is_sealed(path) and manifest_of(path)["kind"] == kind):
+            return
+    elif not path.exists() and not path.is_symlink():
+        return
+    raise MonoscopeError(
+        f"{path} is there already and is no {kind} that monoscope wrote", fix="name a new folder, or remove that one"
+    )
+
+
+@contextmanager
+def renewing(path: Path, kind: str, facts: Mapping[str, Any]) -> Iterator[Path]:
+    """A folder for the block to fill; sealed, it takes the place of ``path`` when the block ends.
+
+    What an earlier block wrote there is kept until the new folder is whole; a block that fails leaves it as it was.
+
+    Raises:
+        MonoscopeError: ``path`` holds something else, or cannot be written.
+    """
+    check_ours(path, kind)
+    partial, old = (path.with_name(f".{path.name}.{word}") for word in ("partial", "old"))
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        seal(partial, kind, facts, sorted(str(p.relative_to(partial)) for p in partial.rglob("*") if p.is_file()))
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            path.rename(old)
+        partial.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -285,7 +285,7 @@ def test_only_its_own_folders_are_replaced(
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     (tmp_path / "file").write_text("x")
     for name in ("mine", "file"):
-        with pytest.raises(MonoscopeError, match="no site that monoscope wrote"):
+        with pytest.raises(MonoscopeError, match="no static site that monoscope wrote"):
             export(small, tmp_path / name)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
     (tmp_path / "site").mkdir()  # empty: nothing to lose

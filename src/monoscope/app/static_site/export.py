@@ -24,7 +24,6 @@ from monoscope.app.static_site.compact import record
 from monoscope.app.static_site.pack import PackWriter, encode
 from monoscope.app.static_site.text import BLOCK, WIDE, Passages
 from monoscope.app.ui import payloads
-from monoscope.errors import MonoscopeError
 from monoscope.progress import bar
 
 KIND = "static site"
@@ -53,51 +52,15 @@ def export(catalogue: Any, out: Path) -> Path:
     Raises:
         MonoscopeError: the folder holds something else, or cannot be written.
     """
-    check(out)
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        (partial / "data").mkdir(parents=True)
-        files = [*_data(catalogue, partial / "data"), *_pages(partial)]
-        folder.seal(partial, KIND, {"format": FORMAT}, files)
-        _replace(partial, out)
-    except OSError as error:
-        raise folder.unwritable(out, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with folder.renewing(out, KIND, {"format": FORMAT}) as partial:
+        (partial / "data").mkdir()
+        _data(catalogue, partial / "data")
+        _pages(partial)
     return out
 
 
-def check(out: Path) -> None:
-    """Refuse a folder that no export wrote.
-
-    Raises:
-        MonoscopeError: it is a file, or a folder with something else in it.
-    """
-    if out.is_dir() and not out.is_symlink():
-        if not any(out.iterdir()):
-            return
-        if folder.is_sealed(out) and folder.manifest_of(out)["kind"] == KIND:
-            return
-    elif not out.exists() and not out.is_symlink():
-        return
-    raise MonoscopeError(
-        f"{out} is there already and is no site that monoscope wrote", fix="name a new folder, or remove that one"
-    )
-
-
-def _replace(partial: Path, out: Path) -> None:
-    """Put the new folder in the old one's place; the old one is gone only when the new one is there."""
-    old = out.with_name(f".{out.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    partial.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _data(catalogue: Any, data: Path) -> list[str]:
-    """Write everything under ``data/``; returns the files' names."""
+def _data(catalogue: Any, data: Path) -> None:
+    """Write everything under ``data/``."""
     features, passages = PackWriter(data / "features"), Passages(catalogue)
     rows: dict[str, list[Any]] = {}
     with bar("writing the site", len(catalogue), unit="features") as report:
@@ -129,19 +92,16 @@ def _data(catalogue: Any, data: Path) -> list[str]:
         "best": payloads.best(catalogue, BEST),
     }
     folder.write_json(data / "site.json", facts)
-    written = [*(f"features/{n}" for n in features.files), *(f"text/{n}" for n in text.files), *loose, "site.json"]
-    return [f"data/{name}" for name in written]
 
 
-def _pages(out: Path) -> list[str]:
-    """Write ``index.html`` and ``static/``; returns the files' names."""
+def _pages(out: Path) -> None:
+    """Write ``index.html`` and ``static/``."""
     (out / "static").mkdir()
-    names = sorted(p.name for p in STATIC.iterdir() if p.is_file() and p.name not in LEFT_OUT)
-    for name in names:
-        shutil.copyfile(STATIC / name, out / "static" / name)
+    for path in STATIC.iterdir():
+        if path.name not in LEFT_OUT:
+            shutil.copyfile(path, out / "static" / path.name)
     (out / "static" / "source.js").write_text(SOURCE, encoding="utf-8")
     (out / "index.html").write_text(_index((STATIC / "index.html").read_text(encoding="utf-8")), encoding="utf-8")
-    return ["index.html", "static/source.js", *(f"static/{name}" for name in names)]
 
 
 def _index(page: str) -> str:

@@ -27,7 +27,7 @@ def encode(value: Any) -> bytes:
 class PackWriter:
     """Writes records in order into a folder; only the shard at hand is held.
 
-    ``firsts`` lists the first record of every shard, ``files`` the names written, ``digest`` hashes all bytes.
+    ``firsts`` lists the first record of every shard, ``digest`` hashes all bytes.
     """
 
     def __init__(self, folder: Path, shard: int = SHARD) -> None:
@@ -35,7 +35,6 @@ class PackWriter:
         folder.mkdir(parents=True)
         self.folder, self._shard = folder, shard
         self.firsts: list[int] = [0]
-        self.files: list[str] = []
         self.digest = hashlib.sha256()
         self._lengths: list[int] = []
         self._buffer = bytearray()
@@ -62,5 +61,4 @@ class PackWriter:
 
     def _write(self, name: str, data: bytes) -> None:
         (self.folder / name).write_bytes(data)
-        self.files.append(name)
         self.digest.update(data)

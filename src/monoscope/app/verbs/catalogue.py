@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 
 def catalogue(
@@ -15,12 +18,16 @@ def catalogue(
     tokens: int | None = None,
     seed: int = 0,
     html: Path | None = None,
+    neuronpedia: Path | None = None,
+    explanations: Annotated[Path | None, Parameter(name="--import")] = None,
 ) -> None:
     """Build the catalogue of a dictionary: what every feature fires on, promotes, and does to the loss; or share it.
 
     Example: `monoscope catalogue run --dictionary my-sae --model gpt2 --text files:notes`
 
     Example: `monoscope catalogue run --html site`
+
+    With `--html`, `--neuronpedia` or `--import` a finished catalogue is opened, and nothing is built.
 
     Parameters
     ----------
@@ -39,28 +46,46 @@ def catalogue(
     seed
         Fixes splits and the choice of examples.
     html
-        Write the finished catalogue's pages as files into this folder, which any web host can serve.
+        Write the catalogue's pages as files into this folder, which any web host can serve.
+    neuronpedia
+        Write the catalogue into this folder as Neuronpedia imports it.
+    explanations
+        Read the explanations of a Neuronpedia export of the same dictionary.
     """
-    if html is not None:
-        share(run, html)
+    if html is not None or neuronpedia is not None or explanations is not None:
+        share(run, html, neuronpedia, explanations)
     else:
         make(run, dictionary, model, site, text, tokens, seed)
 
 
-def share(run: Path, html: Path) -> None:
-    """Write a finished catalogue for others."""
-    from rich.console import Console
-
-    from monoscope.app.static_site.export import export
+def share(run: Path, html: Path | None, neuronpedia: Path | None, explanations: Path | None) -> None:
+    """Read others' explanations onto a finished catalogue, then write it for others."""
+    from monoscope.app.static_site import export as static_site
+    from monoscope.catalogue.neuronpedia import reading, writing
     from monoscope.catalogue.store import Catalogue
 
     with Catalogue(run) as opened:
-        export(opened, html)
-    size = sum(path.stat().st_size for path in html.rglob("*") if path.is_file())
-    Console().print(
-        f"{len(opened):,} features in {html}, {size / 1e6:,.1f} MB; to look at it: python -m http.server -d {html}",
-        markup=False,
-    )
+        if explanations is not None:
+            say(f"{reading.import_explanations(opened, explanations):,} explanations read from {explanations}")
+        if neuronpedia is not None:
+            written = writing.export(opened, neuronpedia)
+            say(f"{len(opened):,} features in {written}, {megabytes(neuronpedia)} MB")
+        if html is not None:
+            static_site.export(opened, html)
+            size = megabytes(html)
+            say(f"{len(opened):,} features in {html}, {size} MB; to look at it: python -m http.server -d {html}")
+
+
+def megabytes(path: Path) -> str:
+    """The size of a folder's files."""
+    return f"{sum(p.stat().st_size for p in path.rglob('*') if p.is_file()) / 1e6:,.1f}"
+
+
+def say(words: str) -> None:
+    """Print a line as it stands."""
+    from rich.console import Console
+
+    Console().print(words, markup=False, highlight=False, soft_wrap=True)
 
 
 def make(
