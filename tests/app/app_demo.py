@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import math
 import re
+import time
 import tokenize
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -296,29 +298,46 @@ class DemoCatalogue:
         return [ExcerptToken(text, float(values[i]), first + i) for i, text in enumerate(texts)]
 
 
-def demo_reader(catalogue: DemoCatalogue) -> Any:
+class DemoReader:
     """Reads by the features whose label names the token, and a few that only depend on the token's spelling."""
-    labels, f1 = catalogue.features["label"], catalogue.features["label_f1"]
-    by_text: dict[str, list[int]] = {}
-    for i, label in enumerate(labels):
-        if label.startswith("the token "):
-            by_text.setdefault(label.removeprefix("the token "), []).append(i)
 
-    def read(text: str) -> dict[str, Any]:
+    def __init__(self, catalogue: DemoCatalogue) -> None:
+        self._labels, self._f1 = catalogue.features["label"], catalogue.features["label_f1"]
+        self._by_text: dict[str, list[int]] = {}
+        for i, label in enumerate(self._labels):
+            if label.startswith("the token "):
+                self._by_text.setdefault(label.removeprefix("the token "), []).append(i)
+
+    def _features(self, piece: str) -> list[dict[str, Any]]:
+        ids = [*self._by_text.get(repr(piece), []), (len(piece) * 37 + ord(piece[0])) % len(self._labels), 1, 2, 5]
+        return [
+            {
+                "id": i,
+                "value": round(3.0 / (1 + k) + len(piece) / 10, 3),
+                "label": self._labels[i],
+                "label_f1": None if math.isnan(self._f1[i]) else float(self._f1[i]),
+            }
+            for k, i in enumerate(dict.fromkeys(ids))
+        ]
+
+    def __call__(self, text: str) -> dict[str, Any]:
         data, tokens = text.encode(), []
         for start, end in pieces_of(data):
             piece = data[start:end].decode("utf-8", "replace")
-            ids = [*by_text.get(repr(piece), []), (len(piece) * 37 + ord(piece[0])) % len(labels), 1, 2, 5]
-            found = [
-                {
-                    "id": i,
-                    "value": round(3.0 / (1 + k) + len(piece) / 10, 3),
-                    "label": labels[i],
-                    "label_f1": None if math.isnan(f1[i]) else float(f1[i]),
-                }
-                for k, i in enumerate(dict.fromkeys(ids))
-            ]
-            tokens.append({"text": piece, "start": start, "end": end, "features": found})
+            tokens.append({"text": piece, "start": start, "end": end, "features": self._features(piece)})
         return {"tokens": tokens}
 
-    return read
+    def continuation(
+        self, text: str, count: int, *, temperature: float = 0.0, seed: int = 0
+    ) -> Iterator[dict[str, Any]]:
+        """The words of a fixed line over and over; drawn ones in an order that the seed says."""
+        words = ["return", " x", "\n", "def", " f", "(", ")", ":"]
+        rng = np.random.default_rng(seed)
+        for i in range(count):
+            piece = words[int(rng.integers(len(words))) if temperature else i % len(words)]
+            time.sleep(0.002)
+            yield {"text": piece, "features": self._features(piece)}
+
+
+def demo_reader(catalogue: DemoCatalogue) -> DemoReader:
+    return DemoReader(catalogue)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 from app_demo import DemoCatalogue, demo_reader
+from pages_visit import Visit
 from starlette.testclient import TestClient
 
 from monoscope.app.ui.server import create_app, free_socket
@@ -73,3 +74,11 @@ def browser() -> Iterator[Any]:
         running = playwright.chromium.launch(executable_path=path, args=CHROMIUM)
         yield running
         running.close()
+
+
+@pytest.fixture
+def visit(browser: Any, address: str) -> Iterator[Visit]:
+    found = Visit(browser, address, viewport={"width": 1280, "height": 800})
+    yield found
+    found.check()
+    found.context.close()

@@ -2,92 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
 from app_demo import DemoCatalogue
+from pages_visit import CONTRAST, TEXT, Visit, fits_and_can_be_read, until
 
 from monoscope.app import report
-
-TEXT = 'def area(radius):\n    """Return the area."""\n    return 3.14 * radius\n'
-# The text of every element against what lies behind it, as WCAG 2 counts contrast; colours are painted to be read.
-CONTRAST = """() => {
-  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-  const paint = (layers) => {
-    canvas.clearRect(0, 0, 1, 1);
-    for (const layer of layers) { canvas.fillStyle = layer; canvas.fillRect(0, 0, 1, 1); }
-    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
-  };
-  const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-  const luminance = (colour) => {
-    const [r, g, b] = colour.map((v) => linear(v / 255));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = (e) => e ? [...behind(e.parentElement), getComputedStyle(e).backgroundColor] : [];
-  const passed = '.ws, [hidden], .skip, .unseen, [disabled], pre[aria-hidden], option, noscript, svg';
-  const bad = [];
-  for (const e of document.querySelectorAll('body *')) {
-    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-    if (!own || !e.getBoundingClientRect().width || e.closest(passed)) continue;
-    const style = getComputedStyle(e);
-    const under = behind(e);
-    const [a, b] = [luminance(paint([...under, style.color])), luminance(paint(under))].sort((x, y) => y - x);
-    const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < (parseFloat(style.fontSize) >= 24 ? 3 : 4.5)) {
-      bad.push(`${e.tagName}.${e.className} "${e.textContent.slice(0, 30)}" ${ratio.toFixed(2)}`);
-    }
-  }
-  return bad;
-}"""
-SIZES = """() => {
-  const [area, back] = [document.querySelector('textarea'), document.querySelector('.sheet pre')];
-  return [area.clientWidth, back.clientWidth, area.scrollHeight <= area.clientHeight + 1];
-}"""
-
-
-def until(page: Any, expression: str, seconds: float = 10) -> None:
-    """Wait for an expression to hold; Playwright's own waiting needs ``eval``, which the pages' policy forbids."""
-    deadline = time.monotonic() + seconds
-    while not page.evaluate(f"!!({expression})"):
-        assert time.monotonic() < deadline, expression
-        time.sleep(0.01)
-
-
-class Visit:
-    """A tab that remembers every console error and every request."""
-
-    def __init__(self, browser: Any, address: str, **options: Any) -> None:
-        self.address = address
-        self.context = browser.new_context(**options)
-        self.page = self.context.new_page()
-        self.errors: list[str] = []
-        self.requests: list[str] = []
-        self.expected_errors = False
-        self.page.on("console", lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None)
-        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
-        self.page.on("request", lambda r: self.requests.append(r.url))
-
-    def go(self, path: str) -> Any:
-        self.page.goto(self.address + path)
-        return self.page
-
-    def check(self) -> None:
-        if not self.expected_errors:
-            assert self.errors == []
-        assert {urlsplit(url).netloc for url in self.requests} <= {urlsplit(self.address).netloc}
-        assert self.page.evaluate("window.hacked") is None
-
-
-@pytest.fixture
-def visit(browser: Any, address: str) -> Iterator[Visit]:
-    found = Visit(browser, address, viewport={"width": 1280, "height": 800})
-    yield found
-    found.check()
-    found.context.close()
 
 
 def test_overview_shows_health_and_leads_to_features(visit: Visit) -> None:
@@ -191,50 +114,6 @@ def test_data_never_becomes_markup(visit: Visit) -> None:
     assert page.locator("main img").count() == 0
 
 
-def test_reading_as_one_types(visit: Visit) -> None:
-    page = visit.go("/read")
-    page.wait_for_selector("textarea")
-    page.click("textarea")
-    page.keyboard.type("def f(x)")
-    until(page, "/ tokens in \\d+ ms/.test(document.querySelector('.under').textContent)")
-    page.wait_for_selector(".inspector .found")
-    assert page.input_value("textarea") == "def f(x)"
-    assert page.locator(".sheet pre").inner_text().rstrip("\u200b\n ") == "def f(x)"
-    page.keyboard.press("Home")
-    until(page, "document.querySelector('.inspector h2').textContent === 'On def'")
-    assert "the token 'def'" in page.inner_text(".inspector")
-    page.keyboard.press("Alt+ArrowRight")
-    until(page, "/f$/.test(document.querySelector('.inspector h2').textContent)")
-    page.click(".found button >> nth=0")
-    page.wait_for_selector(".pin")
-    assert "feature=" in page.url
-    until(page, "new URL(location).searchParams.get('text') === 'def f(x)'")
-    page.reload()
-    page.wait_for_selector(".pin")
-    assert page.input_value("textarea") == "def f(x)"
-
-
-def test_reading_answers_within_200_ms(visit: Visit) -> None:
-    page = visit.go("/read?text=" + quote(TEXT))
-    page.wait_for_selector(".found")
-    page.click("textarea")
-    times = []
-    for _ in range(5):
-        page.keyboard.press("x")
-        page.evaluate("document.querySelector('.under [role=status]').textContent = ''")
-        until(page, "document.querySelector('.under [role=status]').textContent")
-        times.append(int(page.inner_text(".under [role=status]").split(" in ")[1].split()[0]))
-    assert sorted(times)[2] < 200
-
-
-def test_colours_lie_exactly_behind_the_text(visit: Visit) -> None:
-    long = "".join(f"value_{i} = compute(value_{i - 1}, 'some text') + {i}\n" for i in range(40))
-    page = visit.go("/read?text=" + quote(long[:1400]))
-    page.wait_for_selector(".found")
-    sizes = page.evaluate(SIZES)
-    assert sizes[0] == sizes[1] and sizes[2]
-
-
 def test_the_theme_is_kept(visit: Visit) -> None:
     page = visit.go("/")
     colour = "getComputedStyle(document.documentElement).backgroundColor"
@@ -263,17 +142,8 @@ def test_help_opens_and_closes(visit: Visit) -> None:
 @pytest.mark.parametrize("path", ["/", "/features", "/feature/1", "/feature/299", f"/read?text={quote(TEXT)}"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_fits_360_pixels_and_can_be_read(browser: Any, address: str, path: str, scheme: str) -> None:
-    visit = Visit(browser, address, viewport={"width": 360, "height": 740}, color_scheme=scheme)
-    page = visit.go(path)
-    until(page, "!document.querySelector('.skeleton') && document.querySelector('main').children.length")
-    page.wait_for_timeout(150)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.evaluate(CONTRAST) == []
-    unnamed = "[...document.querySelectorAll('button, a, input, select, textarea')].filter((e) => "
-    unnamed += "!(e.textContent.trim() || e.ariaLabel || e.labels?.length)).map((e) => e.outerHTML)"
-    assert page.evaluate(unnamed) == []
-    visit.check()
-    visit.context.close()
+    ready = "!document.querySelector('.skeleton') && document.querySelector('main').children.length"
+    fits_and_can_be_read(browser, address, path, scheme, ready)
 
 
 def test_a_stopped_server_is_said(visit: Visit) -> None:

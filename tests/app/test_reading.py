@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from monoscope.app.reading import WINDOWS_AT_ONCE, Reader, decode
 from monoscope.errors import MonoscopeError
+from monoscope.models import load_model
+from monoscope.models.generation import generate
 from monoscope.types import Code, Site, TokenBlock
 
 N, D, CONTEXT = 12, 6, 8
@@ -54,6 +56,14 @@ class Model:
 class Dictionary:
     d_in, n_features = D, N
     weights = torch.randn(D, N, generator=torch.Generator().manual_seed(1))
+
+    def encode(self, x: torch.Tensor) -> Code:
+        return Code.from_dense(torch.relu(x @ self.weights - 1.5))
+
+
+class Wide(Dictionary):
+    d_in = 512
+    weights = torch.randn(512, N, generator=torch.Generator().manual_seed(1))
 
     def encode(self, x: torch.Tensor) -> Code:
         return Code.from_dense(torch.relu(x @ self.weights - 1.5))
@@ -126,3 +136,22 @@ def test_wrong_pairings_are_refused() -> None:
         Reader(Model(), SITE, wide, Catalogue())
     with pytest.raises(MonoscopeError, match="13 features, the catalogue 12"):
         Reader(Model(), SITE, SimpleNamespace(d_in=D, n_features=13), Catalogue())
+
+
+def test_a_continuation_carries_the_features_of_the_pass_that_wrote_it() -> None:
+    lm = load_model("reference-a")
+    site = Site.parse("mlp_act.0")
+    reader = Reader(lm, site, Wide(), Catalogue())
+    text = "# naïve 🐍\ndef f(x):\n"
+    written = list(reader.continuation(text, 8, temperature=1.0, seed=2))
+    assert written == list(reader.continuation(text, 8, temperature=1.0, seed=2)) and len(written) == 8
+    tokens = [w.token for w in generate(lm, lm.tokeniser.text(text).tokens.tolist(), 8, temperature=1.0, seed=2)]
+    assert "".join(w["text"] for w in written) == lm.tokeniser.fast.decode(tokens).rstrip("\ufffd")
+    whole = torch.tensor([[*lm.tokeniser.prefix, *lm.tokeniser.text(text).tokens.tolist(), *tokens]])
+    x = lm.run(TokenBlock(whole, whole * 0, whole * 0), read=[site])[str(site)][0, -8:]
+    for row, w in zip(torch.relu(x @ Wide.weights - 1.5), written, strict=True):
+        assert {f["id"]: f["value"] for f in w["features"]} == pytest.approx(
+            {i: v for i, v in enumerate(row.tolist()) if v > 0}, abs=1e-3
+        )
+    with pytest.raises(MonoscopeError, match="not valid Unicode"):
+        reader.continuation("\ud800", 1)

@@ -178,6 +178,54 @@ def test_reading(client: TestClient) -> None:
         assert [f["id"] for f in token["features"]] == [i for k, i in enumerate(ids) if k < 2 or i == 5]
 
 
+def test_what_the_pages_are_told_of_features(client: TestClient, catalogue: DemoCatalogue) -> None:
+    found = client.post("/api/read", json={"text": "def f", "strongest": 3}).json()
+    ids = {str(f["id"]) for t in found["tokens"] for f in t["features"]}
+    assert found["evidence"].keys() == ids
+    assert found["evidence"]["1"]["label_f1_low"] == pytest.approx(catalogue.features["label_f1_low"][1], rel=1e-5)
+
+
+def test_two_texts_are_lined_up(client: TestClient, reader: Any) -> None:
+    found = client.post("/api/contrast", json={"text": "def f(x) def", "other": "def f()"}).json()
+    sides = [{f["id"] for t in reader(text)["tokens"] for f in t["features"]} for text in ("def f(x) def", "def f()")]
+    ids = {name: [row["id"] for row in found[name]["features"]] for name in ("first", "second", "both")}
+    assert set(ids["first"]) == sides[0] - sides[1] and set(ids["second"]) == sides[1] - sides[0]
+    assert set(ids["both"]) == sides[0] & sides[1] and found["both"]["total"] == len(ids["both"])
+    for name in ids:
+        differences = [abs(row["difference"]) for row in found[name]["features"]]
+        assert differences == sorted(differences, reverse=True)
+        for row in found[name]["features"]:
+            assert row["difference"] == pytest.approx((row["values"][1] or 0) - (row["values"][0] or 0))
+    assert {str(i) for row in ids.values() for i in row} == found["evidence"].keys()
+    empty = client.post("/api/contrast", json={"text": "", "other": ""}).json()
+    assert [empty[name]["total"] for name in ids] == [0, 0, 0]
+
+
+def test_a_continuation_comes_line_by_line(client: TestClient) -> None:
+    asked = {"text": "def f", "count": 5, "strongest": 2, "temperature": 1.0, "seed": 3}
+    lines = [json.loads(line) for line in client.post("/api/continue", json=asked).text.splitlines()]
+    assert len(lines) == 5 and all(len(line["token"]["features"]) == 2 for line in lines)
+    assert [json.loads(x) for x in client.post("/api/continue", json=asked).text.splitlines()] == lines
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"count": 0},
+        {"count": 257},
+        {"count": True},
+        {"temperature": -1},
+        {"temperature": "x"},
+        {"seed": 1.5},
+        {"text": 3},
+    ],
+)
+def test_a_continuation_of_nonsense_is_refused(client: TestClient, entry: dict[str, Any]) -> None:
+    response = client.post("/api/continue", json={"text": "x", **entry})
+    assert response.status_code == 400
+    error(response)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -216,6 +264,7 @@ def test_without_a_model_reading_says_what_to_do(catalogue: DemoCatalogue) -> No
     client = TestClient(create_app(catalogue, None), base_url="http://localhost")
     response = client.post("/api/read", json={"text": "x"})
     assert response.status_code == 400 and "--model" in error(response)["fix"]
+    assert client.post("/api/continue", json={"text": "x"}).status_code == 400
 
 
 def test_a_token_is_asked_for_where_one_is_set(catalogue: DemoCatalogue, reader: Any) -> None:

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from monoscope.app.ui.payloads import number
 from monoscope.errors import MonoscopeError
+from monoscope.models.generation import Written, generate
 from monoscope.types import PADDING, SEPARATOR, Code, Site, TokenBlock, TokenisedDocument
 
 WINDOWS_AT_ONCE = 16  # bounds memory whatever the text's length
@@ -83,8 +84,7 @@ class Reader:
         Raises:
             MonoscopeError: the text holds lone surrogates, so it is no Unicode text.
         """
-        data = _bytes(text)
-        document = self.lm.tokeniser.text(text)
+        data, document = _bytes(text), self._document(text)
         spans = list(zip(document.starts.tolist(), document.ends.tolist(), strict=True))
         pieces = decode(data[start:end] for start, end in spans)
         features = (found for code in self._codes(document) for found in self._features(code))
@@ -101,8 +101,44 @@ class Reader:
         Raises:
             MonoscopeError: the text holds lone surrogates, so it is no Unicode text.
         """
+        return self._codes(self._document(text))
+
+    def continuation(
+        self, text: str, count: int, *, temperature: float = 0.0, seed: int = 0
+    ) -> Iterator[dict[str, Any]]:
+        """What the model writes after a text, a token at a time, with the features active on each.
+
+        Args:
+            text: what to continue.
+            count: tokens at most; the model may end earlier.
+            temperature: 0 for the likeliest token each time.
+            seed: of the drawing.
+
+        Returns:
+            An iterator of ``{"text", "features"}``, features as ``read`` gives them. A character that several tokens
+            share belongs to the token that completes it. Features are those of the pass that wrote the text.
+
+        Raises:
+            MonoscopeError: the model cannot continue a text, or the text is none.
+        """
+        written = generate(
+            self.lm, self._document(text).tokens.tolist(), count, temperature=temperature, seed=seed, read=[self.site]
+        )
+        return self._told(written)
+
+    def _told(self, written: Iterator[Written]) -> Iterator[dict[str, Any]]:
+        tokens: list[int] = []
+        spelled = 0
+        for step in written:
+            tokens.append(step.token)
+            whole = self.lm.tokeniser.fast.decode(tokens, clean_up_tokenization_spaces=False).rstrip("\ufffd")
+            code = self.dictionary.encode(step.values[str(self.site)][None].float())
+            yield {"text": whole[spelled:], "features": next(self._features(code))}
+            spelled = len(whole)
+
+    def _document(self, text: str) -> TokenisedDocument:
         _bytes(text)
-        return self._codes(self.lm.tokeniser.text(text))
+        return self.lm.tokeniser.text(text)
 
     def _codes(self, document: TokenisedDocument) -> Iterator[Code]:
         """The document's code, a few windows at a time, in order."""

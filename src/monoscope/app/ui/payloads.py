@@ -87,6 +87,16 @@ def trust(kind: str, f1_low: float) -> str:
     return next(level for least, level in LEVELS if f1_low >= least)
 
 
+def brief(catalogue: Any, features: Iterable[int]) -> dict[str, dict[str, Any]]:
+    """What a hover over a feature says: its label's kind and evidence, density and maximum, by the feature's number."""
+    columns = catalogue.features
+    numbers = ("label_f1_low", "label_f1_high", "label_precision", "label_recall", "density", "max")
+    return {
+        str(i): {"label_kind": str(columns["label_kind"][i]), **{name: number(columns[name][i]) for name in numbers}}
+        for i in sorted(set(features))
+    }
+
+
 def evidence(label: Any) -> dict[str, Any]:
     """A label with its evidence in numbers and in words."""
     numbers = ("threshold", "precision", "recall", "f1", "f1_low", "f1_high", "baseline_f1")

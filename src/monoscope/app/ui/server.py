@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import webbrowser
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +20,9 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from monoscope.app.ui import payloads, table
+from monoscope.app.ui.answers import CompactJSON
 from monoscope.app.ui.guard import Guard, refusal
+from monoscope.app.ui.reading_api import ReadText, add_reading
 from monoscope.errors import MonoscopeError
 
 STATIC = Path(__file__).parent / "static"
@@ -31,23 +32,14 @@ PORTS_TRIED = 50
 
 WARMING = "def warm(up):\n    return up\n"
 
-ReadText = Callable[[str], dict[str, Any]]
-
-
-class CompactJSON(JSONResponse):
-    """JSON without spaces; a NaN is a defect, never sent."""
-
-    def render(self, content: Any) -> bytes:
-        """The bytes."""
-        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-
 
 def create_app(catalogue: Any, reader: ReadText | None, token: str | None = None) -> FastAPI:
     """The application over a catalogue.
 
     Args:
         catalogue: what ``monoscope.open_catalogue`` returns.
-        reader: text → ``{"tokens": […]}`` (a ``Reader``); None when the model is not at hand, and live reading says so.
+        reader: text → ``{"tokens": […]}``, with a method ``continuation`` (a ``Reader``); None when the model is not at
+            hand, and live reading says so.
         token: when given, every request must carry it; see ``guard``.
     """
     app = FastAPI(
@@ -60,7 +52,7 @@ def create_app(catalogue: Any, reader: ReadText | None, token: str | None = None
     )
     _add_errors(app)
     _add_catalogue(app, catalogue)
-    _add_reading(app, reader)
+    add_reading(app, catalogue, reader)
     _add_pages(app)
     app.add_middleware(Guard, token=token)
     return app
@@ -144,41 +136,6 @@ def _add_catalogue(app: FastAPI, catalogue: Any) -> None:
             )
         tokens = payloads.excerpt(catalogue, document, position, feature, (before, after))
         return CompactJSON({"name": store.names[document], "length": store.length(document), "tokens": tokens})
-
-
-def _add_reading(app: FastAPI, reader: ReadText | None) -> None:
-    @app.post("/api/read")
-    async def read(request: Request) -> Response:
-        try:
-            body = json.loads(await request.body())
-        except (ValueError, RecursionError) as error:
-            raise MonoscopeError(f"the request is no JSON: {error}", fix='send {"text": "…"}') from error
-        given = body if isinstance(body, dict) else {}
-        text, strongest, feature = given.get("text"), given.get("strongest"), given.get("feature")
-        if not isinstance(text, str):
-            raise MonoscopeError("the request holds no text", fix='send {"text": "…"}')
-        if not all(whole is None or type(whole) is int for whole in (strongest, feature)):
-            raise MonoscopeError("strongest and feature are whole numbers", fix='send {"text": "…", "strongest": 16}')
-        if reader is None:
-            raise MonoscopeError(
-                "this catalogue was opened without its model, so it cannot read new text",
-                fix="start the pages with `monoscope ui RUN --model MODEL`",
-            )
-        found = await asyncio.to_thread(reader, text)
-        return CompactJSON(found if strongest is None else _strongest(found, strongest, feature))
-
-
-def _strongest(reading: dict[str, Any], strongest: int, feature: int | None) -> dict[str, Any]:
-    """A reading with each token's first ``strongest`` features, and ``feature`` wherever it is active.
-
-    A dictionary may have a hundred features active on a token: all of them for a long text are many megabytes.
-    """
-    return {
-        "tokens": [
-            token | {"features": [f for i, f in enumerate(token["features"]) if i < strongest or f["id"] == feature]}
-            for token in reading["tokens"]
-        ]
-    }
 
 
 def _add_pages(app: FastAPI) -> None:

@@ -1,216 +1,233 @@
-// Live reading: type, and see what the model has in mind on each token. The text stays where it is typed; the colours
-// lie behind it.
+// Live reading: type, and see what the model has in mind on each token; compare two texts; let the model go on writing.
+// All that can be seen here is in the address, so that it can be sent.
 
 import { post } from "./api.js";
+import { Continuation, Settings, readSettings, writeSettings } from "./continuation.js";
 import { debounce, h, show } from "./dom.js";
-import { characterAt, count, fixed, nameOf, short } from "./format.js";
-import { label, literal, strength } from "./tokens.js";
+import { contrastLists, line } from "./found.js";
+import { count, nameOf } from "./format.js";
+import { LISTED, Sheet, rangeOf } from "./sheet.js";
+import { literal } from "./tokens.js";
 
-const WAIT = 60; // ms after the last key
-const LONGEST_SHARED = 1500; // characters that still fit an address
-const LISTED = 16; // features per token that the page asks for and shows
+const LONGEST_SHARED = 4000; // characters that an address holds everywhere
 const SAMPLE = 'def area(radius: float) -> float:\n    """Return the area of a circle."""\n    if radius < 0:\n        raise ValueError("radius must not be negative")\n    return 3.14159 * radius ** 2\n';
 
 class Reading {
-  constructor(shell, visit, text, pinned) {
-    this.shell = shell;
-    this.visit = visit;
-    this.tokens = [];
-    this.chosen = -1;
-    this.pinned = pinned;
-    this.labels = new Map();
-    this.turn = 0;
-    this.back = h("pre", { "aria-hidden": "true" });
-    this.area = h("textarea", { "aria-label": "Text to read", placeholder: "Type or paste text. The model reads along.", spellcheck: "false", autocapitalize: "off", autocomplete: "off" });
-    this.area.value = text;
+  constructor(shell, visit, state) {
+    Object.assign(this, { shell, visit, pinned: state.feature, settings: state.settings });
+    this.names = new Map();
+    this.shareSoon = debounce(400, () => this.share());
+    this.contrastSoon = debounce(150, () => this.contrast());
+    this.sheets = [this.sheet("Text to read", state.text), this.sheet("Text to compare it with", state.other ?? "")];
+    this.written = [new Continuation("The model’s continuation"), new Continuation("The model’s continuation of the second text")];
+    this.compares = state.other !== null;
+    this.active = this.sheets[0];
     this.under = h("div", { class: "under" });
     this.time = h("span", { role: "status" });
-    this.inspector = h("aside", { class: "inspector", "aria-label": "Features", "aria-live": "polite", tabindex: "0" });
-    this.readSoon = debounce(WAIT, () => this.read());
-    this.shareSoon = debounce(400, () => this.share());
-    this.area.addEventListener("input", () => {
-      this.paint();
-      this.readSoon();
-      this.shareSoon();
-    });
-    for (const event of ["click", "keyup", "select"]) this.area.addEventListener(event, () => this.followCaret());
+    this.inspector = h("aside", { class: "inspector", "aria-label": "Features", tabindex: "0" });
+    this.lists = h("div", { class: "lists-of-two" });
+    this.form = new Settings(state.settings, (settings) => this.write(settings), () => this.stop());
+    this.body = h("div");
+    for (const one of [...this.sheets, ...this.written]) one.pinned = this.pinned;
   }
 
-  get text() {
-    return this.area.value.toWellFormed();
+  sheet(name, text) {
+    return new Sheet(name, text, {
+      current: () => this.visit.current(),
+      typed: () => this.shareSoon(),
+      failed: (error) => this.shell.notify(error),
+      read: (sheet, ms) => this.heard(sheet, ms),
+      chosen: (sheet) => {
+        this.active = sheet;
+        this.inspect();
+      },
+    });
+  }
+
+  get shown() {
+    return this.compares ? this.sheets : this.sheets.slice(0, 1);
+  }
+
+  get address() {
+    const query = new URLSearchParams();
+    const [text, other] = this.sheets.map((s) => s.text);
+    this.tooLong = text.length + (this.compares ? other.length : 0) > LONGEST_SHARED;
+    if (text && !this.tooLong) query.set("text", text);
+    if (this.compares) query.set("other", this.tooLong ? "" : other);
+    if (this.pinned !== null) query.set("feature", this.pinned);
+    writeSettings(query, this.settings);
+    return query.size ? `/read?${query}` : "/read";
   }
 
   share() {
-    const query = new URLSearchParams();
-    if (this.text && this.text.length <= LONGEST_SHARED) query.set("text", this.text);
-    if (this.pinned !== null) query.set("feature", this.pinned);
-    this.visit.rewrite(query.size ? `/read?${query}` : "/read");
-  }
-
-  async read() {
-    if (!this.visit.current()) return;
-    const text = this.text;
-    const turn = ++this.turn;
-    this.abort?.abort();
-    this.abort = new AbortController();
-    const begun = performance.now();
-    try {
-      const { tokens } = await post("/api/read", { text, strongest: LISTED, feature: this.pinned }, this.abort.signal);
-      if (turn !== this.turn) return;
-      this.take(text, tokens, performance.now() - begun);
-      this.shell.notify(null);
-    } catch (error) {
-      if (error.name === "AbortError" || turn !== this.turn) return;
-      this.shell.notify(error);
-    }
-  }
-
-  take(text, tokens, milliseconds) {
-    const at = characterAt(text);
-    this.readText = text;
-    this.tokens = tokens.map((t) => ({ ...t, from: at[t.start], to: at[t.end] }));
-    this.labels.clear();
-    for (const t of tokens) for (const f of t.features) this.labels.set(f.id, f);
-    this.time.textContent = tokens.length ? `${count(tokens.length)} tokens in ${Math.round(milliseconds)} ms` : "";
-    if (this.chosen >= this.tokens.length) this.chosen = -1;
-    if (document.activeElement === this.area) this.followCaret();
-    this.paint();
-    this.inspect();
-  }
-
-  value(token) {
-    if (this.pinned === null) return token.features[0]?.value ?? 0;
-    return token.features.find((f) => f.id === this.pinned)?.value ?? 0;
-  }
-
-  // From a token's value to its shade. Every token's strongest feature is strong: what tells tokens apart is the
-  // place between the weakest and the strongest of this text. A pinned feature is shown from 0 to its strongest.
-  scale() {
-    const values = this.tokens.map((t) => this.value(t));
-    const top = values.reduce((a, b) => Math.max(a, b), 0);
-    const low = this.pinned === null ? values.reduce((a, b) => Math.min(a, b), top) : 0;
-    return (value) => strength(value - (low < top ? low : 0), top - (low < top ? low : 0));
-  }
-
-  // Colours the text as it stands. While an answer is under way, the part that has not changed keeps its colours.
-  paint() {
-    const text = this.area.value;
-    const old = this.readText ?? "";
-    let same = 0;
-    while (same < Math.min(text.length, old.length) && text[same] === old[same]) same++;
-    let tail = 0;
-    while (tail < Math.min(text.length, old.length) - same && text[text.length - 1 - tail] === old[old.length - 1 - tail]) tail++;
-    const shift = text.length - old.length;
-    const shade = this.scale();
-    const spans = [];
-    let at = 0;
-    this.tokens.forEach((t, i) => {
-      const moved = t.from >= old.length - tail ? shift : t.to <= same ? 0 : null;
-      if (moved === null || t.to === t.from || t.from + moved < at) return;
-      if (t.from + moved > at) spans.push(text.slice(at, t.from + moved));
-      at = t.to + moved;
-      const a = shade(this.value(t));
-      spans.push(h("span", { class: `tok${a ? " on" : ""}${i === this.chosen ? " chosen" : ""}`, vars: a ? { a: a.toFixed(3) } : null }, text.slice(t.from + moved, at)));
-    });
-    show(this.back, spans, `${text.slice(at)}\u200b\n`);
+    this.visit.rewrite(this.address);
     this.drawUnder();
   }
 
-  followCaret() {
-    const caret = this.area.selectionStart;
-    // The character before the caret was typed last; at the start of the text, the one after it.
-    const at = Math.max(0, this.area.selectionEnd > caret ? caret : caret - 1);
-    const found = this.tokens.findIndex((t) => at >= t.from && at < t.to);
-    this.choose(found);
-  }
-
-  choose(i) {
-    if (i === this.chosen) return;
-    this.chosen = i;
+  heard(sheet, ms) {
+    for (const f of sheet.tokens.flatMap((t) => t.features)) this.names.set(f.id, f);
+    this.time.textContent = sheet.tokens.length ? `${count(sheet.tokens.length)} tokens in ${Math.round(ms)} ms` : "";
+    this.shell.notify(null);
     this.paint();
+    this.drawUnder();
     this.inspect();
+    if (this.compares) this.contrastSoon();
   }
 
-  step(by) {
-    if (!this.tokens.length) return;
-    this.choose(Math.max(0, Math.min(this.tokens.length - 1, this.chosen + by)));
+  // One scale for all that is shown: the same colour is the same value in both texts and in what the model writes.
+  paint() {
+    const parts = [...this.shown, ...this.written.slice(0, this.shown.length)];
+    const range = rangeOf(parts.flatMap((p) => p.tokens), this.pinned);
+    for (const part of parts) {
+      Object.assign(part, { range, pinned: this.pinned });
+      part.paint();
+    }
   }
 
-  pin(id) {
-    this.pinned = this.pinned === id ? null : id;
+  pin(f) {
+    this.pinned = this.pinned === f.id ? null : f.id;
+    if (this.pinned !== null) this.names.set(f.id, f);
+    this.refresh();
+    if (this.pinned !== null) for (const sheet of this.shown) sheet.read(); // also where it is too weak to be listed
+  }
+
+  refresh() {
     this.share();
     this.paint();
     this.inspect();
-    if (this.pinned !== null) this.read(); // also where it is too weak to be listed
+    this.drawLists();
   }
 
   drawUnder() {
-    const name = this.pinned === null ? null : nameOf(this.labels.get(this.pinned) ?? { id: this.pinned, label: "" });
+    const name = this.pinned === null ? null : nameOf(this.names.get(this.pinned) ?? { id: this.pinned, label: "" });
     show(this.under,
       this.pinned === null
         ? h("span", { class: "legend" }, "weak", h("span", { class: "ramp", "aria-hidden": "true" }), "strong, by each token’s strongest feature")
-        : h("span", { class: "pin" }, `Coloured by #${this.pinned} ${name}`, h("button", { type: "button", "aria-label": "Colour by strength again", onclick: () => this.pin(this.pinned) }, "×")),
-      this.area.value ? null : h("button", { type: "button", class: "button", onclick: () => this.put(SAMPLE) }, "Try an example"),
-      this.time);
+        : h("span", { class: "pin" }, `Coloured by #${this.pinned} ${name}`, h("button", { type: "button", "aria-label": "Colour by strength again", onclick: () => this.pin({ id: this.pinned }) }, "×")),
+      this.sheets[0].area.value ? null : h("button", { type: "button", class: "button", onclick: () => this.sample() }, "Try an example"),
+      this.time,
+      h("span", { class: "acts" },
+        this.tooLong ? h("span", {}, "too long for the address") : h("button", { type: "button", class: "button", onclick: (e) => this.copy(e.currentTarget) }, "Copy link"),
+        h("button", { type: "button", class: "button", "aria-pressed": this.compares ? "true" : "false", onclick: () => this.compare(!this.compares) }, this.compares ? "One text" : "Compare with…")));
   }
 
-  put(text) {
-    this.area.value = text;
-    this.area.focus();
-    this.paint();
-    this.read();
+  sample() {
+    this.sheets[0].put(SAMPLE);
+    this.sheets[0].area.focus();
     this.share();
   }
 
-  // All features of the text, by how much they fire in it.
-  summary() {
-    const total = new Map();
-    for (const t of this.tokens) for (const f of t.features) total.set(f.id, (total.get(f.id) ?? 0) + f.value);
-    return [...total].sort((a, b) => b[1] - a[1]).map(([id, value]) => ({ ...this.labels.get(id), value }));
+  async copy(button) {
+    this.share();
+    try {
+      await navigator.clipboard.writeText(location.href);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Copy it from the address bar"; // the browser may forbid it
+    }
+  }
+
+  compare(yes) {
+    this.compares = yes;
+    this.active = this.sheets[0];
+    if (yes && !this.sheets[1].text) this.sheets[1].area.value = this.sheets[0].text;
+    this.arrange();
+    this.refresh();
+    if (yes) {
+      this.sheets[1].read();
+      this.sheets[1].area.focus();
+    }
+  }
+
+  async contrast() {
+    if (!this.compares || !this.visit.current()) return;
+    const turn = (this.turn = (this.turn ?? 0) + 1);
+    const [text, other] = this.sheets.map((s) => s.text);
+    try {
+      const found = await post("/api/contrast", { text, other });
+      if (turn !== this.turn || !this.visit.current()) return;
+      this.found = found;
+      this.drawLists();
+    } catch (error) {
+      if (turn === this.turn) this.shell.notify(error);
+    }
+  }
+
+  drawLists() {
+    if (this.compares && this.found) show(this.lists, contrastLists(this.found, this.pinned, (f) => this.pin(f)));
+    else show(this.lists);
   }
 
   inspect() {
-    const token = this.tokens[this.chosen];
-    const found = token ? token.features : this.summary();
+    if (this.compares && this.active.chosen < 0) return show(this.inspector);
+    const token = this.active.tokens[this.active.chosen];
+    const found = token ? token.features : this.active.summary();
     const top = found[0]?.value ?? 1;
-    const steps = h("span", { class: "steps" },
-      h("button", { type: "button", class: "button", "aria-label": "Previous token", onclick: () => this.step(-1) }, "←"),
-      h("button", { type: "button", class: "button", "aria-label": "Next token", onclick: () => this.step(1) }, "→"),
-      token ? h("button", { type: "button", class: "button", onclick: () => this.choose(-1) }, "Whole text") : null);
-    show(this.inspector,
-      h("header", {}, token ? h("h2", {}, "On ", literal(token.text)) : h("h2", {}, "In the whole text"), this.tokens.length ? steps : null),
-      found.length ? found.slice(0, LISTED).map((f) => this.line(f, top)) : h("p", { class: "none" }, this.tokens.length ? "No feature is active here." : "Features appear here as you type."),
+    const step = (by, words, arrow) => h("button", { type: "button", class: "button", "aria-label": words, onclick: () => this.active.step(by) }, arrow);
+    return show(this.inspector,
+      h("header", {}, token ? h("h2", {}, "On ", literal(token.text)) : h("h2", {}, "In the whole text"),
+        this.active.tokens.length ? h("span", { class: "steps" }, step(-1, "Previous token", "←"), step(1, "Next token", "→"), token ? h("button", { type: "button", class: "button", onclick: () => this.active.choose(-1) }, "Whole text") : null) : null),
+      found.length ? found.slice(0, LISTED).map((f) => line(f, this.active.evidence.get(f.id), top, this.pinned, (one) => this.pin(one))) : h("p", { class: "none" }, this.active.tokens.length ? "No feature is active here." : "Features appear here as you type."),
       !token && found.length > LISTED ? h("p", { class: "note" }, `and ${count(found.length - LISTED)} weaker ones`) : null);
   }
 
-  line(f, top) {
-    const isPinned = f.id === this.pinned;
-    return h("div", { class: "found", data: { pinned: isPinned } },
-      h("button", { type: "button", "aria-pressed": isPinned ? "true" : "false", title: "Colour the text by this feature", onclick: () => this.pin(f.id) }, label(f.label, f.label_f1)),
-      h("span", { class: "num" }, short(f.value)),
-      h("span", { class: "bar", vars: { v: Math.max(0, f.value / top).toFixed(3) } }),
-      h("span", { class: "facts" }, h("a", { href: `/feature/${f.id}` }, `#${f.id}`), f.label_f1 === null ? null : h("span", {}, `F1 ${fixed(f.label_f1)}`)));
+  async write(settings) {
+    this.settings = settings;
+    this.share();
+    this.form.busy(true);
+    this.stopped = false;
+    try {
+      for (const [i, sheet] of this.shown.entries()) {
+        if (!this.stopped) await this.written[i].write(sheet.text, settings, this.pinned, () => this.visit.current() && this.paint());
+      }
+      this.shell.notify(null);
+    } catch (error) {
+      if (this.visit.current()) this.shell.notify(error);
+    } finally {
+      this.form.busy(false);
+    }
+  }
+
+  stop() {
+    this.stopped = true;
+    for (const one of this.written) one.stop();
+  }
+
+  // What the model writes grows below the buttons that start and stop it, so that they stay where they are.
+  arrange() {
+    const heading = (i) => (this.compares ? h("h2", { class: "small-title" }, i ? "Second text" : "First text") : null);
+    const texts = this.shown.map((sheet, i) => h("div", {}, heading(i), sheet.element));
+    const written = this.shown.map((_, i) => this.written[i].element);
+    const next = h("section", { class: "panel next" }, h("h2", {}, "What the model would write next"), this.form.element, h("div", { class: this.compares ? "pair" : null }, written));
+    if (this.compares) show(this.body, h("div", { class: "pair" }, texts), this.under, next, this.inspector, this.lists);
+    else show(this.body, h("div", { class: "reading" }, h("div", {}, texts, this.under, next), this.inspector));
+    this.body.dataset.compares = this.compares;
+  }
+
+  close() {
+    this.stop();
+    for (const sheet of this.sheets) sheet.close();
   }
 }
 
 export async function open(root, { query }, shell, visit) {
   const asked = query.get("feature");
-  const reading = new Reading(shell, visit, query.get("text") ?? "", asked !== null && /^\d+$/.test(asked) ? Number(asked) : null);
+  const feature = asked !== null && /^\d{1,9}$/.test(asked) ? Number(asked) : null;
+  const reading = new Reading(shell, visit, { text: query.get("text") ?? "", other: query.get("other"), feature, settings: readSettings(query) });
   shell.title("Read");
-  show(root, h("header", { class: "reading-head" }, h("h1", {}, "Read along"), h("p", { class: "lead" }, "Put the cursor on a word to see what the model has in mind there. Choose a feature to colour the whole text by it.")),
-    h("div", { class: "reading" }, h("div", {}, h("div", { class: "sheet" }, reading.back, reading.area), reading.under), reading.inspector));
+  show(root, h("header", { class: "reading-head" }, h("h1", {}, "Read along"), h("p", { class: "lead" }, "Point at a word to see what the model has in mind there. Choose a feature to colour the whole text by it.")), reading.body);
+  reading.arrange();
   reading.paint();
+  reading.drawUnder();
   reading.inspect();
   visit.hold({
     key(event) {
       if (!event.altKey || !["ArrowLeft", "ArrowRight"].includes(event.key)) return false;
-      reading.step(event.key === "ArrowLeft" ? -1 : 1);
+      reading.active.step(event.key === "ArrowLeft" ? -1 : 1);
       return true;
     },
-    close() {
-      reading.turn++;
-      reading.abort?.abort();
-    },
+    close: () => reading.close(),
   });
-  if (reading.text) await reading.read();
+  await Promise.all(reading.shown.filter((s) => s.text).map((s) => s.read()));
+  if (reading.settings && visit.current()) await reading.write(reading.settings);
 }

@@ -1,0 +1,86 @@
+"""What the tests of the pages share: a tab that remembers, waiting, and how contrast is measured."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+TEXT = 'def area(radius):\n    """Return the area."""\n    return 3.14 * radius\n'
+# The text of every element against what lies behind it, as WCAG 2 counts contrast; colours are painted to be read.
+CONTRAST = """() => {
+  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const paint = (layers) => {
+    canvas.clearRect(0, 0, 1, 1);
+    for (const layer of layers) { canvas.fillStyle = layer; canvas.fillRect(0, 0, 1, 1); }
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const luminance = (colour) => {
+    const [r, g, b] = colour.map((v) => linear(v / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (e) => e ? [...behind(e.parentElement), getComputedStyle(e).backgroundColor] : [];
+  const passed = '.ws, [hidden], .skip, .unseen, [disabled], pre[aria-hidden], option, noscript, svg';
+  const bad = [];
+  for (const e of document.querySelectorAll('body *')) {
+    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    if (!own || !e.getBoundingClientRect().width || e.closest(passed)) continue;
+    const style = getComputedStyle(e);
+    const under = behind(e);
+    const [a, b] = [luminance(paint([...under, style.color])), luminance(paint(under))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < (parseFloat(style.fontSize) >= 24 ? 3 : 4.5)) {
+      bad.push(`${e.tagName}.${e.className} "${e.textContent.slice(0, 30)}" ${ratio.toFixed(2)}`);
+    }
+  }
+  return bad;
+}"""
+
+
+def until(page: Any, expression: str, seconds: float = 10) -> None:
+    """Wait for an expression to hold; Playwright's own waiting needs ``eval``, which the pages' policy forbids."""
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(f"!!({expression})"):
+        assert time.monotonic() < deadline, expression
+        time.sleep(0.01)
+
+
+class Visit:
+    """A tab that remembers every console error and every request."""
+
+    def __init__(self, browser: Any, address: str, **options: Any) -> None:
+        self.address = address
+        self.context = browser.new_context(**options)
+        self.page = self.context.new_page()
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        self.expected_errors = False
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
+        self.page.on("request", lambda r: self.requests.append(r.url))
+
+    def go(self, path: str) -> Any:
+        self.page.goto(self.address + path)
+        return self.page
+
+    def check(self) -> None:
+        if not self.expected_errors:
+            assert self.errors == []
+        assert {urlsplit(url).netloc for url in self.requests} <= {urlsplit(self.address).netloc}
+        assert self.page.evaluate("window.hacked") is None
+
+
+def fits_and_can_be_read(browser: Any, address: str, path: str, scheme: str, ready: str) -> None:
+    """At 360 pixels nothing sticks out, contrast is WCAG AA, everything that can be used has a name, nothing fails."""
+    visit = Visit(browser, address, viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    page = visit.go(path)
+    until(page, ready)
+    page.wait_for_timeout(150)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(CONTRAST) == []
+    unnamed = "[...document.querySelectorAll('button, a, input, select, textarea')].filter((e) => "
+    unnamed += "!(e.textContent.trim() || e.ariaLabel || e.labels?.length)).map((e) => e.outerHTML)"
+    assert page.evaluate(unnamed) == []
+    visit.check()
+    visit.context.close()
