@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from monoscope.catalogue.explanations import Explanation, Score
 from monoscope.catalogue.records import Example, ExcerptToken, FeatureRecord, Histogram, Hit, Label, TokenWeight
 from monoscope.catalogue.rendering import shown
+from monoscope.errors import MonoscopeError
+from monoscope.interpret.specificity import Levels
 
 HOSTILE = (
     "<script>window.hacked=1</script> \"><img src=x onerror='window.hacked=1'> </textarea> javascript:alert(1)\n"
@@ -274,6 +277,17 @@ class DemoCatalogue:
             label=self._labels[feature],
         )
 
+    def explanations(self, feature: int) -> list[Explanation]:
+        if feature != 1:
+            return []
+        return [Explanation(1, "model-x", "text between <b>triple quotes</b>", "prose"), Explanation(1, "nobody", "?")]
+
+    def scores(self, feature: int) -> list[Score]:
+        detail = {"controls": {"shuffled": {"value": 0.5}, "unigram": {"value": 0.62}}, "chance": 0.5}
+        found = Score(1, "model-x", "detection", 0.81, 0.74, 0.88, 60, detail)
+        none = Score(1, "model-x", "simulation", None, None, None, 0, {"why": "too few passages"})
+        return [found, none] if feature == 1 else []
+
     def search(self, query: str, *, limit: int = 20) -> list[Hit]:
         words = query.lower().split()
         found = [
@@ -302,6 +316,7 @@ class DemoReader:
     """Reads by the features whose label names the token, and a few that only depend on the token's spelling."""
 
     def __init__(self, catalogue: DemoCatalogue) -> None:
+        self._catalogue = catalogue
         self._labels, self._f1 = catalogue.features["label"], catalogue.features["label_f1"]
         self._by_text: dict[str, list[int]] = {}
         for i, label in enumerate(self._labels):
@@ -320,6 +335,14 @@ class DemoReader:
             for k, i in enumerate(dict.fromkeys(ids))
         ]
 
+    def effects(self, feature: int, places: list[tuple[int, int, int]]) -> list[list[float | None]]:
+        return [[None if i == 0 else math.sin(i) / 2 for i in range(first, last)] for _, first, last in places]
+
+    def direction(self, feature: int) -> dict[str, Any]:
+        parts = [{"index": i, "weight": 0.5 - i / 10, "share": 0.2 - i / 50} for i in range(5)]
+        logits = {"edges": [-2.0, -1.0, 0.0, 1.0, 3.0], "counts": [3, 200, 300, 2]}
+        return {"neurons": True, "coordinates": parts, "logits": logits}
+
     def __call__(self, text: str) -> dict[str, Any]:
         data, tokens = text.encode(), []
         for start, end in pieces_of(data):
@@ -337,6 +360,17 @@ class DemoReader:
             piece = words[int(rng.integers(len(words))) if temperature else i % len(words)]
             time.sleep(0.002)
             yield {"text": piece, "features": self._features(piece)}
+
+
+def demo_levels(catalogue: DemoCatalogue, feature: int) -> Levels:
+    """A label that holds the more surely the more strongly the feature fires."""
+    if catalogue[feature].label is None:
+        raise MonoscopeError(f"feature {feature} has no label", fix="label it")
+    share = np.array([0.2, 0.5, np.nan, 0.9, 1.0])
+    edges, counts = np.linspace(0, catalogue[feature].max, 6), np.array([40, 20, 0, 9, 1])
+    low, high = share - 0.1, np.minimum(1, share + 0.1)
+    low[4] = high[4] = np.nan
+    return Levels("a concept", edges, counts, share, low, high, 0.01, 12)
 
 
 def demo_reader(catalogue: DemoCatalogue) -> DemoReader:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from app_demo import DemoCatalogue, demo_reader
+from app_demo import DemoCatalogue, demo_levels, demo_reader
 from pages_visit import Visit
 from starlette.testclient import TestClient
 
@@ -40,13 +40,13 @@ def reader(catalogue: DemoCatalogue) -> Any:
 
 @pytest.fixture(scope="session")
 def client(catalogue: DemoCatalogue, reader: Any) -> TestClient:
-    return TestClient(create_app(catalogue, reader), base_url="http://127.0.0.1:8377")
+    return TestClient(create_app(catalogue, reader, levels=demo_levels), base_url="http://127.0.0.1:8377")
 
 
 @pytest.fixture(scope="session")
 def address(catalogue: DemoCatalogue, reader: Any) -> Iterator[str]:
     listener = free_socket("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(catalogue, reader), log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(create_app(catalogue, reader, levels=demo_levels), log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:

@@ -80,26 +80,6 @@ def test_the_table_holds_only_what_is_in_sight(visit: Visit) -> None:
     until(page, "[...document.querySelectorAll('.cell.id')].some((c) => c.textContent === '0')")
 
 
-def test_a_feature_page_tells_all(visit: Visit) -> None:
-    page = visit.go("/feature/1")
-    page.wait_for_selector(".kwic")
-    text = page.inner_text("main")
-    for words in ("inside a docstring", "precision", "best token list", "Promotes", "Suppresses", "Similar directions"):
-        assert words in text
-    assert page.locator(".group").count() == 5
-    assert page.locator(".tok.target").count() >= 10
-    before = page.locator(".example").first.inner_text()
-    page.click(".example button >> nth=0")
-    page.wait_for_selector(".more .where")
-    assert "python/" in page.inner_text(".more .where")
-    assert len(page.inner_text(".more .passage")) > len(before)
-    page.locator(".passage .tok.target").scroll_into_view_if_needed()
-    page.wait_for_timeout(100)
-    page.hover(".passage .tok.target")
-    page.wait_for_selector("#tip:not([hidden])")
-    assert float(page.inner_text("#tip")) > 0
-
-
 def test_data_never_becomes_markup(visit: Visit) -> None:
     page = visit.go("/feature/0")
     page.wait_for_selector(".kwic")

@@ -60,6 +60,40 @@ def test_feature(client: TestClient, catalogue: DemoCatalogue) -> None:
     assert found["label"]["trust"] in ("strong", "fair", "weak") and "held" not in found["label"]["words"]
 
 
+def test_what_is_computed_when_a_feature_is_looked_at(client: TestClient, reader: Any) -> None:
+    assert client.get("/api/features/5/direction").json() == reader.direction(5)
+    levels = client.get("/api/features/1/levels").json()
+    assert levels["counts"] == [40, 20, 0, 9, 1] and levels["fraction"][2] is None and levels["low"][4] is None
+    found = client.post("/api/effects", json={"feature": 1, "places": [[2, 0, 3], [3, 5, 6]]}).json()["effects"]
+    assert [len(e) for e in found] == [3, 1] and found[0][0] is None
+    told = client.get("/api/features/1").json()["explanations"]
+    assert [e["verdict"] for e in told] == [
+        "Better than every control by detection.",
+        "Not tested. Read it as a guess.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        None,
+        [],
+        "x",
+        [[1, 2]],
+        [[0, 1, 1]],
+        [[0, 0, 2000]],
+        [[0.5, 0, 1]],
+        [[True, 0, 1]],
+        [[-1, 0, 1]],
+        [[0, 0, 1]] * 121,
+    ],
+)
+def test_effects_on_nonsense_are_refused(client: TestClient, places: Any) -> None:
+    response = client.post("/api/effects", json={"feature": 1, "places": places})
+    assert response.status_code == 400
+    error(response)
+
+
 def test_a_dead_feature_has_a_page(client: TestClient) -> None:
     found = client.get("/api/features/299").json()
     assert found["label"] is None and found["n_active"] == 0 and found["loss_effect"] is None and found["groups"] == []
@@ -79,6 +113,9 @@ def test_context_is_wider_and_says_where(client: TestClient) -> None:
         ("/api/features/-1", 404),
         ("/api/features/99999999999999999999999", 404),
         ("/api/features/abc", 422),
+        ("/api/features/300/direction", 404),
+        ("/api/features/300/levels", 404),
+        ("/api/features/299/levels", 400),
         ("/api/context?document=11&position=0&feature=0", 404),
         ("/api/context?document=0&position=99999999&feature=0", 404),
         ("/api/context?document=0&position=0&feature=300", 404),
@@ -265,6 +302,8 @@ def test_without_a_model_reading_says_what_to_do(catalogue: DemoCatalogue) -> No
     response = client.post("/api/read", json={"text": "x"})
     assert response.status_code == 400 and "--model" in error(response)["fix"]
     assert client.post("/api/continue", json={"text": "x"}).status_code == 400
+    assert client.get("/api/features/1/direction").status_code == 400
+    assert client.get("/api/features/1").json()["model_at_hand"] is False
 
 
 def test_a_token_is_asked_for_where_one_is_set(catalogue: DemoCatalogue, reader: Any) -> None:

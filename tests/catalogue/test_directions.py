@@ -3,7 +3,7 @@ import torch
 from catalogue_world import FEATURES, NEURONS, D, code, dictionary, language_model, random_dense
 
 from monoscope.catalogue import directions
-from monoscope.catalogue.directions import logit_weights, neighbours
+from monoscope.catalogue.directions import coordinates, logit_effects, logit_weights, neighbours
 from monoscope.catalogue.neurons import NeuronCorrelation
 
 
@@ -61,3 +61,24 @@ def test_correlated_neurons_against_corrcoef() -> None:
 def test_nothing_seen_is_no_correlation() -> None:
     ids, _ = NeuronCorrelation(4, NEURONS).strongest()
     assert (ids == -1).all()
+
+
+def test_the_effect_on_all_logits_holds_the_lists_of_promoted_tokens() -> None:
+    lm, made = language_model(2), dictionary()
+    path = lm.to_residual("mlp_act.1"), lm.unembedding()
+    (ids, weights), (low_ids, low_weights) = logit_weights(made.directions, *path)
+    for feature in (0, 7, FEATURES - 1):
+        effects = logit_effects(made.directions[feature], *path)
+        torch.testing.assert_close(effects[ids[feature]], weights[feature], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(effects[low_ids[feature]], low_weights[feature], atol=1e-5, rtol=1e-4)
+        assert abs(float(effects.mean())) < 1e-5
+
+
+def test_coordinates_of_a_single_neuron() -> None:
+    direction = torch.zeros(NEURONS)
+    direction[7] = -2.0
+    ids, values, shares = coordinates(direction, 3)
+    assert (int(ids[0]), float(values[0]), float(shares[0])) == (7, -2.0, 1.0)
+    assert coordinates(torch.zeros(4))[2].tolist() == [0.0] * 4
+    even = coordinates(torch.tensor([1.0, -1.0, 1.0, -1.0]))
+    assert even[2].tolist() == [0.25] * 4

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 from jaxtyping import Float, Int
 
 from monoscope.app.ui.payloads import number
+from monoscope.catalogue.directions import coordinates, logit_effects
+from monoscope.catalogue.token_effects import Place, token_effects
 from monoscope.errors import MonoscopeError
 from monoscope.models.generation import Written, generate
 from monoscope.types import PADDING, SEPARATOR, Code, Site, TokenBlock, TokenisedDocument
@@ -66,6 +69,7 @@ class Reader:
                 f"the dictionary has {dictionary.n_features} features, the catalogue {len(catalogue)}",
                 fix="open the catalogue that was made with this dictionary",
             )
+        self.catalogue = catalogue
         self._labels = [str(label) for label in catalogue.features["label"]]
         self._f1 = [number(f1) for f1 in catalogue.features["label_f1"]]
 
@@ -135,6 +139,40 @@ class Reader:
             code = self.dictionary.encode(step.values[str(self.site)][None].float())
             yield {"text": whole[spelled:], "features": next(self._features(code))}
             spelled = len(whole)
+
+    def effects(self, feature: int, places: Sequence[Place]) -> list[list[float | None]]:
+        """What a feature does for every token of some catalogued passages; see ``catalogue.token_effects``."""
+        found = token_effects(self.lm, self.catalogue, self.dictionary.directions[feature], feature, places)
+        return [[number(effect) for effect in effects.tolist()] for effects in found]
+
+    def direction(self, feature: int) -> dict[str, Any]:
+        """What a feature writes: its largest coordinates, and what it does to all logits.
+
+        Returns:
+            ``{"neurons", "coordinates": [{"index", "weight", "share"}], "logits"}``. ``neurons`` says whether the
+            coordinates are neurons; ``logits`` is a histogram ``{"edges", "counts"}`` over the vocabulary, in logits
+            per unit of activation, null where there is no linear path to the logits.
+        """
+        target = Site.parse(self.catalogue.facts["target"])
+        direction = self.dictionary.directions[feature]
+        parts = zip(*(part.tolist() for part in coordinates(direction)), strict=True)
+        return {
+            "neurons": target.kind == "mlp_act",
+            "coordinates": [{"index": i, "weight": number(w), "share": number(share)} for i, w, share in parts],
+            "logits": self._logits(direction, target),
+        }
+
+    def _logits(self, direction: Float[torch.Tensor, " d"], target: Site) -> dict[str, list[Any]] | None:
+        path = self._to_logits(target)
+        if path is None:
+            return None
+        counts, edges = np.histogram(logit_effects(direction, *path).numpy(), 60)
+        return {"edges": [number(e) for e in edges.tolist()], "counts": counts.tolist()}
+
+    @cache  # noqa: B019  # one reader, one target, as long as the program serves it
+    def _to_logits(self, target: Site) -> tuple[torch.Tensor, torch.Tensor] | None:
+        into, unembedding = self.lm.to_residual(target), self.lm.unembedding()
+        return None if into is None or unembedding is None else (into, unembedding)
 
     def _document(self, text: str) -> TokenisedDocument:
         _bytes(text)

@@ -1,4 +1,4 @@
-"""What can be read off a feature's direction alone: its nearest features, and the tokens it promotes."""
+"""What can be read off a feature's direction alone: its nearest features, the tokens it promotes, its coordinates."""
 
 from __future__ import annotations
 
@@ -7,6 +7,30 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 BLOCK = 512  # features at once
+
+
+@torch.no_grad()
+def logit_effects(
+    direction: Float[Tensor, " d_site"],
+    to_residual: Float[Tensor, "d_site d_model"],
+    unembedding: Float[Tensor, "d_model vocabulary"],
+) -> Float[Tensor, " vocabulary"]:
+    """What one direction adds to every logit, in logits per unit of activation; see ``logit_weights``."""
+    weights = direction.detach().float() @ to_residual.float() @ unembedding.float()
+    return (weights - weights.mean()).cpu()
+
+
+@torch.no_grad()
+def coordinates(
+    direction: Float[Tensor, " d_site"], count: int = 10
+) -> tuple[Int[Tensor, " k"], Float[Tensor, " k"], Float[Tensor, " k"]]:
+    """The largest entries of a direction of either sign, and each one's share of the sum of all absolute entries.
+
+    At ``mlp_act`` the entries are neurons, and a share near 1 says that the feature is one of them.
+    """
+    size = direction.detach().float().cpu()
+    chosen = size.abs().topk(min(count, len(size))).indices
+    return chosen, size[chosen], size[chosen].abs() / size.abs().sum().clamp_min(torch.finfo(size.dtype).tiny)
 
 
 @torch.no_grad()

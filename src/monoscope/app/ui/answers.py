@@ -7,6 +7,8 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
+from monoscope.errors import MonoscopeError
+
 
 def encoded(content: Any) -> bytes:
     """JSON as it is sent."""
@@ -19,3 +21,11 @@ class CompactJSON(JSONResponse):
     def render(self, content: Any) -> bytes:
         """The bytes."""
         return encoded(content)
+
+
+def no_model() -> MonoscopeError:
+    """What is said where the model is asked for and not at hand."""
+    return MonoscopeError(
+        "this catalogue was opened without its model, so nothing new can be computed",
+        fix="start the pages with `monoscope ui RUN --model MODEL`",
+    )

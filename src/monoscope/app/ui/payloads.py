@@ -41,6 +41,7 @@ CONTROLS = {
     "neurons": "neurons",
     "shuffled": "shuffled",
 }
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999)
 LEVELS = ((0.8, "strong"), (0.5, "fair"), (0.0, "weak"))
 
 
@@ -152,7 +153,7 @@ def _quantiles(catalogue: Any, feature: int) -> dict[str, float | None]:
     values = np.asarray(catalogue.index.values[int(offsets[feature]) : int(offsets[feature + 1])], dtype=np.float64)
     if len(values) == 0:
         return {}
-    return {f"{q:g}": number(np.quantile(values, q)) for q in (0.5, 0.9, 0.99)}
+    return {f"{q:g}": number(np.quantile(values, q)) for q in QUANTILES}
 
 
 def record(catalogue: Any, feature: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response, StreamingResponse
 
 from monoscope.app.ui import bodies, payloads
-from monoscope.app.ui.answers import CompactJSON, encoded
+from monoscope.app.ui.answers import CompactJSON, encoded, no_model
 from monoscope.app.ui.contrast import contrast
 from monoscope.errors import MonoscopeError
 
@@ -25,10 +25,7 @@ def add_reading(app: FastAPI, catalogue: Any, reader: Any) -> None:
 
     def present() -> Any:
         if reader is None:
-            raise MonoscopeError(
-                "this catalogue was opened without its model, so it cannot read new text",
-                fix="start the pages with `monoscope ui RUN --model MODEL`",
-            )
+            raise no_model()
         return reader
 
     @app.post("/api/read")

@@ -21,9 +21,11 @@ from starlette.staticfiles import StaticFiles
 
 from monoscope.app.ui import payloads, table
 from monoscope.app.ui.answers import CompactJSON
+from monoscope.app.ui.feature_api import MakeLevels, add_feature
 from monoscope.app.ui.guard import Guard, refusal
 from monoscope.app.ui.reading_api import ReadText, add_reading
 from monoscope.errors import MonoscopeError
+from monoscope.interpret import specificity
 
 STATIC = Path(__file__).parent / "static"
 PAGES = ("/", "/features", "/feature/{feature}", "/read")
@@ -33,13 +35,15 @@ PORTS_TRIED = 50
 WARMING = "def warm(up):\n    return up\n"
 
 
-def create_app(catalogue: Any, reader: ReadText | None, token: str | None = None) -> FastAPI:
+def create_app(
+    catalogue: Any, reader: Any | None, token: str | None = None, *, levels: MakeLevels = specificity.levels
+) -> FastAPI:
     """The application over a catalogue.
 
     Args:
         catalogue: what ``monoscope.open_catalogue`` returns.
-        reader: text → ``{"tokens": […]}``, with a method ``continuation`` (a ``Reader``); None when the model is not at
-            hand, and live reading says so.
+        reader: what knows the model, a ``Reader``; None when the model is not at hand, and what needs it says so.
+        levels: how a label's specificity by level of activation is measured.
         token: when given, every request must carry it; see ``guard``.
     """
     app = FastAPI(
@@ -52,6 +56,7 @@ def create_app(catalogue: Any, reader: ReadText | None, token: str | None = None
     )
     _add_errors(app)
     _add_catalogue(app, catalogue)
+    add_feature(app, catalogue, reader, levels)
     add_reading(app, catalogue, reader)
     _add_pages(app)
     app.add_middleware(Guard, token=token)
@@ -115,27 +120,6 @@ def _add_catalogue(app: FastAPI, catalogue: Any) -> None:
         ids = features.ids(table.Query(q.strip(), sort, descending, kind, min_f1, min_density, max_density))
         window = ids[offset : offset + limit].tolist()
         return CompactJSON({"total": len(ids), "rows": [payloads.row(catalogue, i) for i in window]})
-
-    @app.get("/api/features/{feature}")
-    async def feature(feature: int) -> Response:
-        return CompactJSON(payloads.record(catalogue, feature))
-
-    @app.get("/api/context")
-    async def context(
-        document: Annotated[int, Query(ge=0)],
-        position: Annotated[int, Query(ge=0)],
-        feature: Annotated[int, Query(ge=0)],
-        before: Annotated[int, Query(ge=0, le=500)] = 100,
-        after: Annotated[int, Query(ge=0, le=500)] = 60,
-    ) -> Response:
-        payloads.check_feature(catalogue, feature)
-        store = catalogue.rows.store
-        if document not in catalogue.rows.documents or position >= store.length(document):
-            raise MonoscopeError(
-                f"there is no token {position} in a catalogued document {document}", fix="follow an example's link"
-            )
-        tokens = payloads.excerpt(catalogue, document, position, feature, (before, after))
-        return CompactJSON({"name": store.names[document], "length": store.length(document), "tokens": tokens})
 
 
 def _add_pages(app: FastAPI) -> None:

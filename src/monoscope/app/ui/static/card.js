@@ -26,7 +26,8 @@ export function evidenceOf(f, known = {}) {
   const facts = [
     f.label_f1 === null ? null : [`F1 ${fixed(f.label_f1)}`, known.label_f1_low == null ? "" : `95 %: ${fixed(known.label_f1_low)} to ${fixed(known.label_f1_high)}`],
     known.label_precision == null ? null : [`precision ${fixed(known.label_precision)}`, `recall ${fixed(known.label_recall)}`],
-    [`value ${short(f.value)}`, known.max ? `of at most ${short(known.max)}` : ""],
+    f.largest === undefined ? null : [`sum ${short(f.value)}`, "over the whole text"],
+    [`value ${short(f.largest ?? f.value)}`, known.max ? `of at most ${short(known.max)}` : ""],
     f.tokens ? ["active on", f.tokens.map((n) => `${count(n)} tokens`).join(" and ")] : null,
     known.density ? [`fires on ${density(known.density)}`, "of all tokens"] : null,
   ].filter(Boolean);

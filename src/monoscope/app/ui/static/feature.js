@@ -1,13 +1,13 @@
 // One feature: what it means and how well that is tested, what it fires on, what it does, what is near it.
 
 import { get } from "./api.js";
-import { activationHistogram, interval } from "./charts.js";
+import { activationHistogram, logitHistogram } from "./charts.js";
 import { h, show, skeleton } from "./dom.js";
 import { KINDS, count, density, fixed, nameOf, oneIn, short, signed } from "./format.js";
+import { evidence, explanations, levels } from "./evidence.js";
+import { examples } from "./examples.js";
 import { trail } from "./features.js";
-import { concordance, label, literal, passage } from "./tokens.js";
-
-const WIDER = { before: 160, after: 100 };
+import { label, literal } from "./tokens.js";
 
 function head(f) {
   const facts = [
@@ -22,56 +22,6 @@ function head(f) {
     h("p", { class: "facts-line" }, facts.map(([name, value]) => h("span", {}, `${name} `, h("b", {}, value)))));
 }
 
-function evidence(found) {
-  if (!found) return h("section", { class: "panel" }, h("h2", {}, "Evidence"), h("p", { class: "none" }, "No concept describes this feature well enough to be its label. Judge by the examples."));
-  const baseline = found.kind === "context" ? found.baseline_f1 : null;
-  const share = (words, value, extra = "") => [h("dt", {}, words), h("dd", { class: "num" }, fixed(value)), h("dd", {}, h("div", { class: `bar01 ${extra}`, vars: { v: value ?? 0 } }))];
-  return h("section", { class: "panel" }, h("h2", {}, "Evidence"),
-    h("div", { class: "evidence" },
-      h("p", { class: "verdict", data: { trust: found.trust } }, found.trust_words),
-      h("dl", {},
-        h("dt", {}, "F1"), h("dd", { class: "num" }, h("b", {}, fixed(found.f1))), h("dd", { data: { tip: `95 % interval ${fixed(found.f1_low)} to ${fixed(found.f1_high)}` } }, interval(found.f1, found.f1_low, found.f1_high, { baseline })),
-        share("precision", found.precision), share("recall", found.recall),
-        baseline === null ? null : share("best token list, F1", baseline, "baseline"),
-        h("dt", {}, "counts as on"), h("dd", { class: "wide" }, `above ${fixed(found.threshold, 1)} of the maximum`),
-        h("dt", {}, "support"), h("dd", { class: "wide" }, `${count(found.support)} tokens, ${count(found.documents)} documents`)),
-      h("p", { class: "concept" }, "Concept ", h("code", {}, found.concept))));
-}
-
-function example(f, e) {
-  const more = h("div", { class: "more", hidden: true });
-  const toggle = async (event) => {
-    const button = event.currentTarget;
-    const isOpen = button.getAttribute("aria-expanded") !== "true";
-    button.setAttribute("aria-expanded", isOpen);
-    more.hidden = !isOpen;
-    if (!isOpen || more.dataset.done) return;
-    show(more, passage(e.tokens, e.position, f.max));
-    try {
-      const wide = await get("/api/context", { document: e.document, position: e.position, feature: f.id, ...WIDER });
-      more.dataset.done = "1";
-      show(more, h("p", { class: "where" }, h("span", {}, wide.name), h("span", {}, `token ${count(e.position + 1)} of ${count(wide.length)}`), e.loss_effect === null ? null : h("span", {}, `loss without the feature ${signed(e.loss_effect)} nats`)), passage(wide.tokens, e.position, f.max));
-    } catch (error) {
-      show(more, h("div", { class: "problem", role: "alert" }, h("span", {}, h("strong", {}, error.message), " ", error.fix ?? "")));
-    }
-  };
-  return h("div", { class: "example" },
-    h("button", { type: "button", "aria-expanded": "false", onclick: toggle }, concordance(e, f.max), h("span", { class: "num value" }, short(e.value)), h("span", { class: "num value loss" }, e.loss_effect === null ? "" : signed(e.loss_effect, 2))),
-    more);
-}
-
-function groupName({ name, interval: bounds }) {
-  const range = bounds.length ? ` · ${short(bounds[0])} to ${short(bounds[1])}` : "";
-  return name === "top" ? "Strongest firings" : `${name.replace("-", " to ")} percentile${range}`;
-}
-
-function examples(f) {
-  const groups = f.groups.filter((g) => g.examples.length);
-  return h("section", { class: "panel" }, h("h2", {}, "Where it fires"),
-    h("p", { class: "note" }, "Each line is centred on one firing; the colour is the activation, the last columns its value and the change in loss when the feature is removed. Open a line for more text."),
-    groups.length ? groups.map((g) => h("div", { class: "group" }, h("h3", {}, groupName(g)), g.examples.map((e) => example(f, e)))) : h("p", { class: "none" }, "It never fired on this text."));
-}
-
 function bars(items, down = false) {
   const top = Math.max(...items.map((t) => Math.abs(t.weight ?? 0)), 1e-9);
   return h("div", { class: "weights" }, items.map((t) => h("div", { class: down ? "down" : "" }, literal(t.text), h("span", { class: "bar", vars: { v: (Math.abs(t.weight ?? 0) / top).toFixed(3) } }), h("span", { class: "num" }, fixed(t.weight)))));
@@ -83,9 +33,31 @@ function panel(title, note, content) {
 
 const only = (items, make) => (items.length ? make() : null);
 
-function aside(f) {
+const quantiles = (f) => h("dl", { class: "quantiles", "aria-label": "Quantiles of the active tokens’ values" }, Object.entries(f.quantiles).map(([q, x]) => h("div", {}, h("dt", {}, `${+(100 * q).toPrecision(3)} %`), h("dd", {}, short(x)))));
+
+// What the feature's direction does to every logit, and which neurons it is made of; computed when it is looked at.
+function writes(id, current) {
+  const box = h("div", { class: "writes" }, panel("Effect on all logits", "Logits per unit of activation; heights are logarithmic.", h("div", { class: "writes-room" })));
+  (async () => {
+    try {
+      const { logits, neurons, coordinates } = await get(`/api/features/${id}/direction`);
+      if (!current()) return;
+      const share = coordinates[0]?.share ?? 0;
+      show(box,
+        logits ? panel("Effect on all logits", "Logits per unit of activation over the vocabulary; heights are logarithmic.", logitHistogram(logits)) : null,
+        panel(neurons ? "Neurons it writes to" : "Its largest coordinates", `The first holds ${fixed(100 * share, 0)} % of the direction’s absolute weight${neurons && share > 0.5 ? ": nearly a single neuron" : ""}.`,
+          h("div", { class: "links" }, coordinates.map((c) => h("div", { class: "three" }, h("span", {}, `${neurons ? "neuron" : "coordinate"} ${c.index}`), h("span", { class: "num" }, fixed(c.weight)), h("span", { class: "num faint" }, `${fixed(100 * c.share, 1)} %`))))));
+    } catch (error) {
+      if (current()) show(box, panel("Effect on all logits", null, h("p", { class: "none" }, error.message)));
+    }
+  })();
+  return box;
+}
+
+function aside(f, current) {
   return h("aside", { "aria-label": "What it does and what is near it" },
-    only(f.groups, () => panel("Activations", `${count(f.n_active)} active tokens; heights are logarithmic.`, activationHistogram(f.histogram, f.quantiles))),
+    only(f.groups, () => panel("Activations", `${count(f.n_active)} active tokens; heights are logarithmic.`, [activationHistogram(f.histogram, f.quantiles), quantiles(f)])),
+    f.model_at_hand && f.n_active ? writes(f.id, current) : null,
     only(f.promoted, () => panel("Promotes", "Next tokens whose logits its direction raises most.", bars(f.promoted))),
     only(f.suppressed, () => panel("Suppresses", "Those it lowers most.", bars(f.suppressed, true))),
     only(f.neurons, () => panel("Correlated neurons", "Pearson correlation over all tokens.", h("div", { class: "links" }, f.neurons.map((n) => h("div", {}, h("span", {}, `neuron ${n.index}`), h("span", { class: "num" }, fixed(n.value))))))),
@@ -146,5 +118,5 @@ export async function open(root, { parts }, shell, visit) {
   }
   if (!visit.current()) return;
   shell.title(f.label ? `${f.label.words} · #${f.id}` : `Feature ${f.id}`);
-  show(root, pager, head(f), h("div", { class: "split" }, h("div", {}, evidence(f.label), examples(f), lists(f)), aside(f)));
+  show(root, pager, head(f), h("div", { class: "split" }, h("div", {}, evidence(f.label), levels(f, visit.current), explanations(f), examples(f), lists(f)), aside(f, visit.current)));
 }

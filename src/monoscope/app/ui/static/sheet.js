@@ -141,8 +141,8 @@ export class Sheet {
   summary() {
     const total = new Map();
     for (const f of this.tokens.flatMap((t) => t.features)) {
-      if (!total.has(f.id)) total.set(f.id, { ...f, value: 0 });
-      total.get(f.id).value += f.value;
+      const held = total.get(f.id) ?? { ...f, value: 0, largest: 0 };
+      total.set(f.id, { ...held, value: held.value + f.value, largest: Math.max(held.largest, f.value) });
     }
     return [...total.values()].sort((a, b) => b.value - a.value);
   }

@@ -1,7 +1,7 @@
 // Text as the model sees it: tokens, coloured by how strongly a feature is active on each.
 
 import { h } from "./dom.js";
-import { short } from "./format.js";
+import { short, signed } from "./format.js";
 
 const MARKS = /[\u0000-\u001f\u007f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]| +/g;
 
@@ -35,15 +35,20 @@ export function pieces(text, broken, spaces = false) {
 // A few per cent at least, so that the weakest firing can still be told from none.
 export const strength = (value, max) => (value > 0 && max > 0 ? Math.max(0.08, Math.min(1, value / max)) : 0);
 
+const SEEN = 0.02; // nats: a smaller effect on the loss is not underlined
+
+// `t.effect` is how much the loss of predicting the token rises without the feature, where that was computed.
 export function token(t, max, { target = false, broken = false } = {}) {
   const on = t.value > 0;
   const empty = t.text === "";
+  const felt = Math.abs(t.effect ?? 0) >= SEEN;
+  const told = [on ? short(t.value) : "", empty ? "part of a character" : "", felt ? `loss without the feature ${signed(t.effect, 2)}` : ""].filter(Boolean).join(" · ");
   return h(
     "span",
     {
-      class: `tok${on ? " on" : ""}${target ? " target" : ""}${empty ? " part" : ""}`,
-      vars: on ? { a: strength(t.value, max).toFixed(3) } : null,
-      data: on ? { tip: short(t.value) + (empty ? " · part of a character" : "") } : null,
+      class: `tok${on ? " on" : ""}${target ? " target" : ""}${empty ? " part" : ""}${felt ? (t.effect > 0 ? " helped" : " hindered") : ""}`,
+      vars: on || felt ? { a: strength(t.value, max).toFixed(3), e: Math.min(1, Math.abs(t.effect ?? 0)).toFixed(3) } : null,
+      data: told ? { tip: told } : null,
     },
     empty ? "▏" : pieces(t.text, broken),
   );
