@@ -16,6 +16,7 @@ from pages_visit import Visit
 from starlette.testclient import TestClient
 
 from monoscope.app.ui.server import create_app, free_socket
+from monoscope.catalogue.annotations import Annotations
 
 CHROMIUM = [
     "--headless",
@@ -34,19 +35,29 @@ def catalogue() -> DemoCatalogue:
 
 
 @pytest.fixture(scope="session")
+def annotations(catalogue: DemoCatalogue, tmp_path_factory: pytest.TempPathFactory) -> Annotations:
+    return Annotations(tmp_path_factory.mktemp("run"), "demo", len(catalogue))
+
+
+@pytest.fixture(scope="session")
+def app(catalogue: DemoCatalogue, reader: Any, annotations: Annotations) -> Any:
+    return create_app(catalogue, reader, levels=demo_levels, annotations=annotations)
+
+
+@pytest.fixture(scope="session")
 def reader(catalogue: DemoCatalogue) -> Any:
     return demo_reader(catalogue)
 
 
 @pytest.fixture(scope="session")
-def client(catalogue: DemoCatalogue, reader: Any) -> TestClient:
-    return TestClient(create_app(catalogue, reader, levels=demo_levels), base_url="http://127.0.0.1:8377")
+def client(app: Any) -> TestClient:
+    return TestClient(app, base_url="http://127.0.0.1:8377")
 
 
 @pytest.fixture(scope="session")
-def address(catalogue: DemoCatalogue, reader: Any) -> Iterator[str]:
+def address(app: Any) -> Iterator[str]:
     listener = free_socket("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(catalogue, reader, levels=demo_levels), log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:

@@ -29,6 +29,8 @@ def test_what_is_computed_on_demand_appears(visit: Visit) -> None:
     page = visit.go("/feature/1")
     page.wait_for_selector("svg.levels")
     assert page.locator("svg.levels rect:not(.room)").count() == 4  # one of five levels is empty
+    page.locator("svg.levels").scroll_into_view_if_needed()
+    page.wait_for_timeout(100)
     page.hover("svg.levels g >> nth=0")
     page.wait_for_selector("#tip:not([hidden])")
     assert page.inner_text("#tip").startswith("holds on 20 % of 40 tokens")
@@ -61,3 +63,28 @@ def test_other_explanations_come_with_their_tests(visit: Visit) -> None:
     page = visit.go("/feature/2")
     page.wait_for_selector(".kwic")
     assert page.locator(".explanation").count() == 0
+
+
+def test_what_a_person_says_is_kept(visit: Visit) -> None:
+    page = visit.go("/feature/9")
+    page.wait_for_selector(".annotate")
+    tested = page.inner_text("h1")
+    page.keyboard.press("b")
+    page.keyboard.press("+")
+    page.wait_for_selector("text=★ Bookmarked")
+    until(page, "document.querySelector('.annotate [title=\\'+\\']').ariaPressed === 'true'")
+    page.keyboard.press("e")
+    page.keyboard.type("my <b>words</b>")
+    page.fill("textarea[name=note]", "because")
+    page.click("text=Keep")
+    until(page, "document.querySelector('h1').textContent === 'my <b>words</b>'")
+    until(page, "document.querySelector('.annotate .hint').textContent === 'kept'")
+    assert tested in page.inner_text(".own-title .note") and page.inner_text(".kept-note") == "because"
+    page = visit.go("/features?bookmarked=true")
+    page.wait_for_selector(".cell.label")
+    assert page.locator(".cell.label").all_inner_texts() == ["★+✎ my <b>words</b>"]
+    page = visit.go("/feature/9")
+    page.wait_for_selector("text=★ Bookmarked")
+    page.keyboard.press("b")
+    page.wait_for_selector("text=☆ Bookmark")
+    until(page, "document.querySelector('.annotate .hint').textContent === 'kept'")

@@ -191,6 +191,39 @@ def test_only_loopback_names_are_answered(client: TestClient, host: str, allowed
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
+def test_annotations_are_kept_shown_and_filtered_by(client: TestClient) -> None:
+    said = {"feature": 7, "label": "mine", "vote": 1, "note": "why", "bookmarked": True}
+    kept = client.post("/api/annotations", json=said).json()
+    assert {**kept, "changed": ""} == {**said, "changed": ""} and kept["changed"]
+    assert client.get("/api/features/7").json()["annotation"] == kept
+    assert kept in client.get("/api/annotations").json()["annotations"]
+    found = client.get("/api/features?bookmarked=true").json()
+    assert (
+        [row["id"] for row in found["rows"]] == [7] and found["total"] == 1 and found["rows"][0]["annotation"] == kept
+    )
+    client.post("/api/annotations", json={"feature": 7})
+    assert client.get("/api/features?bookmarked=true").json() == {"total": 0, "rows": []}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{}, {"feature": 300}, {"feature": "1"}, {"feature": 1, "vote": 2}, {"feature": 1, "note": "x" * 4001},
+     {"feature": 1, "evil": 1}, {"feature": 1, "changed": "never"}, {"feature": 1, "label": None}],
+)  # fmt: skip
+def test_annotations_of_nonsense_are_refused(client: TestClient, entry: dict[str, Any]) -> None:
+    response = client.post("/api/annotations", json=entry)
+    assert response.status_code == 400
+    error(response)
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_browser_that_says_it_is_elsewhere_cannot_post(client: TestClient, site: str) -> None:
+    response = client.post("/api/annotations", json={"feature": 1, "label": "x"}, headers={"sec-fetch-site": site})
+    assert response.status_code == 403
+    null = client.post("/api/annotations", json={"feature": 1, "label": "x"}, headers={"origin": "null"})
+    assert null.status_code == 403 and client.get("/api/features/1").json()["annotation"]["label"] == ""
+
+
 def test_another_site_cannot_post(client: TestClient) -> None:
     foreign = client.post("/api/read", json={"text": "x"}, headers={"origin": "http://evil.example"})
     assert foreign.status_code == 403
@@ -303,6 +336,7 @@ def test_without_a_model_reading_says_what_to_do(catalogue: DemoCatalogue) -> No
     assert response.status_code == 400 and "--model" in error(response)["fix"]
     assert client.post("/api/continue", json={"text": "x"}).status_code == 400
     assert client.get("/api/features/1/direction").status_code == 400
+    assert client.post("/api/annotations", json={"feature": 1}).status_code == 400
     assert client.get("/api/features/1").json()["model_at_hand"] is False
 
 

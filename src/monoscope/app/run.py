@@ -14,6 +14,7 @@ from monoscope import folder
 from monoscope.app import plan as plans
 from monoscope.app.at_hand import at_hand
 from monoscope.app.reading import Reader
+from monoscope.catalogue.annotations import Annotations
 from monoscope.catalogue.store import Catalogue
 from monoscope.concepts import ConceptBits
 from monoscope.dictionary import io
@@ -70,6 +71,11 @@ class Run:
         made = Catalogue(self.path)
         made.at_hand = at_hand(self)
         return made
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        """What people say of the catalogue's features."""
+        return Annotations(self.path, self.catalogue.facts["key"], len(self.catalogue))
 
     @cached_property
     def reader(self) -> Reader:

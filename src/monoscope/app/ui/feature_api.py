@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from starlette.responses import Response
 from monoscope.app.ui import bodies, payloads
 from monoscope.app.ui.answers import CompactJSON, no_model
 from monoscope.app.ui.findings import findings
+from monoscope.catalogue.annotations import Annotations
 from monoscope.errors import MonoscopeError
 from monoscope.interpret.specificity import Levels
 
@@ -21,13 +23,15 @@ MOST_PLACES, LONGEST_PLACE = 120, 1001
 MakeLevels = Callable[[Any, int], Levels]
 
 
-def add_feature(app: FastAPI, catalogue: Any, reader: Any, levels: MakeLevels) -> None:
+def add_feature(app: FastAPI, catalogue: Any, reader: Any, levels: MakeLevels, annotations: Annotations | None) -> None:
     """Add what a feature's page asks for; ``reader`` None: the model is not at hand."""
 
     @app.get("/api/features/{feature}")
     async def record(feature: int) -> Response:
         found = payloads.record(catalogue, feature)
-        return CompactJSON({**found, "explanations": findings(catalogue, feature), "model_at_hand": reader is not None})
+        said = None if annotations is None else asdict(annotations.get(feature))
+        more = {"explanations": findings(catalogue, feature), "model_at_hand": reader is not None, "annotation": said}
+        return CompactJSON({**found, **more})
 
     @app.get("/api/context")
     async def context(

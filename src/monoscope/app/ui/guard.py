@@ -100,7 +100,9 @@ class Guard:
                 403, "this server answers to loopback names only", "open it as http://127.0.0.1 or localhost"
             )
         origin = headers.get("origin")
-        if scope["method"] != "GET" and origin is not None and origin.partition("://")[2] != host:
+        foreign = origin is not None and origin.partition("://")[2] != host
+        foreign |= headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
+        if scope["method"] != "GET" and foreign:
             return refusal(403, "the request comes from another site", "use the pages that this server serves")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > LONGEST_BODY:

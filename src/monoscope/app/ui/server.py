@@ -7,6 +7,7 @@ import socket
 import webbrowser
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from threading import Timer
 from typing import Annotated, Any
@@ -20,10 +21,12 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from monoscope.app.ui import payloads, table
+from monoscope.app.ui.annotation_api import add_annotations
 from monoscope.app.ui.answers import CompactJSON
 from monoscope.app.ui.feature_api import MakeLevels, add_feature
 from monoscope.app.ui.guard import Guard, refusal
 from monoscope.app.ui.reading_api import ReadText, add_reading
+from monoscope.catalogue.annotations import Annotations
 from monoscope.errors import MonoscopeError
 from monoscope.interpret import specificity
 
@@ -36,13 +39,19 @@ WARMING = "def warm(up):\n    return up\n"
 
 
 def create_app(
-    catalogue: Any, reader: Any | None, token: str | None = None, *, levels: MakeLevels = specificity.levels
+    catalogue: Any,
+    reader: Any | None,
+    token: str | None = None,
+    *,
+    levels: MakeLevels = specificity.levels,
+    annotations: Annotations | None = None,
 ) -> FastAPI:
     """The application over a catalogue.
 
     Args:
         catalogue: what ``monoscope.open_catalogue`` returns.
         reader: what knows the model, a ``Reader``; None when the model is not at hand, and what needs it says so.
+        annotations: what people say of features, and where it is kept; None keeps none.
         levels: how a label's specificity by level of activation is measured.
         token: when given, every request must carry it; see ``guard``.
     """
@@ -55,8 +64,9 @@ def create_app(
         default_response_class=CompactJSON,
     )
     _add_errors(app)
-    _add_catalogue(app, catalogue)
-    add_feature(app, catalogue, reader, levels)
+    _add_catalogue(app, catalogue, annotations)
+    add_feature(app, catalogue, reader, levels, annotations)
+    add_annotations(app, annotations)
     add_reading(app, catalogue, reader)
     _add_pages(app)
     app.add_middleware(Guard, token=token)
@@ -93,7 +103,7 @@ def _add_errors(app: FastAPI) -> None:
         return refusal(error.status_code, str(error.detail).lower(), "check the address")
 
 
-def _add_catalogue(app: FastAPI, catalogue: Any) -> None:
+def _add_catalogue(app: FastAPI, catalogue: Any, annotations: Annotations | None) -> None:
     features = table.FeatureTable(catalogue)
     summary = payloads.overview(catalogue)
 
@@ -114,12 +124,18 @@ def _add_catalogue(app: FastAPI, catalogue: Any) -> None:
         min_f1: Annotated[float, Query(ge=0, le=1)] = 0.0,
         min_density: Annotated[float, Query(ge=0, le=1)] = 0.0,
         max_density: Annotated[float, Query(ge=0, le=1)] = 1.0,
+        bookmarked: bool = False,
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=0, le=table.LONGEST_WINDOW)] = 100,
     ) -> Response:
         ids = features.ids(table.Query(q.strip(), sort, descending, kind, min_f1, min_density, max_density))
+        said = {a.feature: asdict(a) for a in annotations.all()} if annotations is not None else {}
+        if bookmarked:
+            ids = ids[[said.get(i, {}).get("bookmarked", False) for i in ids.tolist()]]
         window = ids[offset : offset + limit].tolist()
-        return CompactJSON({"total": len(ids), "rows": [payloads.row(catalogue, i) for i in window]})
+        return CompactJSON(
+            {"total": len(ids), "rows": [{**payloads.row(catalogue, i), "annotation": said.get(i)} for i in window]}
+        )
 
 
 def _add_pages(app: FastAPI) -> None:

@@ -33,4 +33,4 @@ def show(run: Run, *, port: int, browser: bool) -> None:
     from monoscope.app.ui.server import create_app, serve
 
     run.reader.read("def warm(up):\n    return up\n")
-    serve(create_app(run.catalogue, run.reader), port=port, open_browser=browser)
+    serve(create_app(run.catalogue, run.reader, annotations=run.annotations), port=port, open_browser=browser)

@@ -1,6 +1,7 @@
 // One feature: what it means and how well that is tested, what it fires on, what it does, what is near it.
 
 import { get } from "./api.js";
+import { Annotate } from "./annotate.js";
 import { activationHistogram, logitHistogram } from "./charts.js";
 import { h, show, skeleton } from "./dom.js";
 import { KINDS, count, density, fixed, nameOf, oneIn, short, signed } from "./format.js";
@@ -9,7 +10,14 @@ import { examples } from "./examples.js";
 import { trail } from "./features.js";
 import { label, literal } from "./tokens.js";
 
-function head(f) {
+// A person's own label stands before the tested one, and says that it is theirs.
+function title(f, annotation) {
+  const own = annotation?.label;
+  const tested = f.label ? h("h1", {}, label(f.label.words, 1)) : h("h1", { class: "unlabelled" }, "no label");
+  return h("div", { class: "own-title" }, own ? [h("h1", {}, label(own, 1)), h("p", { class: "note" }, "Your label. ", f.label ? ["Tested label: ", label(f.label.words, f.label.f1)] : "There is no tested one.")] : tested);
+}
+
+function head(f, annotate) {
   const facts = [
     ["fires on", `${density(f.density)} of tokens, ${oneIn(f.density)}`],
     ["maximum", short(f.max)],
@@ -18,8 +26,9 @@ function head(f) {
   ].filter(Boolean);
   return h("header", { class: "feature-head" },
     h("p", { class: "eyebrow made" }, h("span", {}, `Feature ${f.id}`), f.label ? h("span", {}, `${KINDS[f.label.kind]} label`) : null),
-    f.label ? h("h1", {}, label(f.label.words, 1)) : h("h1", { class: "unlabelled" }, "no label"),
-    h("p", { class: "facts-line" }, facts.map(([name, value]) => h("span", {}, `${name} `, h("b", {}, value)))));
+    title(f, f.annotation),
+    h("p", { class: "facts-line" }, facts.map(([name, value]) => h("span", {}, `${name} `, h("b", {}, value)))),
+    annotate?.element);
 }
 
 function bars(items, down = false) {
@@ -97,13 +106,14 @@ export async function open(root, { parts }, shell, visit) {
     trail.query ? h("span", { class: "hint" }, `${count(trail.index + 1)} of ${count(trail.total)}`) : null,
     h("button", { type: "button", class: "button", "aria-label": "Previous feature (k)", onclick: () => move(-1) }, "↑"),
     h("button", { type: "button", class: "button", "aria-label": "Next feature (j)", onclick: () => move(1) }, "↓"));
+  let annotate = null;
   const moves = { j: 1, ArrowRight: 1, k: -1, ArrowLeft: -1 };
   visit.hold({
     key(event) {
       if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, textarea, select, pre")) return false;
       if (event.key === "Escape") back();
       else if (event.key in moves) move(moves[event.key]);
-      else return false;
+      else return annotate?.key(event.key) ?? false;
       return true;
     },
   });
@@ -117,6 +127,8 @@ export async function open(root, { parts }, shell, visit) {
     return;
   }
   if (!visit.current()) return;
+  annotate = f.annotation && new Annotate(f.annotation, shell, (now) => heading.querySelector(".own-title").replaceWith(title(f, now)));
+  const heading = head(f, annotate);
   shell.title(f.label ? `${f.label.words} · #${f.id}` : `Feature ${f.id}`);
-  show(root, pager, head(f), h("div", { class: "split" }, h("div", {}, evidence(f.label), levels(f, visit.current), explanations(f), examples(f), lists(f)), aside(f, visit.current)));
+  show(root, pager, heading, h("div", { class: "split" }, h("div", {}, evidence(f.label), levels(f, visit.current), explanations(f), examples(f), lists(f)), aside(f, visit.current)));
 }

@@ -26,7 +26,7 @@ export const trail = { query: null, index: 0, total: 0, url: "/features", scroll
 
 export const parametersOf = (state) => {
   const [min_density, max_density] = state.density ? state.density.split(",") : ["", ""];
-  return { q: state.q, sort: state.sort, descending: state.descending, kind: state.kind, min_f1: state.min_f1, min_density, max_density };
+  return { q: state.q, sort: state.sort, descending: state.descending, kind: state.kind, min_f1: state.min_f1, min_density, max_density, bookmarked: state.bookmarked };
 };
 
 function read(query) {
@@ -37,6 +37,7 @@ function read(query) {
     sort: of("sort") in SORTS ? of("sort") : "",
     descending: of("descending") === "false" ? "false" : "",
     kind: ["context", "token", "none"].includes(of("kind")) ? of("kind") : "",
+    bookmarked: of("bookmarked") === "true" ? "true" : "",
     min_f1: Number(of("min_f1")) > 0 && Number(of("min_f1")) <= 1 ? of("min_f1") : "",
     density: pair.length === 2 && pair[0] >= 0 && pair[0] <= pair[1] && pair[1] <= 1 ? of("density") : "",
   };
@@ -50,7 +51,7 @@ function urlOf(state) {
 function cells(row) {
   return [
     h("span", { class: "cell id", role: "cell" }, row.id),
-    h("span", { class: `cell label${row.label ? "" : " empty"}`, role: "cell" }, h("a", { href: `/feature/${row.id}`, tabindex: "-1", title: row.label || null }, label(row.label, row.label_f1))),
+    h("span", { class: `cell label${row.label ? "" : " empty"}`, role: "cell" }, row.annotation ? h("span", { class: "said", title: row.annotation.note || null }, `${row.annotation.bookmarked ? "★" : ""}${row.annotation.vote > 0 ? "+" : row.annotation.vote < 0 ? "−" : ""}${row.annotation.note ? "✎" : ""} `) : null, h("a", { href: `/feature/${row.id}`, tabindex: "-1", title: row.label || null }, row.annotation?.label ? label(row.annotation.label, 1) : label(row.label, row.label_f1))),
     h("span", { class: "cell f1", role: "cell" }, h("span", {}, fixed(row.label_f1)), interval(row.label_f1, row.label_f1_low, row.label_f1_high)),
     h("span", { class: "cell density num", role: "cell" }, density(row.density)),
     h("span", { class: "cell loss num", role: "cell" }, signed(row.loss_effect)),
@@ -230,6 +231,7 @@ function controls(state, change) {
       select("kind", "Label", [["", "any"], ["context", "contextual"], ["token", "token"], ["none", "none"]]),
       select("min_f1", "F1", [["", "any"], ["0.5", "at least 0.5"], ["0.8", "at least 0.8"], ["0.9", "at least 0.9"]]),
       select("density", "Density", DENSITIES),
+      select("bookmarked", "Shown", [["", "all"], ["true", "bookmarked"]]),
       select("sort", "Order", [["", "best first"], ...Object.entries(SORTS)])));
   return { box, search };
 }

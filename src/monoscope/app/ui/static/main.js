@@ -25,6 +25,7 @@ const KEYS = [
   ["j  k  or  ↓  ↑", "Next, previous feature in a table"],
   ["Enter", "Open the chosen feature"],
   ["j  k  or  →  ←", "Next, previous feature on a feature’s page"],
+  ["b  +  -  e", "Bookmark, good label, bad label, edit, on a feature’s page"],
   ["Esc", "Back to the table"],
   ["Alt ←  Alt →", "Previous, next token while reading"],
   ["1  2  3", "Overview, features, reading"],
