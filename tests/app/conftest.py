@@ -15,8 +15,10 @@ from app_demo import DemoCatalogue, demo_levels, demo_reader
 from pages_visit import Visit
 from starlette.testclient import TestClient
 
+from monoscope.app.ui.blind import Blind
 from monoscope.app.ui.server import create_app, free_socket
 from monoscope.catalogue.annotations import Annotations
+from monoscope.interpret.ratings import Ratings
 
 CHROMIUM = [
     "--headless",
@@ -41,7 +43,9 @@ def annotations(catalogue: DemoCatalogue, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def app(catalogue: DemoCatalogue, reader: Any, annotations: Annotations) -> Any:
-    return create_app(catalogue, reader, levels=demo_levels, annotations=annotations)
+    control = DemoCatalogue(60, seed=1)
+    blind = Blind({"features": catalogue, "random_model": control}, Ratings(annotations.path.parent, "demo"))
+    return create_app(catalogue, reader, levels=demo_levels, annotations=annotations, blind=blind)
 
 
 @pytest.fixture(scope="session")

@@ -73,6 +73,12 @@ class Run:
         return made
 
     @cached_property
+    def controls(self) -> dict[str, Catalogue]:
+        """The catalogues of the run's controls, by the control's name; those that have none are left out."""
+        found = sorted(path.parent for path in (self.path / "controls").glob("*/catalogue.sqlite"))
+        return {path.name: Catalogue(path, store=self.store) for path in found}
+
+    @cached_property
     def annotations(self) -> Annotations:
         """What people say of the catalogue's features."""
         return Annotations(self.path, self.catalogue.facts["key"], len(self.catalogue))

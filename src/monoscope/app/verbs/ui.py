@@ -30,7 +30,11 @@ def ui(run: Path = Path("monoscope-run"), *, port: int = 8377, browser: bool = T
 
 def show(run: Run, *, port: int, browser: bool) -> None:
     """Serve a run's pages until Ctrl-C; warms the reader first, so that the first answer is as quick as the others."""
+    from monoscope.app.ui.blind import Blind
     from monoscope.app.ui.server import create_app, serve
+    from monoscope.interpret.ratings import Ratings
 
     run.reader.read("def warm(up):\n    return up\n")
-    serve(create_app(run.catalogue, run.reader, annotations=run.annotations), port=port, open_browser=browser)
+    blind = Blind({"features": run.catalogue, **run.controls}, Ratings(run.path, run.catalogue.facts["key"]))
+    app = create_app(run.catalogue, run.reader, annotations=run.annotations, blind=blind)
+    serve(app, port=port, open_browser=browser)

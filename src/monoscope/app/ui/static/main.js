@@ -8,6 +8,7 @@ import { h, show } from "./dom.js";
 import * as overview from "./overview.js";
 import * as features from "./features.js";
 import * as feature from "./feature.js";
+import * as rate from "./rate.js";
 import * as read from "./read.js";
 import { absent, hrefOf, placeOf } from "./source.js";
 import { startTips } from "./tips.js";
@@ -19,6 +20,7 @@ const ROUTES = [
   [/^\/features$/, features, "features"],
   [/^\/feature\/(\d+)$/, feature, "features"],
   [/^\/read$/, read, "read"],
+  [/^\/rate$/, rate, "rate"],
 ];
 const KEYS = [
   ["/", "Search the features"],
@@ -28,7 +30,7 @@ const KEYS = [
   ["b  +  -  e", "Bookmark, good label, bad label, edit, on a feature’s page"],
   ["Esc", "Back to the table"],
   ["Alt ←  Alt →", "Previous, next token while reading"],
-  ["1  2  3", "Overview, features, reading"],
+  ["1  2  3  4", "Overview, features, reading, rating"],
   ["t", "Light or dark"],
   ["?", "This help"],
 ];
@@ -147,6 +149,7 @@ function key(event) {
     1: () => shell.go("/"),
     2: () => shell.go("/features"),
     3: () => shell.go("/read"),
+    4: () => shell.go("/rate"),
   };
   if (actions[event.key]) {
     event.preventDefault();
