@@ -196,6 +196,14 @@ def test_names_are_short_and_distinct(tmp_path):
     assert comparison.distinct(paths) == [str(paths[0]), str(paths[1]), "z", str(paths[3])]
 
 
+def test_a_sweep_over_k_is_one_series():
+    swept = ["architecture=topk,k=8", "architecture=l1,k=8", "architecture=topk,k=16", "k=4,seed=1", "mine", "a,b"]
+    assert frontiers.grouped(swept) == [
+        ("topk", [swept[0], swept[2]]), ("l1", [swept[1]]), ("seed=1", [swept[3]]), ("mine", ["mine"]), ("a,b", ["a,b"])
+    ]  # fmt: skip
+    assert frontiers.grouped(["k=4", "k=8"]) == [("k=4", ["k=4"]), ("k=8", ["k=8"])]
+
+
 def test_frontiers_are_drawn_for_what_applies(found, tmp_path):
     written = frontiers.draw(found.metrics(), found.names, tmp_path / "figures")
     assert [p.name for p in written] == [f"l0-{m}.{k}" for m in ("fvu", "loss_recovered_mean") for k in ("svg", "png")]

@@ -5,7 +5,7 @@ Drawn by matplotlib, the extra ``plots``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from monoscope.evaluate.intervals import Estimate
 
 FRONTIERS = {"fvu": "fraction of variance unexplained", "loss_recovered_mean": "loss recovered (mean ablation)"}
 FORMATS = ("svg", "png")
+COLOURS, MARKERS = 10, ("o", "s", "^", "D")
 
 
 def available() -> bool:
@@ -25,7 +26,8 @@ def available() -> bool:
 def draw(judged: Mapping[str, Metrics], own: tuple[str, ...], out: Path) -> list[Path]:
     """Write ``l0-METRIC.svg`` and ``.png`` into the folder ``out`` for each frontier that applies; returns the paths.
 
-    Dictionaries (``own``) are joined in the order of their L0; controls stand alone. Bars are 95 % intervals.
+    Dictionaries are joined in the order of their L0: the points of a sweep over k as one series, or all where each is a
+    series of its own. Controls stand alone. Bars are 95 % intervals.
     """
     import matplotlib
 
@@ -42,13 +44,20 @@ def draw(judged: Mapping[str, Metrics], own: tuple[str, ...], out: Path) -> list
         if not points:
             continue
         figure, axes = pyplot.subplots(figsize=(6.4, 4.2), layout="constrained")
-        line = sorted((x.value or 0.0, y.value or 0.0) for name, (x, y) in points.items() if name in own)
-        if len({x for x, _ in line}) == len(line):  # a frontier has one point for each L0
+        place = {name: (x.value or 0.0, y.value or 0.0) for name, (x, y) in points.items()}
+        mine = [name for name in points if name in own]
+        series, alone = grouped(mine), grouped([name for name in points if name not in own])
+        line = sorted(place[name] for name in mine)
+        if len(series) == len(mine) and len({x for x, _ in line}) == len(line):  # one point for each L0: a frontier
             axes.plot([x for x, _ in line], [y for _, y in line], color="0.75", linewidth=1, zorder=0)
-        for name, (x, y) in points.items():
+        for i, (name, members) in enumerate([*series, *alone]):
+            members = sorted(members, key=place.__getitem__)
+            xs, ys = [points[member][0] for member in members], [points[member][1] for member in members]
             axes.errorbar(
-                [x.value], [y.value], xerr=bars(x), yerr=bars(y), capsize=3, linestyle="none",
-                marker="o" if name in own else "x", label=payloads.CONTROLS.get(name, name),
+                [place[m][0] for m in members], [place[m][1] for m in members], xerr=bars(xs), yerr=bars(ys),
+                capsize=2, linewidth=1, linestyle="-" if len(members) > 1 else "none", color=f"C{i % COLOURS}",
+                marker=MARKERS[i // COLOURS % len(MARKERS)] if members[0] in own else "x", markersize=4,
+                label=payloads.CONTROLS.get(name, name),
             )  # fmt: skip
         axes.set(xlabel="active features per token (L0)", ylabel=words)
         axes.grid(alpha=0.25)
@@ -66,7 +75,17 @@ def known(estimate: Estimate | None) -> bool:
     return estimate is not None and estimate.value is not None
 
 
-def bars(e: Estimate) -> list[list[float]]:
-    """How far the interval reaches below and above, as matplotlib wants it."""
-    value = e.value or 0.0
-    return [[max(0.0, value - (e.low or 0.0))], [max(0.0, (e.high or 0.0) - value)]]
+def grouped(names: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Names of dictionaries as series: those of a sweep that differ in k alone are one, under the name they share."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        parts = name.split(",")
+        shared = [part.removeprefix("architecture=") for part in parts if not part.startswith("k=")]
+        found.setdefault(", ".join(shared) if "=" in name and shared else name, []).append(name)
+    return list(found.items())
+
+
+def bars(estimates: Sequence[Estimate]) -> list[list[float]]:
+    """How far the intervals reach below and above, as matplotlib wants it."""
+    reach = [(e.value or 0.0, e.low or 0.0, e.high or 0.0) for e in estimates]
+    return [[max(0.0, value - low) for value, low, _ in reach], [max(0.0, high - value) for value, _, high in reach]]
