@@ -18,6 +18,7 @@ import numpy as np
 from monoscope.catalogue.explanations import Explanation, Score
 from monoscope.catalogue.records import Example, ExcerptToken, FeatureRecord, Histogram, Hit, Label, TokenWeight
 from monoscope.catalogue.rendering import shown
+from monoscope.catalogue.searching import Filters
 from monoscope.errors import MonoscopeError
 from monoscope.interpret.specificity import Levels
 
@@ -297,6 +298,18 @@ class DemoCatalogue:
         found.sort(key=lambda i: -np.nan_to_num(f1[i]))
         density = self.features["density"]
         return [Hit(i, self.features["label"][i], float(f1[i]), float(density[i]), 1.0) for i in found[:limit]]
+
+    def find(self, what: str, by: str = "words", *, unlike: tuple[str, ...] = (), limit: int, filters: Filters) -> list:
+        if by not in ("words", "feature"):
+            raise MonoscopeError(f"the demo cannot search by {by}")
+        kept = filters.kept(self.features)
+        near = [] if by == "words" else [self._hit(i) for i, _ in self[int(what)].neighbours]
+        hits = self.search(what, limit=len(self)) if by == "words" else near
+        return [hit for hit in hits if kept is None or kept[hit.id]][:limit]
+
+    def _hit(self, i: int) -> Hit:
+        columns = self.features
+        return Hit(i, columns["label"][i], float(columns["label_f1"][i]), float(columns["density"][i]), 1.0)
 
     def activations(self, feature: int, document: int, first: int, last: int) -> np.ndarray:
         base = self.corpus.offsets[document]

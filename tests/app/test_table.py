@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from monoscope.app.ui.table import FeatureTable, Query
+from monoscope.catalogue.searching import EVERYTHING, Filters
 from monoscope.errors import MonoscopeError
 
 COLUMN = {"label_f1": "label_f1", "density": "density", "loss_effect": "loss_effect", "max": "max", "id": "id"}
@@ -24,11 +25,11 @@ def brute_force(catalogue: DemoCatalogue, query: Query) -> list[int]:
     for i in range(len(catalogue)):
         f1 = columns["label_f1"][i]
         kind = columns["label_kind"][i] or "none"
-        if query.kind and kind != query.kind:
+        if query.filters.kind and kind != query.filters.kind:
             continue
-        if query.min_f1 > 0 and not f1 >= query.min_f1:
+        if query.filters.f1[0] > 0 and not f1 >= query.filters.f1[0]:
             continue
-        if query.min_density <= columns["density"][i] <= query.max_density:
+        if query.filters.density[0] <= columns["density"][i] <= query.filters.density[1]:
             chosen.append(i)
 
     def key(i: int) -> tuple[bool, float, int]:
@@ -43,10 +44,12 @@ def brute_force(catalogue: DemoCatalogue, query: Query) -> list[int]:
         Query,
         sort=st.sampled_from(sorted(COLUMN)),
         descending=st.booleans(),
-        kind=st.sampled_from(["", "token", "context", "none"]),
-        min_f1=st.sampled_from([0.0, 0.5, 0.8]),
-        min_density=st.sampled_from([0.0, 0.001]),
-        max_density=st.sampled_from([0.01, 1.0]),
+        filters=st.builds(
+            Filters,
+            kind=st.sampled_from(["", "token", "context", "none"]),
+            f1=st.sampled_from([EVERYTHING, (0.5, 1.0), (0.8, 1.0)]),
+            density=st.sampled_from([EVERYTHING, (0.001, 1.0), (0.0, 0.01), (0.001, 0.01)]),
+        ),
     )
 )
 def test_filters_and_orders_as_brute_force_does(query: Query) -> None:
@@ -62,6 +65,25 @@ def test_a_search_keeps_its_own_order_unless_sorted(catalogue: DemoCatalogue) ->
     assert table.ids(Query("docstring")).tolist() == found and len(found) > 10
     by_id = table.ids(Query("docstring", sort="id", descending=False)).tolist()
     assert by_id == sorted(found)
+
+
+def test_a_search_is_filtered_before_it_is_cut(catalogue: DemoCatalogue) -> None:
+    table, filters = FeatureTable(catalogue), Filters(f1=(0.5, 1.0))
+    found = table.ids(Query("docstring", filters=filters)).tolist()
+    f1 = catalogue.features["label_f1"]
+    assert found == [i for i in table.ids(Query("docstring")).tolist() if f1[i] >= 0.5] and found
+    assert table.ids(Query("5", filters=Filters(f1=(2.0, 3.0)))).tolist() == []
+
+
+def test_pages_search_in_every_way_but_by_files(client: TestClient, catalogue: DemoCatalogue) -> None:
+    ways = client.get("/api/ways").json()["ways"]
+    assert {"words", "text", "meaning", "feature", "promoted", "concept"} <= set(ways) and "vector" not in ways
+    found = client.get("/api/features", params={"q": "5", "by": "feature"}).json()
+    assert [row["id"] for row in found["rows"]] == [i for i, _ in catalogue[5].neighbours]
+    assert client.get("/api/features", params={"q": "/etc/passwd", "by": "vector"}).status_code == 400
+    assert client.get("/api/features", params={"q": "x", "loss_effect": "a..b"}).status_code == 400
+    low = client.get("/api/features", params={"loss_effect": "0.1.."}).json()
+    assert low["total"] == (catalogue.features["loss_effect"] >= 0.1).sum() > 0
 
 
 def test_a_number_finds_the_feature(catalogue: DemoCatalogue) -> None:
@@ -116,7 +138,7 @@ def test_a_hundred_thousand_features_answer_at_once() -> None:
         table.ids(Query(sort="density"))[offset : offset + 100]
     assert time.perf_counter() - started < 0.1
     started = time.perf_counter()
-    assert len(table.ids(Query(sort="density", kind="token", min_f1=0.5))) > 10_000
+    assert len(table.ids(Query(sort="density", filters=Filters(kind="token", f1=(0.5, 1.0))))) > 10_000
     assert time.perf_counter() - started < 0.5
 
 

@@ -58,7 +58,7 @@ def make(run: Path, n: int = 40, seed: int = 0) -> tuple[Catalogue, list[Spelled
             marks = ", ".join("?" * 17)
             connection.execute(f"INSERT INTO features VALUES ({marks})", (*row, effect, *rest))
             texts = (" ".join(s.tokens), " ".join(s.promoted), " ".join(s.context))
-            spelling.add(connection, n, i, len(on) > 0, texts)
+            spelling.insert(connection, [spelling.unlabelled(n, i, len(on) > 0, texts)])
         columns.write_own(connection, connection, index)
         columns.write_labels(connection, connection)
     connection.close()

@@ -70,6 +70,23 @@ def test_the_objective(shown: ModuleType) -> None:
     assert made.w_dec.grad is not None and made.w_dec.grad.abs().sum() > 0
 
 
+@example("way")
+def test_the_way_to_search(shown: ModuleType) -> None:
+    import numpy as np
+
+    from monoscope.catalogue.searching import Query
+
+    class Catalogue:
+        def __len__(self) -> int:
+            return 3
+
+        def select(self, sql: str) -> list[tuple[int, str]]:
+            return [(0, "[[7, 0.2]]"), (1, "[]"), (2, "[[4, 0.9], [7, 0.5]]")]
+
+    assert shown.search(Query("7"), Catalogue(), None).ids.tolist() == [2, 0]
+    assert shown.search(Query(7), Catalogue(), np.array([True, True, False])).ids.tolist() == [0]
+
+
 @example("preset")
 def test_the_preset(shown: ModuleType) -> None:
     from monoscope.train import presets

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import monoscope as ms
@@ -18,6 +19,7 @@ from monoscope import folder
 from monoscope.app import cli
 from monoscope.app.doctor import check_run
 from monoscope.app.quickstart import quickstart
+from monoscope.catalogue.searches import ways
 from monoscope.text.corpora import python_source
 
 SMALL = {"tokens": 24_000, "features": 128, "k": 8}
@@ -186,6 +188,39 @@ def test_a_feature_steers_and_its_doses_are_measured(run, tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main(["steer", str(run), "--recipe", saved])
     assert exit_.value.code == cli.USER_ERROR and "no doses to compare" in capsys.readouterr().err
+
+
+def test_every_way_to_search_answers_alike_in_the_terminal_in_python_and_in_the_pages(
+    run, tmp_path, capsys, monkeypatch
+):
+    from starlette.testclient import TestClient
+
+    from monoscope.app.ui.server import create_app
+    from monoscope.catalogue import sentences
+
+    monkeypatch.setattr(sentences, "PACKAGES", {})  # by geometry, which takes no minute
+    cat = ms.open_catalogue(run)
+    client = TestClient(create_app(cat, None), base_url="http://127.0.0.1")
+    asked = {
+        "words": "token", "meaning": "token", "text": "import os", "promoted": " return", "concept": "in_docstring",
+        "feature": "3", "vector": str(tmp_path / "v.npy"),
+    }  # fmt: skip
+    np.save(tmp_path / "v.npy", cat.directions.rows[3] - cat.directions.rows[4])
+    assert set(asked) == set(ways())
+    for by, what in asked.items():
+        extra = {"unlike": "y = 2"} if by == "text" else {}
+        hits = [hit.id for hit in cat.find(what, by, limit=7, density=(0.0, 0.02), **extra)]
+        flags = ["--not", "y = 2"] if by == "text" else []
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["search", str(run), what, "--by", by, "--limit", "7", "--density", "..0.02", "--json", *flags])
+        assert ended.value.code == 0
+        found = json.loads(capsys.readouterr().out)["hits"]
+        assert [hit["id"] for hit in found] == hits != [] and all(hit["density"] <= 0.02 for hit in found)
+        page = client.get("/api/features", params={"q": what, "by": by, "max_density": 0.02, **extra})
+        if by == "vector":
+            assert page.status_code == 400
+        else:
+            assert [row["id"] for row in page.json()["rows"][:7]] == hits
 
 
 def test_every_verb_explains_itself(capsys):

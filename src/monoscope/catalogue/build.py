@@ -94,7 +94,7 @@ def build(
         with connection, np.load(spool.path / NEURONS) as neurons:
             writer = Writer(connection, subject, (neurons["ids"], neurons["r"]))
             _fold(writer, subject, index, spool, seed, effects, progress)
-            writer.facts(facts)
+            writer.finish(facts)
             columns.write_own(connection, connection, index)
             columns.write_labels(connection, connection)
         connection.execute("INSERT INTO words (words) VALUES ('optimize')")

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped, UInt16
+from jaxtyping import Bool, Float, Int, Shaped, UInt16
 
 from monoscope.catalogue import spelling
 from monoscope.catalogue.index import FeatureIndex
@@ -100,6 +100,13 @@ class Columns(Mapping[str, Shaped[np.ndarray, " n_features"]]):
         """``rows`` and ``arrays`` give the calling thread's connections to the rows and to the kept columns."""
         self._rows, self._arrays = rows, arrays
         self._held: dict[str, np.ndarray] = {}
+        self._kinds: dict[str, Bool[np.ndarray, " n_features"]] = {}  # comparing a million words takes its time
+
+    def of_kind(self, kind: str) -> Bool[np.ndarray, " n_features"]:
+        """True on the features whose label is of this kind; "" for those without one."""
+        if kind not in self._kinds:
+            self._kinds[kind] = self["label_kind"] == kind
+        return self._kinds[kind]
 
     @cached_property
     def levels(self) -> UInt16[np.ndarray, " n_features"]:
@@ -118,6 +125,8 @@ class Columns(Mapping[str, Shaped[np.ndarray, " n_features"]]):
         if name not in self._held:
             if name not in COLUMNS and name != MEDIAN:
                 raise KeyError(name)
+            if name == "id":
+                return np.arange(len(self["n_active"]))
             column = _get(self._arrays(), name) if name in (*OWN, *OF_LABELS, MEDIAN) else read(self._rows(), name)
             assert column is not None, name
             column.flags.writeable = False

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from monoscope import plugins
+from monoscope.catalogue.columns import Columns
 from monoscope.catalogue.records import Hit
 from monoscope.catalogue.searches import PACKAGE, ways
 from monoscope.errors import MonoscopeError, unknown_name
@@ -87,7 +88,9 @@ class Filters:
             if high < math.inf:
                 tests.append(column <= high)
         if self.kind:
-            tests.append(np.asarray(columns["label_kind"]) == (self.kind if self.kind != "none" else ""))
+            kind = "" if self.kind == "none" else self.kind
+            held = columns.of_kind(kind) if isinstance(columns, Columns) else np.asarray(columns["label_kind"]) == kind
+            tests.append(held)
         if self.living:
             tests.append(np.asarray(columns["density"]) > 0)
         return np.logical_and.reduce(tests) if tests else None

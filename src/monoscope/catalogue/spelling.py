@@ -47,11 +47,11 @@ def _label(words: str) -> str:
     return f"{words} {signs_of(QUOTED.findall(words))}" if "`" in words else words
 
 
-def add(connection: sqlite3.Connection, n: int, feature: int, living: bool, texts: Texts) -> None:
-    """Add a feature that has no label yet."""
+def unlabelled(n: int, feature: int, living: bool, texts: Texts) -> tuple[int | str, ...]:
+    """The row of a feature that has no label yet."""
     key = (LIVING if living else DEAD) * n + feature
     tokens, promoted, context = texts
-    _insert(connection, [(key, "", "", "", *_with_signs(tokens, promoted), context)])
+    return key, "", "", "", *_with_signs(tokens, promoted), context
 
 
 def keys(connection: sqlite3.Connection, n: int, features: Iterable[int]) -> dict[int, int]:
@@ -73,8 +73,8 @@ def rewrite(connection: sqlite3.Connection, n: int, before: dict[int, int]) -> N
     for feature, old in before.items():
         held = connection.execute("SELECT tokens, promoted, context FROM words WHERE rowid = ?", (old,)).fetchone()
         rows.append((after[feature], *_names(connection, feature), *held))
-    connection.executemany("DELETE FROM words WHERE rowid = ?", [(old,) for old in before.values()])
-    _insert(connection, sorted(rows))
+    connection.executemany("DELETE FROM words WHERE rowid = ?", [(old,) for old in sorted(before.values())])
+    insert(connection, sorted(rows))
 
 
 def _rebuild(connection: sqlite3.Connection, n: int) -> None:
@@ -110,7 +110,7 @@ def _fill(
         {"n": n},
     )
     said = _explained(source)
-    _insert(
+    insert(
         target,
         (
             (key, _label(label), concept, said.get(feature, ""), *spell(tokens, promoted), context)
@@ -124,7 +124,8 @@ def _with_signs(tokens: str, promoted: str) -> tuple[str, str]:
     return f"{tokens} {signs_of([tokens])}", f"{promoted} {signs_of([promoted])}"
 
 
-def _insert(connection: sqlite3.Connection, rows: Iterable[Sequence[int | str]]) -> None:
+def insert(connection: sqlite3.Connection, rows: Iterable[Sequence[int | str]]) -> None:
+    """Add rows, ascending: SQLite begins a new segment of the index at every step back."""
     marks = ", ".join("?" * (1 + len(COLUMNS)))
     connection.executemany(f"INSERT INTO words (rowid, {', '.join(COLUMNS)}) VALUES ({marks})", rows)
 

@@ -82,6 +82,7 @@ class Catalogue:
         self._beside: Beside | None = None
         self.at_hand = AtHand()
         self.masks: dict[str, Bool[np.ndarray, " n_rows"]] = {}  # of concepts that were searched for
+        self.said: Any = None  # what ``searches.meaning`` keeps
         self.facts: dict[str, Any] = {
             name: json.loads(value) for name, value in self._connection.execute("SELECT name, value FROM facts")
         }
@@ -202,7 +203,14 @@ class Catalogue:
         return self.find(query, limit=limit)
 
     def find(
-        self, what: Any, by: str = "words", *, unlike: str | Sequence[str] = (), limit: int = 20, **filters: Any
+        self,
+        what: Any,
+        by: str = "words",
+        *,
+        unlike: str | Sequence[str] = (),
+        limit: int = 20,
+        filters: Filters | None = None,
+        **ranges: Any,
     ) -> list[Hit]:
         """Features found in one of several ways, best first.
 
@@ -213,12 +221,13 @@ class Catalogue:
             by: the way, a file of ``catalogue/searches``.
             unlike: texts that the features sought do not fire on (``by="text"``).
             limit: how many features at most.
-            filters: see ``searching.Filters``.
+            filters: which features are asked for.
+            ranges: the same by name, one by one; see ``searching.Filters``.
 
         Raises:
             MonoscopeError: there is no such way or filter, or the way cannot take ``what``.
         """
-        return find(self, Query(what, by, tuple(texts(unlike)), Filters.of(filters), limit))
+        return find(self, Query(what, by, tuple(texts(unlike)), filters or Filters.of(ranges), limit))
 
     def select(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows of the database, read with this thread's connection."""

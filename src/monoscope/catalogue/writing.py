@@ -35,6 +35,7 @@ class Writer:
         self._connection, self._rows = connection, subject.rows
         self._vocabulary = Vocabulary(subject.lm.tokeniser)
         self._neurons, self._n = neurons, subject.dictionary.n_features
+        self._dead: list[tuple[int | str, ...]] = []
         self._neighbours = neighbours(subject.dictionary.directions)
         self._promoted, self._suppressed = _logit_lists(subject)
 
@@ -50,7 +51,12 @@ class Writer:
             self._spelled(np.array([t for t, _ in _pairs(self._promoted, folded.feature)], np.int64)),
             _contexts(self._rows.store, document, position),
         )
-        spelling.add(self._connection, self._n, folded.feature, folded.n_active > 0, texts)
+        living = folded.n_active > 0
+        words = spelling.unlabelled(self._n, folded.feature, living, texts)
+        if living:
+            spelling.insert(self._connection, [words])
+        else:
+            self._dead.append(words)
 
     def effects(
         self,
@@ -68,8 +74,9 @@ class Writer:
                 (float(effects[known].mean()), _json(listed), feature),
             )
 
-    def facts(self, facts: dict[str, Any]) -> None:
-        """Write what holds for the whole catalogue."""
+    def finish(self, facts: dict[str, Any]) -> None:
+        """Write what holds for the whole catalogue, and the words of dead features, which come after all others."""
+        spelling.insert(self._connection, self._dead)
         rows = [(name, json.dumps(fact)) for name, fact in facts.items()]
         self._connection.executemany("INSERT INTO facts VALUES (?, ?)", rows)
 

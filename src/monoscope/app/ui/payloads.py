@@ -70,14 +70,15 @@ def excerpt(
 
 def row(catalogue: Any, feature: int) -> dict[str, Any]:
     """A feature as a row of the table."""
-    columns = catalogue.features
-    numbers = ("label_f1", "label_f1_low", "label_f1_high", "density", "loss_effect", "max")
+    found = catalogue[feature]
+    label = found.label
     return {
         "id": feature,
-        "label": label_words(catalogue, feature),
-        "label_kind": str(columns["label_kind"][feature]),
-        **{name: number(columns[name][feature]) for name in numbers},
-        "top_tokens": [token.text for token in catalogue[feature].top_tokens_by_mean[:5]],
+        "label": "" if label is None else label.words,
+        "label_kind": "" if label is None else label.kind,
+        **{f"label_{name}": number(getattr(label, name, None)) for name in ("f1", "f1_low", "f1_high")},
+        **{name: number(getattr(found, name)) for name in ("density", "loss_effect", "max")},
+        "top_tokens": [token.text for token in found.top_tokens_by_mean[:5]],
     }
 
 
@@ -218,11 +219,10 @@ def best(catalogue: Any, limit: int) -> list[dict[str, Any]]:
     for feature in order.tolist():
         if len(chosen) == limit or not kind[feature]:
             break
-        concept = str(columns["label_concept"][feature])
-        if concept in seen:
-            continue
-        seen.add(concept)
         found = catalogue[feature]
+        if found.label.concept in seen:
+            continue
+        seen.add(found.label.concept)
         top = next((examples[0] for examples in found.examples.values() if examples), None)
         shown = example(catalogue, feature, top, CARD_AROUND) if top is not None else None
         chosen.append({**row(catalogue, feature), "example": shown})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import webbrowser
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from monoscope.app.asking import interval
 from monoscope.app.ui import payloads, table
 from monoscope.app.ui.annotation_api import add_annotations
 from monoscope.app.ui.answers import CompactJSON
@@ -29,6 +31,8 @@ from monoscope.app.ui.guard import Guard, refusal
 from monoscope.app.ui.rating_api import add_rating
 from monoscope.app.ui.reading_api import ReadText, add_reading
 from monoscope.catalogue.annotations import Annotations
+from monoscope.catalogue.searches import ways
+from monoscope.catalogue.searching import EVERYTHING, Filters
 from monoscope.errors import MonoscopeError
 from monoscope.interpret import specificity
 
@@ -36,6 +40,7 @@ STATIC = Path(__file__).parent / "static"
 PAGES = ("/", "/features", "/feature/{feature}", "/read", "/rate")
 FIRST_PORT = 8377
 PORTS_TRIED = 50
+VERBATIM = ("promoted", "text")  # ways to search in which spaces at the ends count
 
 WARMING = "def warm(up):\n    return up\n"
 
@@ -123,17 +128,31 @@ def _add_catalogue(app: FastAPI, catalogue: Any, annotations: Annotations | None
     @app.get("/api/features")
     async def rows(
         q: Annotated[str, Query(max_length=400)] = "",
+        by: str = "words",
+        unlike: Annotated[str, Query(max_length=400)] = "",
         sort: str = "",
         descending: bool = True,
         kind: str = "",
         min_f1: Annotated[float, Query(ge=0, le=1)] = 0.0,
         min_density: Annotated[float, Query(ge=0, le=1)] = 0.0,
         max_density: Annotated[float, Query(ge=0, le=1)] = 1.0,
+        loss_effect: str = "..",
+        median: str = "..",
+        max: str = "..",
         bookmarked: bool = False,
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=0, le=table.LONGEST_WINDOW)] = 100,
     ) -> Response:
-        ids = features.ids(table.Query(q.strip(), sort, descending, kind, min_f1, min_density, max_density))
+        filters = Filters(
+            density=EVERYTHING if (min_density, max_density) == (0, 1) else (min_density, max_density),
+            f1=(min_f1, math.inf) if min_f1 > 0 else EVERYTHING,
+            kind=kind,
+            loss_effect=interval("loss_effect", loss_effect),
+            median=interval("median", median),
+            max=interval("max", max),
+        )
+        asked = table.Query(q if by in VERBATIM else q.strip(), sort, descending, filters, by, unlike)
+        ids = await asyncio.to_thread(features.ids, asked)  # reading a text or a label's meaning takes a while
         said = {a.feature: asdict(a) for a in annotations.all()} if annotations is not None else {}
         if bookmarked:
             ids = ids[[said.get(i, {}).get("bookmarked", False) for i in ids.tolist()]]
@@ -141,6 +160,10 @@ def _add_catalogue(app: FastAPI, catalogue: Any, annotations: Annotations | None
         return CompactJSON(
             {"total": len(ids), "rows": [{**payloads.row(catalogue, i), "annotation": said.get(i)} for i in window]}
         )
+
+    @app.get("/api/ways")
+    async def searched() -> Response:
+        return CompactJSON({"ways": [way for way in ways() if way not in table.OF_FILES]})
 
 
 def _add_pages(app: FastAPI) -> None:

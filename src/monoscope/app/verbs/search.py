@@ -26,6 +26,7 @@ def search(
     min_f1_low: float = 0.0,
     kind: str = "",
     living: bool = False,
+    embedder: Path | None = None,
     limit: int = 20,
     json: bool = False,
 ) -> None:
@@ -59,6 +60,8 @@ def search(
         Kind of label: token, context, or none for features without one.
     living
         Leave out features that never fire.
+    embedder
+        Folder of the model of sentences (--by meaning); by default one that is installed.
     limit
         How many features at most.
     json
@@ -66,6 +69,7 @@ def search(
     """
     import json as js
     import math
+    from dataclasses import replace
 
     from rich.console import Console
 
@@ -73,14 +77,18 @@ def search(
     from monoscope.app.asking import interval
     from monoscope.app.run import Run
     from monoscope.app.ui.payloads import number
+    from monoscope.catalogue.searching import Filters
 
     ranges = {"density": density, "max": max, "median": median, "loss_effect": loss_effect}
-    filters = {name: interval(name, text) for name, text in ranges.items()}
     least = {"f1": min_f1, "f1_low": min_f1_low}
-    filters |= {name: (value, math.inf) for name, value in least.items() if value > 0}
-    hits = Run(run).catalogue.find(
-        (query, *also) if also else query, by, unlike=unlike, limit=limit, kind=kind, living=living, **filters
-    )
+    bounds = {name: interval(name, text) for name, text in ranges.items()}
+    bounds |= {name: (value, math.inf) for name, value in least.items() if value > 0}
+    catalogue = Run(run).catalogue
+    if embedder is not None:
+        catalogue.at_hand = replace(catalogue.at_hand, embedder=str(embedder))
+    what = (query, *also) if also else query
+    filters = Filters.of({**bounds, "kind": kind, "living": living})
+    hits = catalogue.find(what, by, unlike=unlike, limit=limit, filters=filters)
     if json:
         rows = [
             {"id": h.id, "label": h.label, "label_f1": number(h.label_f1), "density": h.density, "score": h.score}

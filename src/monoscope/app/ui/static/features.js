@@ -19,14 +19,26 @@ const COLUMNS = [
   ["", "tokens", "Top tokens"],
 ];
 const SORTS = { label_f1: "F1", label_f1_low: "F1, lower end", density: "density", loss_effect: "loss effect", max: "maximum", id: "id" };
-const DENSITIES = [["", "any density"], ["0,0.0001", "below 0.01 %"], ["0.0001,0.001", "0.01 % to 0.1 %"], ["0.001,0.01", "0.1 % to 1 %"], ["0.01,0.1", "1 % to 10 %"], ["0.1,1", "above 10 %"]];
+const DENSITIES = [["", "any density"], ["0.000000000001,1", "not dead"], ["0,0.0001", "below 0.01 %"], ["0.0001,0.001", "0.01 % to 0.1 %"], ["0.001,0.01", "0.1 % to 1 %"], ["0.01,0.1", "1 % to 10 %"], ["0.1,1", "above 10 %"]];
+
+const EFFECTS = [["", "any"], ["0.1..", "at least 0.1 nats"], ["0.01..", "at least 0.01 nats"], ["..0", "none, or it falls"]];
+// What each way to search takes; a way that is not named here takes what it says itself.
+const TAKES = {
+  words: ["words", "Words of a label or a text, or a number"],
+  meaning: ["meaning", "Words; labels that say it otherwise are found too"],
+  text: ["example text", "A text on which the features fire"],
+  promoted: ["promoted token", "One token, with the space before it: “ the”"],
+  concept: ["concept", "in_docstring & ~starts_with_space"],
+  feature: ["likeness to a feature", "A feature’s number"],
+};
 
 // Where a reader came from, so that a feature's page can go on to the next one and back to this place.
 export const trail = { query: null, index: 0, total: 0, url: "/features", scroll: 0 };
 
 export const parametersOf = (state) => {
   const [min_density, max_density] = state.density ? state.density.split(",") : ["", ""];
-  return { q: state.q, sort: state.sort, descending: state.descending, kind: state.kind, min_f1: state.min_f1, min_density, max_density, bookmarked: state.bookmarked };
+  const { q, by, unlike, sort, descending, kind, min_f1, loss_effect, bookmarked } = state;
+  return { q, by, unlike: by === "text" ? unlike : "", sort, descending, kind, min_f1, loss_effect, min_density, max_density, bookmarked };
 };
 
 function read(query) {
@@ -34,6 +46,9 @@ function read(query) {
   const pair = of("density").split(",").map(Number);
   return {
     q: of("q"),
+    by: /^[a-z_]+$/.test(of("by")) && of("by") !== "words" ? of("by") : "",
+    unlike: of("unlike"),
+    loss_effect: EFFECTS.some(([value]) => value === of("loss_effect")) ? of("loss_effect") : "",
     sort: of("sort") in SORTS ? of("sort") : "",
     descending: of("descending") === "false" ? "false" : "",
     kind: ["context", "token", "none"].includes(of("kind")) ? of("kind") : "",
@@ -215,13 +230,33 @@ class Table {
   }
 }
 
+const option = (state, way) => h("option", { value: way === "words" ? "" : way, selected: (state.by || "words") === way }, TAKES[way]?.[0] ?? way);
+
 function controls(state, change) {
   const select = (name, words, options) => h("label", {}, words, h("select", { class: "field", name, onchange: (e) => change({ [name]: e.target.value }) }, options.map(([value, text]) => h("option", { value, selected: state[name] === value }, text))));
-  const search = h("input", { class: "field", type: "search", name: "q", value: state.q, placeholder: "Words of a label or a text, or a number", autocomplete: "off", spellcheck: "false", maxlength: "400" });
-  const typed = debounce(120, () => change({ q: search.value.trim() }));
+  const field = (name, type) => h("input", { class: "field", type, name, value: state[name], autocomplete: "off", spellcheck: "false", maxlength: "400" });
+  const search = field("q", "search");
+  const unlike = field("unlike", "text");
+  unlike.placeholder = "A text on which they do not";
+  const apart = h("label", { class: "search" }, "But not", unlike);
+  const shape = () => {
+    search.placeholder = TAKES[state.by || "words"]?.[1] ?? "";
+    apart.hidden = state.by !== "text";
+  };
+  shape();
+  const verbatim = () => ["text", "promoted"].includes(state.by);
+  const typed = debounce(120, () => change({ q: verbatim() ? search.value : search.value.trim(), unlike: unlike.value }));
   search.addEventListener("input", typed);
+  unlike.addEventListener("input", typed);
+  const by = h("select", { class: "field", name: "by", onchange: (e) => {
+    change({ by: e.target.value });
+    shape();
+    search.focus();
+  } }, option(state, state.by || "words"));
   const box = h("form", { class: "filters", role: "search", onsubmit: (e) => e.preventDefault() },
+    h("label", {}, "By", by),
     h("label", { class: "search" }, "Search", search),
+    apart,
     h("button", { type: "button", class: "button show-more", "aria-expanded": "false", onclick: (e) => {
       const isOpen = box.dataset.open !== "true";
       box.dataset.open = isOpen;
@@ -232,8 +267,10 @@ function controls(state, change) {
       select("min_f1", "F1", [["", "any"], ["0.5", "at least 0.5"], ["0.8", "at least 0.8"], ["0.9", "at least 0.9"]]),
       select("density", "Density", DENSITIES),
       select("bookmarked", "Shown", [["", "all"], ["true", "bookmarked"]]),
+      select("loss_effect", "Loss effect", EFFECTS),
       select("sort", "Order", [["", "best first"], ...Object.entries(SORTS)])));
-  return { box, search };
+  const offer = (ways) => show(by, ways.map((way) => option(state, way)));
+  return { box, search, offer };
 }
 
 export async function open(root, { query }, shell, visit) {
@@ -270,7 +307,7 @@ export async function open(root, { query }, shell, visit) {
     box.querySelector("select[name=sort]").value = state.sort;
   }
 
-  const { box, search } = controls(state, change);
+  const { box, search, offer } = controls(state, change);
   shell.title(state.q ? `“${state.q}”` : "Features");
   show(root, h("div", { class: "features" }, h("h1", { class: "unseen" }, "Features"), box, status, table.grid, empty));
   const moves = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1, PageDown: 10, PageUp: -10 };
@@ -295,6 +332,7 @@ export async function open(root, { query }, shell, visit) {
     close: () => table.close(),
   });
 
+  get("/api/ways").then(({ ways }) => offer([...new Set([...Object.keys(TAKES).filter((way) => ways.includes(way)), ...ways])]), shell.notify);
   const returning = trail.url === urlOf(state) && trail.query;
   await load(returning ? { scroll: trail.scroll, active: trail.index } : undefined);
   if (query.get("focus")) {
