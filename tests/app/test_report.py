@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monoscope.app import report
-from monoscope.app.ui.markup import Markup, el
 from monoscope.errors import MonoscopeError
+from monoscope.markup import Markup, el
 
 
 class Seen(HTMLParser):

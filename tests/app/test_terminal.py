@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from monoscope.app import terminal
-from monoscope.app.visible import label_parts, plain, safe, visible
+from monoscope.visible import label_parts, plain, safe, visible
 
 
 def console(width: int = 140, colour: bool = False) -> tuple[Console, io.StringIO]:

@@ -13,9 +13,9 @@ from rich.text import Text
 
 from monoscope.app.comparison import Comparison, within_noise
 from monoscope.app.ui import payloads
-from monoscope.app.visible import plain
 from monoscope.evaluate.intervals import Estimate
 from monoscope.evaluate.right_l0 import Verdict
+from monoscope.visible import plain
 
 Column = tuple[str, str, int]  # metric, heading, digits
 SCORES: tuple[Column, ...] = (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from monoscope.app import plan
+from monoscope.app.reading_shown import Reading
 from monoscope.app.run import Run
 from monoscope.catalogue.store import Catalogue
 
@@ -19,10 +19,11 @@ def open_catalogue(run: str | Path) -> Catalogue:
     return Run(run).catalogue if (Path(run) / plan.NAME).is_file() else Catalogue(run)
 
 
-def read(run: str | Path, text: str) -> dict[str, Any]:
+def read(run: str | Path, text: str) -> Reading:
     """Read a text with a run's model and features (``ms.read``).
 
     Returns:
-        ``{"tokens": [{"text", "start", "end", "features": [{"id", "value", "label", "label_f1"}]}]}``, strongest first.
+        ``{"tokens": [{"text", "start", "end", "features": [{"id", "value", "label", "label_f1"}]}]}``, strongest first;
+        a dictionary that shows itself in a notebook.
     """
-    return Run(run).reader.read(text)
+    return Reading(Run(run).reader.read(text))

@@ -13,8 +13,8 @@ from typing import Any
 from monoscope import folder
 from monoscope.app.ui import payloads
 from monoscope.app.ui.figures import density, density_histogram, interval, metric
-from monoscope.app.ui.markup import Markup, el
-from monoscope.app.visible import label_parts, visible
+from monoscope.markup import Markup, el
+from monoscope.visible import label_parts, visible
 
 STATIC = Path(__file__).parent / "ui" / "static"
 EXAMPLES = 3

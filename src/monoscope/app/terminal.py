@@ -16,7 +16,7 @@ from rich.text import Text
 
 from monoscope.app.ui import payloads
 from monoscope.app.ui.figures import density, known
-from monoscope.app.visible import label_parts, plain, safe, visible
+from monoscope.visible import label_parts, plain, safe, visible
 
 WEAK, STRONG = (255, 240, 219), (242, 155, 56)  # the pages' scale for activation, under dark text
 PALETTE = ("#f2b34b", "#8fc7c4", "#d9a5c7", "#a9cf8a", "#e79a7f", "#a8b6ec", "#d8cf6a", "#c3b59f")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from monoscope.catalogue import notebook
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,13 @@ class Hit:
     score: float
 
 
+class Hits(list[Hit]):
+    """A list of hits that shows itself in a notebook."""
+
+    def _repr_html_(self) -> str:
+        return notebook.hits(self)
+
+
 @dataclass(frozen=True)
 class FeatureRecord:
     """Everything the catalogue holds on one feature.
@@ -123,3 +133,11 @@ class FeatureRecord:
     neurons: list[tuple[int, float]]
     loss_effect: float | None
     label: Label | None
+    _catalogue: ClassVar[Any] = None  # of a record that a catalogue gave: what knows the text of its examples
+
+    def _repr_html_(self) -> str:
+        return notebook.feature(self, self._catalogue)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled or copied: the record, without the open files behind it."""
+        return {name: value for name, value in vars(self).items() if name != "_catalogue"}

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from monoscope import folder
-from monoscope.catalogue import columns, schema, spelling, upgrade
+from monoscope.catalogue import columns, notebook, schema, spelling, upgrade
 from monoscope.catalogue import explanations as findings
 from monoscope.catalogue.columns import Columns
 from monoscope.catalogue.explanations import Explanation, Score
@@ -26,7 +26,7 @@ from monoscope.catalogue.records import (
     ExcerptToken,
     FeatureRecord,
     Histogram,
-    Hit,
+    Hits,
     Label,
     TokenWeight,
 )
@@ -113,6 +113,9 @@ class Catalogue:
         own: _Own = self._local.beside
         return own.connection
 
+    def _repr_html_(self) -> str:
+        return notebook.catalogue(self)
+
     def close(self) -> None:
         """Close this thread's connections; those of other threads close when their threads end."""
         for name in ("own", "beside"):
@@ -190,7 +193,9 @@ class Catalogue:
             raise MonoscopeError(
                 f"there is no feature {feature}", where=str(self.run), fix=f"choose one from 0 to {len(self) - 1}"
             )
-        return _record(dict(zip((d[0] for d in cursor.description), row, strict=True)), self._label(int(feature)))
+        found = _record(dict(zip((d[0] for d in cursor.description), row, strict=True)), self._label(int(feature)))
+        object.__setattr__(found, "_catalogue", self)
+        return found
 
     def _label(self, feature: int) -> Label | None:
         row = self._connection.execute(
@@ -198,7 +203,7 @@ class Catalogue:
         ).fetchone()
         return Label(*row) if row else None
 
-    def search(self, query: str, *, limit: int = 20) -> list[Hit]:
+    def search(self, query: str, *, limit: int = 20) -> Hits:
         """Features whose label, tokens or example text match some words, best-tested first; see ``searches.words``."""
         return self.find(query, limit=limit)
 
@@ -211,7 +216,7 @@ class Catalogue:
         limit: int = 20,
         filters: Filters | None = None,
         **ranges: Any,
-    ) -> list[Hit]:
+    ) -> Hits:
         """Features found in one of several ways, best first.
 
         >>> cat.find("def f(x):", by="text", unlike="f(x)", density=(0, 0.01), f1_low=(0.5, 1))  # doctest: +SKIP
@@ -227,7 +232,7 @@ class Catalogue:
         Raises:
             MonoscopeError: there is no such way or filter, or the way cannot take ``what``.
         """
-        return find(self, Query(what, by, tuple(texts(unlike)), filters or Filters.of(ranges), limit))
+        return Hits(find(self, Query(what, by, tuple(texts(unlike)), filters or Filters.of(ranges), limit)))
 
     def select(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """Rows of the database, read with this thread's connection."""

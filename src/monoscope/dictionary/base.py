@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from monoscope import plugins
+from monoscope import notebook, plugins
 from monoscope.dictionary import PACKAGE as PACKAGE
 from monoscope.dictionary import architectures as architectures
 from monoscope.errors import MonoscopeError, unknown_name
@@ -25,6 +25,7 @@ from monoscope.ops import weighted_rows
 from monoscope.types import Code
 
 SHARED = ("b_dec", "w_skip")  # parameters that belong to no feature
+SHOWN = ("model", "site", "hook", "target", "text", "n_tokens", "seed")  # of the provenance, in a notebook
 
 
 class Dictionary(nn.Module):
@@ -86,6 +87,15 @@ class Dictionary(nn.Module):
         """The architecture's settings, as they are given to its constructor."""
         skip = {} if self.w_skip is None else {"skip": True}
         return {name: getattr(self, name) for name in self.settings} | skip
+
+    def _repr_html_(self) -> str:
+        told = {name: self.provenance[name] for name in SHOWN if self.provenance.get(name) is not None}
+        facts = [f"{self.d_in:,} numbers in", f"{self.d_out:,} out"]
+        return notebook.card(
+            f"{self.architecture.replace('_', ' ')} dictionary, {self.n_features:,} features",
+            facts,
+            notebook.settings({**self.options(), **told}),
+        )
 
     def decode(self, code: Code, x: Float[Tensor, "n d_in"] | None = None) -> Float[Tensor, "n d_out"]:
         """The reconstruction: active features' directions, weighted and added to ``b_dec``.

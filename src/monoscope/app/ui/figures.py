@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from monoscope.app.ui.markup import Markup, el
 from monoscope.app.ui.payloads import CONTROLS
+from monoscope.markup import Markup, el
 
 
 def known(metric: Mapping[str, Any] | None) -> bool:
