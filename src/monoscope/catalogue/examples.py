@@ -64,6 +64,15 @@ class Chooser:
             chosen[name] = order[first:last][ranks[::-1]]
         return chosen
 
+    def first(self, rows: Integer[np.ndarray, " n"], wanted: int) -> Integer[np.ndarray, " n_chosen"]:
+        """Indices into ``rows`` of the first places, in the order given, that are not alike."""
+        return self._pick(rows, wanted, 0, 1, VISITS_TOP)
+
+    def drawn(self, rows: Integer[np.ndarray, " n"], wanted: int, *purpose: int) -> Integer[np.ndarray, " n_chosen"]:
+        """Indices into ``rows`` of places that are not alike, in an order fixed by the seed and ``purpose``."""
+        start, stride = _walk(_mix(self.seed, *purpose), len(rows))
+        return self._pick(rows, wanted, start, stride, VISITS_GROUP)
+
     def _pick(self, rows: np.ndarray, wanted: int, start: int, stride: int, visits: int) -> Integer[np.ndarray, " n"]:
         return _pick(rows.astype(np.int64), wanted, start, stride, visits, self.tokens, self.offsets)
 

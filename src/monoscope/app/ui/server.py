@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from monoscope.app.asking import interval
+from monoscope.app.ranges import interval
 from monoscope.app.ui import payloads, table
 from monoscope.app.ui.annotation_api import add_annotations
 from monoscope.app.ui.answers import CompactJSON

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from monoscope import plugins
 from monoscope.catalogue.searches import ways
 from monoscope.dictionary import architectures
+from monoscope.interpret import explainers
 from monoscope.train import logs, presets
 
 
@@ -17,6 +18,9 @@ def either(names: list[str]) -> str:
 
 ARCHITECTURE = Parameter(help=f"{either(architectures())}; or a module of your own, by its dotted name.")
 PRESET = Parameter(help=f"A published training: {either(presets.names())}. Other flags change single things of it.")
+EXPLAINER = Parameter(
+    help=f"Who explains: {either(plugins.names(explainers.PACKAGE))}; or a module of your own, by its dotted name."
+)
 LOG = Parameter(
     help=f"Where the log goes besides log.jsonl: {either(logs.names())}.", negative_iterable=(), show_default=False
 )

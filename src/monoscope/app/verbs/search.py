@@ -74,7 +74,7 @@ def search(
     from rich.console import Console
 
     from monoscope.app import terminal
-    from monoscope.app.asking import interval
+    from monoscope.app.ranges import interval
     from monoscope.app.run import Run
     from monoscope.app.ui.payloads import number
     from monoscope.catalogue.searching import Filters

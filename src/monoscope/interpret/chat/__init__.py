@@ -1,6 +1,8 @@
 """Language models that are asked questions: explainers and scorers speak to them through ``ChatModel``.
 
-Each file is one way to reach such a model. Nothing is sent anywhere unless its address was given.
+Each file is one way to reach such a model: ``reach(model, …)`` gives a ``Sender``, which tries once.
+``interpret/asking`` makes a ``ChatModel`` of it, with a cache, an account, retries and concurrency. Nothing is sent
+anywhere unless its address was given.
 """
 
 from __future__ import annotations
@@ -66,3 +68,64 @@ class ChatModel(Protocol):
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer]:
         """An answer to every prompt, in order; one that fails is an ``Answer`` with a ``failure``, no exception."""
+
+
+class Unanswered(Exception):
+    """An attempt that brought no answer.
+
+    Args:
+        why: what went wrong; never with a key or an address in it.
+        again: whether the same may go better later.
+        at_once: the sender has changed how it asks, so that the next attempt is no retry and need not wait.
+        final: nothing else that is sent will fare better, as with a wrong key.
+        wait: seconds that the server asked everyone to wait; None where it did not.
+        sent: whether the model was reached.
+        cost: (prompt tokens, answer tokens) that were counted for it; None where only the model knows.
+    """
+
+    def __init__(
+        self,
+        why: str,
+        *,
+        again: bool = False,
+        at_once: bool = False,
+        final: bool = False,
+        wait: float | None = None,
+        sent: bool = True,
+        cost: tuple[int, int] | None = (0, 0),
+    ) -> None:
+        super().__init__(why)
+        self.why, self.again, self.at_once, self.final = why, again, at_once, final
+        self.wait, self.sent, self.cost = wait, sent, cost
+
+
+class Sender(Protocol):
+    """One way to reach a model; it tries once, and is called from ``workers`` threads at a time."""
+
+    @property
+    def name(self) -> str:
+        """What the model is, without an address or a key."""
+
+    @property
+    def at_once(self) -> int:
+        """How many prompts one call takes at most."""
+
+    @property
+    def workers(self) -> int:
+        """How many calls may be under way at a time."""
+
+    def tokens(self, prompt: Prompt) -> int:
+        """About how many tokens the prompt has."""
+
+    def most(self, prompt: Prompt) -> int:
+        """More tokens than the prompt can have."""
+
+    def send(self, prompts: Sequence[Prompt]) -> list[Answer]:
+        """Ask, once.
+
+        Raises:
+            Unanswered: there is no answer.
+        """
+
+    def close(self) -> None:
+        """Let go of connections."""

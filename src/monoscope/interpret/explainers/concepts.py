@@ -15,7 +15,7 @@ their split. What it finds is what the search finds in noise of the same density
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,11 +23,13 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from monoscope.catalogue.explanations import Explanation
 from monoscope.catalogue.records import Label
 from monoscope.concepts import Concept, ConceptBits, compile_bits
 from monoscope.errors import MonoscopeError
 from monoscope.interpret import wording
 from monoscope.interpret.evidence import Evidence, gather
+from monoscope.interpret.explainers import FIRES_ON, Task, Told
 from monoscope.interpret.search import NONE, TOKENS, Findings, bucketed, search
 from monoscope.interpret.trial import Claims, Verdict, judge, tally
 from monoscope.text.rows import Rows
@@ -119,6 +121,22 @@ def shuffled(
         return int(np.random.default_rng((seed, feature)).integers(n // 8, n - n // 8))
 
     return _labels(catalogue, concepts, seed, shift, progress)
+
+
+ASKS = False
+TOLD = ("concept", "kind", "threshold", "precision", "recall", "f1", "f1_low", "f1_high")
+
+
+def explanations(task: Task) -> Iterator[Told]:
+    """The labels of the task's features as explanations; how well each is borne out is in ``detail``."""
+    labels = {label.feature: label for label in explain(task.catalogue, seed=task.seed)}
+    shared = {"catalogue": task.catalogue.facts["key"], "asked": [FIRES_ON], "seed": task.seed}
+    found = [
+        Explanation(f, "concepts", labels[f].words, detail=shared | {name: getattr(labels[f], name) for name in TOLD})
+        for f in task.features
+        if f in labels
+    ]
+    yield Told(found, {f: "no concept says more of it than none" for f in task.features if f not in labels})
 
 
 def counts(labels: Sequence[Label], levels: Sequence[float] = (0.5, 0.8)) -> dict[str, dict[float, int]]:
