@@ -13,7 +13,6 @@ from monoscope import progress
 from monoscope.app import asking
 from monoscope.app.asking import Asking
 from monoscope.app.run import Run
-from monoscope.app.visible import plain
 from monoscope.catalogue.store import Catalogue
 from monoscope.errors import MonoscopeError
 from monoscope.interpret import explaining
@@ -22,6 +21,7 @@ from monoscope.interpret.asking.asker import NO_BUDGET, Asker
 from monoscope.interpret.chat import Prompt
 from monoscope.interpret.explainers import FIRES_ON, PROMOTES, Task
 from monoscope.interpret.explaining import Outcome
+from monoscope.visible import plain
 
 SHOWN = 12  # explanations, and failures, that a terminal is shown
 

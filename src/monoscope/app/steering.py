@@ -17,7 +17,6 @@ from rich.text import Text
 from monoscope import folder, progress
 from monoscope.app.plan import FIT, TEST
 from monoscope.app.run import Run
-from monoscope.app.visible import safe
 from monoscope.concepts import Expression, concept, token_literal
 from monoscope.dictionary.identity import content_hash
 from monoscope.errors import MonoscopeError
@@ -26,6 +25,7 @@ from monoscope.harvest.stream import stream
 from monoscope.intervene.edit import Direction, Edit, Recipe
 from monoscope.studies.continuations import Sampling, go_on, prompts
 from monoscope.studies.dose_response import Arm, Response, respond, sweet_spot
+from monoscope.visible import safe
 
 STEERING = "steering"
 SHORT = {"random features": "random", "difference of means": "difference"}  # a table fits 80 columns

@@ -26,6 +26,7 @@ from monoscope.catalogue.records import (
     ExcerptToken,
     FeatureRecord,
     Histogram,
+    Hit,
     Hits,
     Label,
     TokenWeight,
