@@ -168,7 +168,7 @@ class Sparsely:
         self.slopes = [each.slopes for each in found]
         sums = torch.stack([weighted_rows.sums(self.by, each) for each in amounts])
         totals = _stacked([weighted_rows.sums(self.by, each) for each in measures], sums[0])
-        errors = torch.stack([each.error for each in found])
+        errors = torch.stack([each.error for each in found]).float()
         active = amounts[0].sign().sum(dtype=torch.float64)
         return Outcome(errors, sums, totals, found[0].left, active), [each.left for each in found]
 
