@@ -125,10 +125,15 @@ class Objective(Base):
         weight = self.left.square().sum(1).square().clamp_min(1e-30)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + seen)
         key = torch.rand(len(x), generator=generator).clamp_min(1e-12).log().to(weight.device) / weight
-        kept = torch.cat([self.keys, key]).topk(min(len(self.keys) + len(key), len(self.silence.tokens))).indices
-        old, new = kept[kept < len(self.keys)], kept[kept >= len(self.keys)] - len(self.keys)
-        self.rows = torch.cat([self.rows[old], torch.cat([x[new], y[new]], 1)])
-        self.keys = torch.cat([self.keys[old], key[new]])
+        held, room = len(self.keys), len(self.silence.tokens)
+        kept = torch.cat([self.keys, key]).topk(min(held + len(key), room)).indices
+        gone = torch.ones(len(kept), dtype=torch.bool, device=kept.device)  # places that new inputs take
+        gone[kept[kept < held]] = False
+        if more := len(kept) - held:
+            self.keys, self.rows = (torch.cat([t, t.new_empty(more, *t.shape[1:])]) for t in (self.keys, self.rows))
+        new, places = kept[kept >= held] - held, gone.nonzero()[:, 0]
+        self.keys[places] = key[new]
+        self.rows[places] = torch.cat([x[new], y[new]], 1)
 
     @torch.no_grad()
     def resample(self, dictionary: Dictionary, moments: Moments, dead: Tensor) -> None:
