@@ -64,6 +64,8 @@ def _computed(function: Any, args: Any, kwargs: Any) -> Any:
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     away = [t for t in tensors if isinstance(t, Away)]
     name, named = str(function), kwargs.get("device")
+    if any(t.device == PLACE and not isinstance(t, Away) for t in tensors):  # torch makes the places of a list itself
+        raise RuntimeError(f"{name} of numbers that are not held: is something indexed by a list, not by a tensor?")
     left_behind = [t for t in tensors if not isinstance(t, Away) and t.ndim]
     if name.startswith(("aten.index.", "aten.index_put")):  # places may come from the CPU
         left_behind = [t for t in left_behind if t.dtype.is_floating_point]

@@ -145,3 +145,11 @@ def test_the_same_seed_gives_the_same_bits_on_a_device():
 @pytest.mark.gpu
 def test_a_device_is_found():
     assert devices.find("cuda:0").type == "cuda"
+
+
+def test_the_pretence_gives_no_numbers_that_it_does_not_hold():
+    with pretended_device.there():
+        x = torch.arange(12.0).view(4, 3).to(PLACE)
+        assert x[torch.tensor([3, 0])].cpu().tolist() == [[9, 10, 11], [0, 1, 2]]
+        with pytest.raises(RuntimeError, match="indexed by a list"):  # torch would lose the places, and tell nobody
+            x[[3, 0]]

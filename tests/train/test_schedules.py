@@ -1,0 +1,53 @@
+"""What changes in the course of a training, and how fast: rates, scales, a k that falls."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from planted import data_of, planted
+
+from monoscope.errors import MonoscopeError
+from monoscope.train import rows, schedules
+from monoscope.train.fit import Recipe, fit
+from monoscope.train.objective import RATE
+from monoscope.train.schedules import Schedule
+
+
+@pytest.mark.parametrize("name", ["topk", "batch_topk"])
+def test_k_begins_wide_and_ends_as_asked(name):
+    data = data_of()
+    goal = Recipe.of(name, 96, k=4, k_start=3.0, k_until=0.5).trainee(data)
+    x, y = next(iter(data.batches(0)))
+    for progress, k in ((0.0, 12), (0.25, 8), (0.5, 4), (0.9, 4)):
+        goal.objective.losses(goal.dictionary, x, y, progress)
+        assert goal.objective.l0 == pytest.approx(k, abs=0.2)
+    found = fit(planted(20_000)[0], 96, name, k=4, k_start=3.0, batch_size=500, show_progress=False)
+    assert found.options() == {"k": 4}
+
+
+def test_schedules_warm_up_and_decay():
+    s = Schedule(2.0, warmup=0.1, decay=0.2)
+    assert [s.at(p) for p in (0, 0.05, 0.1, 0.5, 0.8, 0.9, 1)] == pytest.approx([0, 1, 2, 2, 2, 1, 0])
+    with pytest.raises(MonoscopeError, match="add up"):
+        Schedule(1.0, 0.6, 0.6)
+
+
+def test_the_usual_rate_falls_with_steps_and_features_and_gives_way_to_what_is_told():
+    data = rows.from_arrays(torch.randn(2000, 8), None, 100, None, 0, hold_back=False)
+    of = {name: Recipe.of(name, 16, k=2).trainee(data).schedule.rate for name in ("topk", "l1")}
+    assert of["topk"] == schedules.usual_rate(20, 16) == schedules.RATE
+    assert of["l1"] == RATE
+    assert Recipe.of("topk", 16, k=2, rate=1e-3).trainee(data).schedule.rate == 1e-3
+    rates = [schedules.usual_rate(*at) for at in ((200, 3072), (1600, 3072), (200, 12_288), (1600, 12_288))]
+    assert rates == pytest.approx([6e-3, 3e-3, 3e-3, 1.5e-3])
+
+
+def test_encoder_scale_and_rates_do_what_they_say():
+    data = rows.from_arrays(torch.randn(2000, 9), None, 100, None, 0, hold_back=False)
+    trainee = Recipe.of("topk", 16, k=2, encoder_scale=0.25).trainee(data)
+    assert torch.equal(trainee.dictionary.w_enc, trainee.dictionary.w_dec / 4)
+    goal = trainee.objective
+    assert [goal.rate_of(n, trainee.dictionary) for n in ("w_enc", "w_dec", "b_enc")] == [1.0, 2.0, 1.5]
+    plain = Recipe.of("topk", 16, k=2, decoder_rate=1.0, bias_rate=1.0, beta1=0.9, beta2=0.999).trainee(data).objective
+    assert plain.betas == (0.9, 0.999)
+    assert plain.rate_of("b_dec", trainee.dictionary) == plain.rate_of("w_dec", trainee.dictionary) == 1.0
