@@ -7,3 +7,5 @@ export class Problem extends Error {
     this.status = status;
   }
 }
+
+export const silent = () => new Problem("The Monoscope server does not answer.", "It may have been stopped. Start it again with “monoscope ui RUN”, then try again.", 0);

@@ -1,6 +1,6 @@
 // Answers from the Monoscope server that serves these pages; its addresses are the pages' own.
 
-import { Problem } from "./problem.js";
+import { silent } from "./problem.js";
 
 export const silent = () => new Problem("The Monoscope server does not answer.", "It may have been stopped. Start it again with “monoscope ui RUN”, then try again.", 0);
 
