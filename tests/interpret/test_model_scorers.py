@@ -35,7 +35,7 @@ def scores(bench, name, given, judge, **options):
 
 @pytest.mark.parametrize("name", [n for n in scoring.names() if scoring.load(n).MODEL])
 def test_the_model_is_asked_for(bench, concepts, name):
-    with pytest.raises(MonoscopeError, match="runs the model"):
+    with pytest.raises(MonoscopeError, match="runs the model, which the bench does not have"):
         scores(replace(bench, lm=None), name, told(bench.catalogue), concepts)
 
 

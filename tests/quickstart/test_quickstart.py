@@ -223,6 +223,24 @@ def test_every_way_to_search_answers_alike_in_the_terminal_in_python_and_in_the_
             assert [row["id"] for row in page.json()["rows"][:7]] == hits
 
 
+def test_explanations_are_scored_beside_every_control(run, capsys):
+    def answer(*arguments: str):
+        with pytest.raises(SystemExit) as end:
+            cli.main(["score", str(run), "--json", *arguments])
+        assert end.value.code == 0
+        return json.loads(capsys.readouterr().out)
+
+    paper = answer("--paper", "--sample", "4", "--controls", "full")
+    assert set(paper["distributions"]) == {"features", "neurons", "frozen_decoder", "random_model"}
+    assert paper == json.loads((run / "paper.json").read_text())
+    found = answer("--sample", "2")
+    assert {"detection", "fuzzing", "simulation", "logits", "causal"} <= set(found["scorers"])
+    assert any(note.startswith("left out: embedding") for note in found["notes"])
+    for scorer in found["scorers"].values():
+        assert {"shuffled", "frozen_decoder", "random_model"} <= set(scorer["controls"])
+    assert check_run(run) == []
+
+
 def test_every_verb_explains_itself(capsys):
     from monoscope import plugins
 

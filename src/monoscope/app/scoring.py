@@ -20,6 +20,7 @@ from monoscope.interpret.judges import Judge
 from monoscope.interpret.scorers._bench import Bench
 
 ALL = "all"
+NO_JUDGE = "no judge at hand can answer it: --embedding or a language model could"
 SAMPLE = 200  # features that are scored when no one says how many
 
 
@@ -128,8 +129,9 @@ def score(
         MonoscopeError: there is nothing to score, or a scorer that was named cannot be answered by the judge.
     """
     catalogue = run.catalogue
-    asked, notes = _scorers(scorers, judges)
+    notes: list[str] = []
     given = _judgeable(scoring.explanations(catalogue, explainer), judges[""], notes)
+    asked = _scorers(run, scorers, judges, notes)
     some = chosen.of(catalogue, given, seed)
     rivals = dict(_rivals(run, explainer, judges[""], len(some), seed))
     rows, scores = [], []
@@ -169,27 +171,25 @@ def finished(
     return [s for s in made.catalogue.scores() if s.scorer == name and (s.feature, s.explainer) in wanted]
 
 
-def _scorers(names: Sequence[str], judges: Mapping[str, Judge]) -> tuple[dict[str, Judge], list[str]]:
-    """The scorers to run with their judges; of ``all``, those that some judge can answer, with notes on the others.
+def _scorers(run: Run, names: Sequence[str], judges: Mapping[str, Judge], notes: list[str]) -> dict[str, Judge]:
+    """The scorers to run with their judges; of ``all``, those that are possible, with notes on the others.
 
     Raises:
-        MonoscopeError: a scorer that was named does not exist, or no judge can answer it.
+        MonoscopeError: a scorer that was named does not exist, no judge can answer it, or the model lacks its needs.
     """
     everyone = list(names) == [ALL]
     found: dict[str, Judge] = {}
-    notes = []
     for name in scoring.names() if everyone else names:
-        judge = _judge_of(scoring.load(name), judges)
-        if judge is not None:
+        scorer = scoring.load(name)
+        judge = _judge_of(scorer, judges)
+        missing = scoring.lacks(bench(run, run.catalogue, "", name, 0, 0.0), scorer) if judge else NO_JUDGE
+        if judge is not None and not missing:
             found[name] = judge
         elif everyone:
-            notes.append(f"left out: {name}, which no judge at hand can answer")
+            notes.append(f"left out: {name} ({missing})")
         else:
-            raise MonoscopeError(
-                f"no judge at hand can answer {name}",
-                fix="name a sentence-embedding model with --embedding, or a language model with --judge",
-            )
-    return found, notes
+            raise MonoscopeError(f"{name} cannot be had: {missing}", fix="leave this scorer out")
+    return found
 
 
 def _judge_of(scorer: scoring.Scorer, judges: Mapping[str, Judge]) -> Judge | None:

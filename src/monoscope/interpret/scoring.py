@@ -156,6 +156,16 @@ def pending(bench: Bench, name: str, given: Sequence[Explanation], judge: Judge)
     return [e for e in given if have.get((e.feature, e.explainer)) != key(bench, name, e, judge)]
 
 
+def lacks(bench: Bench, scorer: Scorer) -> str:
+    """What a bench lacks for a scorer that runs the model; "" for nothing."""
+    if not scorer.MODEL:
+        return ""
+    if bench.lm is None or bench.dictionary is None:
+        return "it runs the model, which the bench does not have"
+    asked: Callable[[Bench], str] = scorer.lacks  # type: ignore[attr-defined]
+    return asked(bench)
+
+
 def score(
     bench: Bench,
     name: str,
@@ -186,8 +196,8 @@ def score(
     check(bench, given)
     if not judge.can(scorer.ASKS):
         raise MonoscopeError(f"the judge {judge.name!r} cannot answer {name}", fix="choose another judge or scorer")
-    if scorer.MODEL and (bench.lm is None or bench.dictionary is None):
-        raise MonoscopeError(f"{name} runs the model", fix="give the bench the model and the dictionary")
+    if missing := lacks(bench, scorer):
+        raise MonoscopeError(f"{name} cannot be had: {missing}", fix="leave this scorer out")
     marker = _Marker(bench, name, scorer, judge, others or given)
     for first in range(0, len(given), BATCH):
         some = given[first : first + BATCH]

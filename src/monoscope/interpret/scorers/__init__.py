@@ -13,7 +13,7 @@ A scorer is a module with
   always given as a control.
 - ``question(claim, exam) -> Question``, only where the passages that are shown depend on the claim; else they are the
   exam's.
-- ``MODEL``: whether the model itself is run.
+- ``MODEL``: whether the model itself is run; if so, ``lacks(bench)`` says what is missing for it, "" for nothing.
 - ``JUDGE``: the kind of judge that is asked; "" for whichever the caller chose.
 
 ``monoscope.interpret.scoring`` does the rest: it puts the same exam to the same judge with the words of another

@@ -38,6 +38,12 @@ class Removed(Exam):
     values: Float[np.ndarray, " n"] = field(default_factory=lambda: np.zeros(0))
 
 
+def lacks(bench: Bench) -> str:
+    """A head: without one there is no loss."""
+    assert bench.lm is not None
+    return "" if bench.lm.has_head else f"{bench.lm.name} predicts no tokens"
+
+
 def examine(bench: Bench, feature: int) -> Removed | None:
     """Places with their effects; None where there are too few, or the model has no loss."""
     assert bench.lm is not None and bench.dictionary is not None

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float
 
 from monoscope.catalogue.vocabulary import Vocabulary
-from monoscope.errors import MonoscopeError
 from monoscope.interpret.judges import Passage
 from monoscope.interpret.scorers import _exam
 from monoscope.interpret.scorers._bench import Bench
@@ -23,6 +22,15 @@ ASKS, CLAIM, JUDGE, MODEL = "promoted", "promotes", "", True
 CHANCE = 0.5
 CONSTANTS = {"always_no": 0.0, "always_yes": 1.0}
 FIRST, LAST, RANDOM = 10, 60, 50
+
+
+def lacks(bench: Bench) -> str:
+    """A head, and something linear from where the dictionary writes to it."""
+    assert bench.lm is not None
+    target = bench.catalogue.facts["target"]
+    if bench.lm.unembedding() is None or bench.lm.to_residual(target) is None:
+        return f"nothing linear leads from {target} of {bench.lm.name} to logits"
+    return ""
 
 
 def examine(bench: Bench, feature: int) -> Exam | None:
@@ -42,19 +50,10 @@ def examine(bench: Bench, feature: int) -> Exam | None:
 
 
 def weights(bench: Bench, feature: int) -> Float[np.ndarray, " vocabulary"]:
-    """How much each token's logit rises per unit of the feature, by the direct path to the unembedding.
-
-    Raises:
-        MonoscopeError: there is no such path from where the dictionary writes.
-    """
+    """How much each token's logit rises per unit of the feature, by the direct path to the unembedding."""
     assert bench.lm is not None and bench.dictionary is not None
-    target = bench.catalogue.facts["target"]
-    out = bench.lm.unembedding() if bench.lm.has_head else None
-    into = None if out is None else bench.lm.to_residual(target)
-    if out is None or into is None:
-        raise MonoscopeError(
-            f"nothing linear leads from {target} to the logits of {bench.lm.name}", fix="leave out the scorer logits"
-        )
+    out, into = bench.lm.unembedding(), bench.lm.to_residual(bench.catalogue.facts["target"])
+    assert out is not None and into is not None  # else the bench lacks it
     with torch.no_grad():
         return (bench.dictionary.directions[feature].to(into) @ into @ out).cpu().numpy()
 
