@@ -19,6 +19,7 @@ from score_world import PLANTED, told, world
 
 from monoscope.app import control_catalogues, paper, scoring_table
 from monoscope.app.paper import Distribution, Feature, Paper
+from monoscope.catalogue.records import Label
 from monoscope.interpret.judges.concept import Concepts
 from monoscope.interpret.scorers import _intervals as intervals
 from monoscope.interpret.scorers._bench import Bench
@@ -84,15 +85,26 @@ def test_intervals_are_of_equal_width() -> None:
 
 def test_a_feature_without_words_is_worth_0(bench: Bench) -> None:
     catalogue = bench.catalogue
-    catalogue.write_explanations([e for e in told(catalogue) if e.feature != 1])
-    found = paper._scored(catalogue, "truth", Concepts(catalogue.store), "features", 50, 0)
+    catalogue.write_labels([label(e.feature, e.detail["concept"]) for e in told(catalogue) if e.feature != 1])
+    found = paper._scored(catalogue, "concepts", Concepts(catalogue.store), "features", 50, 0)
     assert [f.id for f in found] == list(range(len(PLANTED)))  # the one that hardly fires is not among them
     assert found[1].values["value"] == 0 and "without_words" in found[1].groups and found[1].words == ""
     assert all(f.values["value"] > 0.6 for f in found if f.id != 1)
     groups = paper._distributions(found, 0)
     assert groups["all"]["value"].n == len(PLANTED) and groups["without_words"]["value"].n == 1
-    assert groups["all"]["shuffled"].n == len(PLANTED) - 1
-    assert set(groups) == {"all", "not_single_token", "without_words"}  # those that have members
+    assert groups["all"]["shuffled"].n == len(PLANTED) - 1  # there are no words to take another's for
+    assert groups["all"]["unigram"].n == len(PLANTED) and found[1].values["unigram"] > 0.6
+    assert set(groups) == {"all", "not_single_token", "label_context", "without_words"}  # those that have members
+
+
+def test_of_other_explainers_those_are_sampled_that_they_explained(bench: Bench) -> None:
+    bench.catalogue.write_explanations(told(bench.catalogue)[2:4])
+    found = paper._scored(bench.catalogue, "truth", Concepts(bench.catalogue.store), "features", 50, 0)
+    assert [f.id for f in found] == [2, 3] and all(f.words.startswith("in words") for f in found)
+
+
+def label(feature: int, concept: str) -> Label:
+    return Label(feature, "context", concept, f"in words: {concept}", 0.1, 0.9, 0.9, 0.9, 0.8, 1, 0.2, 80, 14)
 
 
 def test_it_is_shown_and_drawn(tmp_path: Path) -> None:

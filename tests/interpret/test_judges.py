@@ -14,7 +14,7 @@ from monoscope.catalogue.explanations import Explanation
 from monoscope.errors import MonoscopeError
 from monoscope.interpret import scoring
 from monoscope.interpret.chat import Answer
-from monoscope.interpret.judges import SET, Claim, Judge, Passage, Question
+from monoscope.interpret.judges import SET, Claim, Judge, Passage, Question, Silent
 from monoscope.interpret.judges import embedding as sentences
 from monoscope.interpret.judges.concept import Concepts, TokenSet
 from monoscope.interpret.judges.embedding import Sentences
@@ -193,6 +193,8 @@ class OddByLetters(Judge):
 
 def test_judges_refuse_what_they_cannot(bench):
     assert not Concepts(bench.catalogue.store).can("odd") and Sentences(bag_of_letters, "x").can("odd")
+    silent = question("ab", "c")
+    assert [Silent().contains([silent])[0].tolist(), Silent().levels([silent])[0].tolist()] == [[0, 0], [0, 0, 0]]
     for method in ("contains", "marked", "levels", "promoted", "odd"):
         assert not Judge().can(method)
         with pytest.raises(MonoscopeError, match="cannot"):

@@ -1,9 +1,10 @@
 """Towards Monosemanticity's automated interpretability in one go: features beside neurons beside shuffled weights.
 
 Every subject's features (those that fire on test text, a sample of them) get the scorer ``simulation_2023``. A feature
-that the explainer found no words for predicts nothing and is worth 0, as a constant prediction is; leaving it out would
-flatter whoever explains few. Features that fire on one token only score well everywhere, the shuffled weights included,
-so they are told apart, as in the paper: *single-token* is a feature whose 20 strongest examples are all on one token.
+that the search for labels found no words for predicts nothing and is worth 0, as a constant prediction is; leaving it
+out would flatter whoever explains few. Features that fire on one token only score well everywhere, those of shuffled
+weights included, so they are told apart, as in the paper: *single-token* is a feature whose 20 strongest examples are
+all on one token.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from monoscope.catalogue.statistics import TOP
 from monoscope.catalogue.store import Catalogue
 from monoscope.evaluate.intervals import LEVEL, RESAMPLES, Estimate
 from monoscope.interpret import scoring as core
-from monoscope.interpret.judges import Judge
+from monoscope.interpret.judges import Judge, Silent
 from monoscope.interpret.scorers._bench import Bench
 
 SCORER = "simulation_2023"
@@ -123,30 +124,38 @@ def evaluate(run: Run, explainer: str, judge: Judge, sample: int = SAMPLE, seed:
 
 def _subjects(run: Run, explainer: str) -> dict[str, Catalogue]:
     """The run's catalogue, and those of its controls that the explainer explained."""
-    if explainer == core.CONCEPTS:
+    if explainer == core.CONCEPTS and run.plan.target is None:  # a transcoder has no neurons of its own
         control_catalogues.neurons(run)
     rivals = control_catalogues.existing(run)
     return {FEATURES: run.catalogue} | {name: made for name, made in rivals.items() if core.written(made, explainer)}
 
 
 def _scored(catalogue: Catalogue, explainer: str, judge: Judge, name: str, sample: int, seed: int) -> list[Feature]:
-    """A sample of the features that can be examined, scored; 0 for those without words."""
+    """A sample of the features that can be examined, scored.
+
+    The search for labels looks at every feature, so one without a label is one without words; of any other explainer,
+    which may have been asked about some features only, those that it explained are sampled.
+    """
     bench, scorer = Bench(catalogue, seed), core.load(SCORER)
     given = core.explanations(catalogue, explainer)
     words = {e.feature: e for e in given if judge.fits(core.claim_of(e, "fires_on"))}
-    order = np.random.default_rng(seed).permutation(np.flatnonzero(catalogue.index.counts() > 0))
+    asked = np.flatnonzero(catalogue.index.counts() > 0) if explainer == core.CONCEPTS else np.array(sorted(words))
+    order = np.random.default_rng(seed).permutation(asked)
     some: list[int] = []
     for feature in order.tolist():
         if len(some) == sample:
             break
-        if feature in words or scorer.examine(bench, feature) is not None:
+        if scorer.examine(bench, feature) is not None:
             some.append(feature)
     explained = [words[f] for f in sorted(some) if f in words]
-    scores = scoring.finished(bench, SCORER, explained, list(words.values()), judge, f"{name}")
-    found = [_feature(catalogue, s.feature, words[s.feature], _values(s.value, s.detail)) for s in scores if s.n]
-    nothing = dict.fromkeys(("value", "importance"), 0.0)
-    silent = [_feature(catalogue, f, None, nothing) for f in some if f not in words]
-    return sorted(found + silent, key=lambda f: f.id)
+    scores = scoring.finished(bench, SCORER, explained, list(words.values()), judge, name)
+    wordless = [Explanation(f, explainer, "") for f in sorted(some) if f not in words]
+    scores += [s for part in core.score(bench, SCORER, wordless, Silent(), others=()) for s in part]
+    return [
+        _feature(catalogue, s.feature, words.get(s.feature), _values(s.value, s.detail))
+        for s in sorted(scores, key=lambda s: s.feature)
+        if s.n  # 0 where the judge could not answer anything
+    ]
 
 
 def _values(value: float | None, detail: Mapping[str, Any]) -> dict[str, float]:

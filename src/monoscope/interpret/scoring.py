@@ -172,7 +172,7 @@ def score(
     given: Sequence[Explanation],
     judge: Judge,
     *,
-    others: Sequence[Explanation] = (),
+    others: Sequence[Explanation] | None = None,
     progress: Callable[[int], None] = lambda features: None,
 ) -> Iterator[list[Score]]:
     """Score explanations, some features at a time.
@@ -198,7 +198,7 @@ def score(
         raise MonoscopeError(f"the judge {judge.name!r} cannot answer {name}", fix="choose another judge or scorer")
     if missing := lacks(bench, scorer):
         raise MonoscopeError(f"{name} cannot be had: {missing}", fix="leave this scorer out")
-    marker = _Marker(bench, name, scorer, judge, others or given)
+    marker = _Marker(bench, name, scorer, judge, given if others is None else others)
     for first in range(0, len(given), BATCH):
         some = given[first : first + BATCH]
         yield marker.scores(some)

@@ -107,3 +107,23 @@ class Judge:
 
     def _refusal(self, what: str) -> MonoscopeError:
         return MonoscopeError(f"the judge {self.name!r} cannot {what}", fix="choose another judge or another scorer")
+
+
+class Silent(Judge):
+    """Finds nothing anywhere: what a feature without words is worth, and what is predicted by whoever says nothing."""
+
+    name = "silent"
+
+    def contains(self, questions: Sequence[Question]) -> Answers:
+        """No, to each passage."""
+        return [np.zeros(len(q.passages)) for q in questions]
+
+    marked = promoted = contains
+
+    def levels(self, questions: Sequence[Question]) -> Answers:
+        """0 for each token."""
+        return [np.zeros(sum(len(p) for p in q.passages)) for q in questions]
+
+    def fits(self, claim: Claim) -> bool:
+        """Always."""
+        return True
