@@ -14,12 +14,14 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "interpret"))
 
+from chat_server import Reply, serving
 from score_world import PLANTED, world
 
 from monoscope import folder
 from monoscope.app import cli, scoring, scoring_table
 from monoscope.app.plan import Plan
 from monoscope.app.run import Run
+from monoscope.catalogue.explanations import Explanation
 from monoscope.catalogue.records import Label
 from monoscope.errors import MonoscopeError
 from monoscope.interpret.judges import Judge
@@ -126,13 +128,52 @@ def test_on_the_command_line(run: Run, capsys: pytest.CaptureFixture[str]) -> No
     ]
 
 
+def asks(run: Run, server, capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[dict, str]:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([
+            "score", str(run.path), "--scorer", "detection", "--features", "2,4", "--explainer", "language_model:small",
+            "--url", server.url, "--model", "small", "--json", *flags,
+        ])  # fmt: skip
+    told = capsys.readouterr()
+    assert ended.value.code == 0, told.err
+    return json.loads(told.out), told.err
+
+
+def test_a_server_judges_what_an_explainer_wrote(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    words = {2: "digits", 4: "the letters r and t"}
+    run.catalogue.write_explanations([Explanation(f, "language_model:small", w) for f, w in words.items()])
+    run.catalogue.close()
+
+    def judge(number: int, body: dict) -> Reply:
+        asked = body["messages"][-1]["content"]
+        found = str.isdigit if "active on: digits" in asked else lambda c: c in "rt"
+        texts = [json.loads(line.split(": ", 1)[1]) for line in asked.splitlines() if line.startswith("Text ")]
+        return Reply(json.dumps({"answers": [int(any(map(found, text))) for text in texts]}), tokens=(100, 9))
+
+    with serving(judge) as server:
+        few, said = asks(run, server, capsys, "--budget-tokens", "2000")
+        assert few["scorers"]["detection"]["unanswered"] > 0 and "asking stopped" in said
+        paid = len(server.asked)
+        found, said = asks(run, server, capsys)
+        assert found["scorers"]["detection"]["value"] == 1 and found["scorers"]["detection"]["unanswered"] == 0
+        assert found["scorers"]["detection"]["controls"]["shuffled"]["value"] < 1 and "tokens of prompts" in said
+        total = len(server.asked)
+        assert 0 < paid < total == len({json.dumps(body) for body in server.asked})  # nothing was asked twice
+        assert asks(run, server, capsys)[0] == found and len(server.asked) == total
+    assert all(f["judge"] == "language model small" for f in found["features"])
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         (["--scorer", "detecton"], "did you mean 'detection'"),
         (["--features", "a"], "no feature's number"),
         (["--explainer", "nobody"], "no feature has an explanation by 'nobody'"),
-        (["--judge", "oracle"], "unknown judge 'oracle'"),
+        (["--url", "http://127.0.0.1:9"], "no model is named to ask"),
+        (["--embedding", "/nowhere"], "no sentence-embedding model"),
         (["--above", "1.5"], "no share of a maximum"),
     ],
 )

@@ -111,6 +111,8 @@ def test_what_exists_is_not_asked_again(bench, concepts, name):
     assert scoring.pending(bench, name, [reworded, given[1]], concepts) == [reworded]
     assert scoring.pending(bench, name, given, Constant(1.0)) == given
     assert scoring.pending(replace(bench, seed=3), name, given, concepts) == given
+    catalogue.write_scores(scores(bench, name, given, Constant(np.nan)))
+    assert scoring.pending(bench, name, given, Constant(np.nan)) == given
 
 
 @pytest.mark.parametrize("name", scoring.names())

@@ -151,8 +151,12 @@ def key(bench: Bench, name: str, explanation: Explanation, judge: Judge) -> str:
 
 
 def pending(bench: Bench, name: str, given: Sequence[Explanation], judge: Judge) -> list[Explanation]:
-    """Those of the explanations whose score is not in the catalogue yet."""
-    have = {(s.feature, s.explainer): s.detail.get("key") for s in bench.catalogue.scores() if s.scorer == name}
+    """Those of the explanations whose score is not in the catalogue yet, or lacks answers.
+
+    What was answered is known to whoever keeps answers, so only what was not costs anything the second time.
+    """
+    whole = [s for s in bench.catalogue.scores() if s.scorer == name and not s.detail.get("unanswered")]
+    have = {(s.feature, s.explainer): s.detail.get("key") for s in whole}
     return [e for e in given if have.get((e.feature, e.explainer)) != key(bench, name, e, judge)]
 
 

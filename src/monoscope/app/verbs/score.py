@@ -6,7 +6,12 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
+from cyclopts import Parameter
+
+from monoscope.app.asking import Asking
 from monoscope.app.verbs._listed import SCORER
+
+NO_ONE = Asking()
 
 
 def score(
@@ -17,7 +22,7 @@ def score(
     features: str | None = None,
     best: int | None = None,
     sample: int | None = None,
-    judge: str = "concept",
+    asking: Annotated[Asking, Parameter(name="*")] = NO_ONE,
     embedding: str | None = None,
     above: float = 0.0,
     paper: bool = False,
@@ -27,7 +32,10 @@ def score(
 ) -> None:
     """Score explanations on text that no explainer saw, beside controls; scores that exist are not asked for again.
 
-    Example: `monoscope score monoscope-run --scorer detection,fuzzing --sample 100`
+    The judge runs each label's own concept, offline; with --url and --model, or --local, it is a language model.
+
+    Examples: `monoscope score monoscope-run --scorer detection,fuzzing --sample 100`;
+    `monoscope score monoscope-run --explainer language_model:NAME --url http://127.0.0.1:8000/v1 --model NAME`
 
     Parameters
     ----------
@@ -36,15 +44,13 @@ def score(
     scorer
         Scorers, separated by commas.
     explainer
-        Whose explanations: `concepts` for the tested labels.
+        Whose explanations: `concepts` for the tested labels; as `monoscope explain` names them.
     features
         Feature numbers, separated by commas.
     best
         So many features with the best label F1, instead of a sample.
     sample
         So many features drawn by the seed (200).
-    judge
-        Who judges: `concept` runs each label's expression, offline.
     embedding
         A sentence-embedding model, a folder or a Hugging Face id, for the scorers `embedding` and `intruder`.
     above
@@ -63,35 +69,26 @@ def score(
 
     from rich.console import Console
 
-    from monoscope.app import control_catalogues, scoring, scoring_table
+    from monoscope.app import control_catalogues, judging, scoring, scoring_table
     from monoscope.app import paper as papers
     from monoscope.app.run import Run
     from monoscope.errors import MonoscopeError
-    from monoscope.interpret.judges import Judge
-    from monoscope.interpret.judges import embedding as sentences
-    from monoscope.interpret.judges.concept import Concepts
 
-    if judge != "concept":
-        raise MonoscopeError(f"unknown judge {judge!r}", fix="concept runs the labels' own expressions")
     if not 0 <= above < 1:
         raise MonoscopeError(f"--above {above} is no share of a maximum", fix="give a number from 0 to less than 1")
+    chosen = scoring.Chosen(_numbers(features), best, sample)
     opened = Run(run)
-    judges: dict[str, Judge] = {"": Concepts(opened.store)}
-    if embedding is not None:
-        judges["embedding"] = sentences.load(embedding)
     if controls == "full":
         control_catalogues.frozen_decoder(opened)
-    if paper:
-        told = papers.evaluate(opened, explainer, judges[""], papers.SAMPLE if sample is None else sample, seed)
-        if json:
-            sys.stdout.write(js.dumps(told.to_json(), allow_nan=False) + "\n")
+    with judging.judges(opened, asking, embedding) as judges:
+        if paper:
+            told = papers.evaluate(opened, explainer, judges[""], papers.SAMPLE if sample is None else sample, seed)
         else:
-            scoring_table.print_paper(told, Console())
-        return
-    chosen = scoring.Chosen(_numbers(features), best, sample)
-    found = scoring.score(opened, scorer.split(","), explainer, chosen, judges, seed, above)
+            found = scoring.score(opened, scorer.split(","), explainer, chosen, judges, seed, above)
     if json:
-        sys.stdout.write(js.dumps(found.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
+        sys.stdout.write(js.dumps((told if paper else found).to_json(), ensure_ascii=False, allow_nan=False) + "\n")
+    elif paper:
+        scoring_table.print_paper(told, Console())
     else:
         scoring_table.print_scored(found, Console())
 
