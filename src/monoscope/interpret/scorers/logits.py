@@ -8,9 +8,11 @@ corners are promoted by accident.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from monoscope.catalogue.vocabulary import Vocabulary
 from monoscope.interpret.judges import Passage
@@ -35,10 +37,7 @@ def lacks(bench: Bench) -> str:
 
 def examine(bench: Bench, feature: int) -> Exam | None:
     """Promoted and random tokens, mixed; None where too few tokens occur in the text."""
-    assert bench.lm is not None
-    rng, vocabulary = bench.rng(feature, 4), Vocabulary(bench.lm.tokeniser)
-    met = np.unique(bench.tokens)
-    met = met[[len(vocabulary[t]) > 0 and "\\x" not in vocabulary[t] for t in met.tolist()]]  # whole characters
+    rng, (vocabulary, met) = bench.rng(feature, 4), _met(bench)
     if len(met) < LAST + RANDOM:
         return None
     ranked = met[np.argsort(-weights(bench, feature)[met], kind="stable")]
@@ -47,6 +46,14 @@ def examine(bench: Bench, feature: int) -> Exam | None:
     order = rng.permutation(len(tokens))
     passages = tuple(Passage(-1, t, (vocabulary[t],)) for t in tokens[order].tolist())
     return Exam(feature, passages, (order < len(promoted)).astype(np.float64), np.arange(len(tokens)))
+
+
+@lru_cache(maxsize=1)
+def _met(bench: Bench) -> tuple[Vocabulary, Int[np.ndarray, " n_tokens"]]:
+    """The vocabulary as shown, and those of its tokens that occur in the text and are whole characters."""
+    assert bench.lm is not None
+    vocabulary, met = Vocabulary(bench.lm.tokeniser), np.unique(bench.tokens)
+    return vocabulary, met[[len(vocabulary[t]) > 0 and "\\x" not in vocabulary[t] for t in met.tolist()]]
 
 
 def weights(bench: Bench, feature: int) -> Float[np.ndarray, " vocabulary"]:
