@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 from app_demo import DemoCatalogue, demo_levels, demo_reader
 from pages_visit import Visit
 from starlette.testclient import TestClient
 
+from monoscope.app.atlas import Atlas, Part
 from monoscope.app.ui.blind import Blind
 from monoscope.app.ui.server import create_app, free_socket
 from monoscope.catalogue.annotations import Annotations
@@ -45,7 +47,9 @@ def annotations(catalogue: DemoCatalogue, tmp_path_factory: pytest.TempPathFacto
 def app(catalogue: DemoCatalogue, reader: Any, annotations: Annotations) -> Any:
     control = DemoCatalogue(60, seed=1)
     blind = Blind({"features": catalogue, "random_model": control}, Ratings(annotations.path.parent, "demo"))
-    return create_app(catalogue, reader, levels=demo_levels, annotations=annotations, blind=blind)
+    directions = np.random.default_rng(0).normal(size=(len(catalogue), 8))
+    atlas = Atlas([Part("demo", catalogue, directions)], annotations.path.parent)
+    return create_app(catalogue, reader, levels=demo_levels, annotations=annotations, blind=blind, atlas=atlas)
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from monoscope.app.atlas import Atlas
 from monoscope.app.ranges import interval
 from monoscope.app.ui import payloads, table
 from monoscope.app.ui.annotation_api import add_annotations
@@ -28,6 +29,7 @@ from monoscope.app.ui.answers import CompactJSON
 from monoscope.app.ui.blind import Blind
 from monoscope.app.ui.feature_api import MakeLevels, add_feature
 from monoscope.app.ui.guard import Guard, refusal
+from monoscope.app.ui.map_api import add_map
 from monoscope.app.ui.rating_api import add_rating
 from monoscope.app.ui.reading_api import ReadText, add_reading
 from monoscope.catalogue.annotations import Annotations
@@ -37,7 +39,7 @@ from monoscope.errors import MonoscopeError
 from monoscope.interpret import specificity
 
 STATIC = Path(__file__).parent / "static"
-PAGES = ("/", "/features", "/feature/{feature}", "/read", "/rate")
+PAGES = ("/", "/features", "/feature/{feature}", "/read", "/rate", "/map")
 FIRST_PORT = 8377
 PORTS_TRIED = 50
 VERBATIM = ("promoted", "text")  # ways to search in which spaces at the ends count
@@ -53,6 +55,7 @@ def create_app(
     levels: MakeLevels = specificity.levels,
     annotations: Annotations | None = None,
     blind: Blind | None = None,
+    atlas: Atlas | None = None,
 ) -> FastAPI:
     """The application over a catalogue.
 
@@ -61,6 +64,7 @@ def create_app(
         reader: what knows the model, a ``Reader``; None when the model is not at hand, and what needs it says so.
         annotations: what people say of features, and where it is kept; None keeps none.
         blind: what people may rate without knowing what it is; None offers none.
+        atlas: the map; None shows none.
         levels: how a label's specificity by level of activation is measured.
         token: when given, every request must carry it; see ``guard``.
     """
@@ -77,6 +81,7 @@ def create_app(
     add_feature(app, catalogue, reader, levels, annotations)
     add_annotations(app, annotations)
     add_rating(app, blind)
+    add_map(app, atlas)
     add_reading(app, catalogue, reader)
     _add_pages(app)
     app.add_middleware(Guard, token=token)

@@ -19,6 +19,11 @@ export const get = (path, parameters = {}, signal = undefined) => {
   return ask(query.size ? `${path}?${query}` : path, { signal });
 };
 
+export async function bytes(path) {
+  const response = await reach(path);
+  return response.ok ? response.arrayBuffer() : answer(response);
+}
+
 const posted = (body, signal) => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
 
 export const post = (path, body, signal) => ask(path, posted(body, signal));

@@ -8,6 +8,7 @@ import { h, show } from "./dom.js";
 import * as overview from "./overview.js";
 import * as features from "./features.js";
 import * as feature from "./feature.js";
+import * as map from "./map.js";
 import * as rate from "./rate.js";
 import * as read from "./read.js";
 import { absent, hrefOf, placeOf } from "./source.js";
@@ -21,6 +22,7 @@ const ROUTES = [
   [/^\/feature\/(\d+)$/, feature, "features"],
   [/^\/read$/, read, "read"],
   [/^\/rate$/, rate, "rate"],
+  [/^\/map$/, map, "map"],
 ];
 const KEYS = [
   ["/", "Search the features"],
@@ -30,7 +32,8 @@ const KEYS = [
   ["b  +  -  e", "Bookmark, good label, bad label, edit, on a feature’s page"],
   ["Esc", "Back to the table"],
   ["Alt ←  Alt →", "Previous, next token while reading"],
-  ["1  2  3  4", "Overview, features, reading, rating"],
+  ["←  →  ↑  ↓  +  -  0", "Move the map, zoom, show all of it"],
+  ["1  2  3  4  5", "Overview, features, reading, map, rating"],
   ["t", "Light or dark"],
   ["?", "This help"],
 ];
@@ -149,7 +152,8 @@ function key(event) {
     1: () => shell.go("/"),
     2: () => shell.go("/features"),
     3: () => shell.go("/read"),
-    4: () => shell.go("/rate"),
+    4: () => shell.go("/map"),
+    5: () => shell.go("/rate"),
   };
   if (actions[event.key]) {
     event.preventDefault();
