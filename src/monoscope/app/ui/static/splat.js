@@ -6,12 +6,12 @@ const CELLS = 256;
 // The pixels of a disc, counted from its middle in rows of `wide`: those well inside, and those on its rim, half covered.
 function disc(radius, wide) {
   const [inside, rim] = [[], []];
-  const reach = Math.ceil(radius + 0.5);
+  const reach = Math.ceil(radius + 0.6);
   for (let dy = -reach; dy <= reach; dy++) {
     for (let dx = -reach; dx <= reach; dx++) {
       const far = Math.hypot(dx, dy);
-      if (far <= radius - 0.35) inside.push(dy * wide + dx);
-      else if (far <= radius + 0.5) rim.push(dy * wide + dx);
+      if (far <= radius) inside.push(dy * wide + dx);
+      else if (far <= radius + 0.6) rim.push(dy * wide + dx);
     }
   }
   return { inside: Int32Array.from(inside), rim: Int32Array.from(rim), reach };
@@ -66,7 +66,8 @@ export class Splat {
     const { pixels, x, y, colours, order, view, scale, big } = this;
     const [wide, high] = [this.canvas.width, this.canvas.height];
     const room = Math.sqrt((wide * high) / Math.max(1, this.n)); // pixels between neighbours, were they spread evenly
-    const radius = this.ratio * Math.max(0.9, Math.min(5, (room / this.ratio) * 0.2 * Math.sqrt(view.zoom)));
+    const even = this.ratio * Math.max(0.9, Math.min(5, (room / this.ratio) * 0.2 * Math.sqrt(view.zoom)));
+    const radius = Math.round(even) + 0.3; // discs of such radii look round
     const [small, large] = [disc(radius, wide), disc(Math.max(radius * 1.8, 3.2 * this.ratio), wide)];
     pixels.fill(0);
     for (let k = 0; k < order.length; k++) {
