@@ -57,11 +57,13 @@ class FeatureMap {
   }
 
   repaint() {
-    const all = Uint32Array.from({ length: this.about.n }, (_, i) => i);
+    const n = this.about.n;
+    const stride = n % 48271 ? 48271 : 1; // a prime: each point once, dictionaries mixed, so that none covers another
+    const all = Uint32Array.from({ length: n }, (_, i) => (i * stride) % n);
     if (!this.hits) return this.splat.paint(this.base, all);
     const dim = packed(mix(rgb(variable("--ghost")), rgb(variable("--paper")), 0.55));
     const strong = packed(rgb(variable("--heat-deep")));
-    const colours = Uint32Array.from(all, (i) => (this.hits[i] ? strong : dim));
+    const colours = Uint32Array.from(this.hits, (hit) => (hit ? strong : dim));
     return this.splat.paint(colours, Uint32Array.from([...all.filter((i) => !this.hits[i]), ...all.filter((i) => this.hits[i])]), this.hits);
   }
 

@@ -66,7 +66,7 @@ export class Splat {
     const { pixels, x, y, colours, order, view, scale, big } = this;
     const [wide, high] = [this.canvas.width, this.canvas.height];
     const room = Math.sqrt((wide * high) / Math.max(1, this.n)); // pixels between neighbours, were they spread evenly
-    const even = this.ratio * Math.max(0.9, Math.min(5, (room / this.ratio) * 0.2 * Math.sqrt(view.zoom)));
+    const even = this.ratio * Math.max(0.9, Math.min(5, (room / this.ratio) * 0.16 * Math.sqrt(view.zoom)));
     const radius = Math.round(even) + 0.3; // discs of such radii look round
     const [small, large] = [disc(radius, wide), disc(Math.max(radius * 1.8, 3.2 * this.ratio), wide)];
     pixels.fill(0);
