@@ -25,6 +25,29 @@ def test_overview_shows_health_and_leads_to_features(visit: Visit) -> None:
     assert "/feature/" in page.url
 
 
+def test_search_in_another_way(visit: Visit, catalogue: DemoCatalogue) -> None:
+    page = visit.go("/features?q=5")
+    until(page, "document.querySelectorAll('select[name=by] option').length >= 6")
+    assert page.locator("input[name=unlike]").is_hidden()
+    page.select_option("select[name=by]", "feature")
+    near = len(catalogue[5].neighbours)
+    until(page, f"document.querySelector('.status').textContent.startsWith('{near} features')")
+    assert "by=feature" in page.url and page.locator(".cell.id").first.inner_text() == str(
+        catalogue[5].neighbours[0][0]
+    )
+    page.select_option("select[name=loss_effect]", "0.1..")
+    kept = sum(catalogue.features["loss_effect"][i] >= 0.1 for i, _ in catalogue[5].neighbours)
+    until(page, f"document.querySelector('.status').textContent.startsWith('{kept} feature')")
+    page.reload()
+    until(page, "document.querySelector('select[name=by]').value === 'feature'")
+    until(page, f"document.querySelector('.status').textContent.startsWith('{kept} feature')")
+    visit.expected_errors = True
+    page.select_option("select[name=by]", "text")
+    assert page.locator("input[name=unlike]").is_visible()
+    until(page, "!document.getElementById('notice').hidden")  # the demo reads no text for a search, and says so
+    assert "the demo cannot search by text" in page.inner_text("#notice")
+
+
 def test_search_open_and_back(visit: Visit) -> None:
     page = visit.go("/")
     page.wait_for_selector(".card")

@@ -202,21 +202,21 @@ def test_every_way_to_search_answers_alike_in_the_terminal_in_python_and_in_the_
     cat = ms.open_catalogue(run)
     client = TestClient(create_app(cat, None), base_url="http://127.0.0.1")
     asked = {
-        "words": "token", "meaning": "token", "text": "import os", "promoted": " return", "concept": "in_docstring",
+        "words": "import", "meaning": "import", "text": "import os", "promoted": " return", "concept": "in_docstring",
         "feature": "3", "vector": str(tmp_path / "v.npy"),
     }  # fmt: skip
     np.save(tmp_path / "v.npy", cat.directions.rows[3] - cat.directions.rows[4])
     assert set(asked) == set(ways())
     for by, what in asked.items():
         extra = {"unlike": "y = 2"} if by == "text" else {}
-        hits = [hit.id for hit in cat.find(what, by, limit=7, density=(0.0, 0.02), **extra)]
+        hits = [hit.id for hit in cat.find(what, by, limit=7, density=(0.0, 0.2), **extra)]
         flags = ["--not", "y = 2"] if by == "text" else []
         with pytest.raises(SystemExit) as ended:
-            cli.main(["search", str(run), what, "--by", by, "--limit", "7", "--density", "..0.02", "--json", *flags])
+            cli.main(["search", str(run), what, "--by", by, "--limit", "7", "--density", "..0.2", "--json", *flags])
         assert ended.value.code == 0
         found = json.loads(capsys.readouterr().out)["hits"]
-        assert [hit["id"] for hit in found] == hits != [] and all(hit["density"] <= 0.02 for hit in found)
-        page = client.get("/api/features", params={"q": what, "by": by, "max_density": 0.02, **extra})
+        assert [hit["id"] for hit in found] == hits != [] and all(hit["density"] <= 0.2 for hit in found)
+        page = client.get("/api/features", params={"q": what, "by": by, "max_density": 0.2, **extra})
         if by == "vector":
             assert page.status_code == 400
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -141,3 +143,32 @@ class FeatureRecord:
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled or copied: the record, without the open files behind it."""
         return {name: value for name, value in vars(self).items() if name != "_catalogue"}
+
+
+def record_of(row: Mapping[str, Any], label: Label | None) -> FeatureRecord:
+    """A record from its row of the table ``features``, whose lists are JSON."""
+    lists = {name: json.loads(value) for name, value in row.items() if isinstance(value, str)}
+    effects = {(document, position): effect for document, position, effect in lists["effects"]}
+    examples = {
+        name: [Example(d, p, v, effects.get((d, p))) for d, p, v in places]
+        for name, places in lists["examples"].items()
+    }
+    return FeatureRecord(
+        id=row["id"],
+        n_active=row["n_active"],
+        density=row["density"],
+        max=row["max"],
+        mean=row["mean"],
+        histogram=Histogram(**lists["histogram"]),
+        intervals={name: (low, high) for name, (low, high) in lists["intervals"].items()},
+        examples=examples,
+        top_tokens_by_mean=[TokenWeight(*entry) for entry in lists["by_mean"]],
+        top_tokens_by_mass=[TokenWeight(*entry) for entry in lists["by_mass"]],
+        promoted=[TokenWeight(*entry) for entry in lists["promoted"]],
+        suppressed=[TokenWeight(*entry) for entry in lists["suppressed"]],
+        neighbours=[(feature, cosine) for feature, cosine in lists["neighbours"]],
+        cofiring=[(feature, phi) for feature, phi in lists["cofiring"]],
+        neurons=[(coordinate, r) for coordinate, r in lists["neurons"]],
+        loss_effect=row["loss_effect"],
+        label=label,
+    )

@@ -21,16 +21,7 @@ from monoscope.catalogue.columns import Columns
 from monoscope.catalogue.explanations import Explanation, Score
 from monoscope.catalogue.index import FeatureIndex
 from monoscope.catalogue.nearest import Nearest
-from monoscope.catalogue.records import (
-    Example,
-    ExcerptToken,
-    FeatureRecord,
-    Histogram,
-    Hit,
-    Hits,
-    Label,
-    TokenWeight,
-)
+from monoscope.catalogue.records import ExcerptToken, FeatureRecord, Hit, Hits, Label, record_of
 from monoscope.catalogue.rendering import shown
 from monoscope.catalogue.searching import AtHand, Filters, Query, find, texts
 from monoscope.catalogue.upgrade import Beside
@@ -194,7 +185,7 @@ class Catalogue:
             raise MonoscopeError(
                 f"there is no feature {feature}", where=str(self.run), fix=f"choose one from 0 to {len(self) - 1}"
             )
-        found = _record(dict(zip((d[0] for d in cursor.description), row, strict=True)), self._label(int(feature)))
+        found = record_of(dict(zip((d[0] for d in cursor.description), row, strict=True)), self._label(int(feature)))
         object.__setattr__(found, "_catalogue", self)
         return found
 
@@ -410,31 +401,3 @@ def open_catalogue(run: str | Path) -> Catalogue:
 def _plain(value: Any) -> Any:
     """A NumPy scalar as Python's own, which SQLite stores as a number."""
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _record(row: dict[str, Any], label: Label | None) -> FeatureRecord:
-    lists = {name: json.loads(value) for name, value in row.items() if isinstance(value, str)}
-    effects = {(document, position): effect for document, position, effect in lists["effects"]}
-    examples = {
-        name: [Example(d, p, v, effects.get((d, p))) for d, p, v in places]
-        for name, places in lists["examples"].items()
-    }
-    return FeatureRecord(
-        id=row["id"],
-        n_active=row["n_active"],
-        density=row["density"],
-        max=row["max"],
-        mean=row["mean"],
-        histogram=Histogram(**lists["histogram"]),
-        intervals={name: (low, high) for name, (low, high) in lists["intervals"].items()},
-        examples=examples,
-        top_tokens_by_mean=[TokenWeight(*entry) for entry in lists["by_mean"]],
-        top_tokens_by_mass=[TokenWeight(*entry) for entry in lists["by_mass"]],
-        promoted=[TokenWeight(*entry) for entry in lists["promoted"]],
-        suppressed=[TokenWeight(*entry) for entry in lists["suppressed"]],
-        neighbours=[(feature, cosine) for feature, cosine in lists["neighbours"]],
-        cofiring=[(feature, phi) for feature, phi in lists["cofiring"]],
-        neurons=[(coordinate, r) for coordinate, r in lists["neurons"]],
-        loss_effect=row["loss_effect"],
-        label=label,
-    )

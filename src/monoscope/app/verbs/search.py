@@ -77,6 +77,7 @@ def search(
     from monoscope.app.ranges import interval
     from monoscope.app.run import Run
     from monoscope.app.ui.payloads import number
+    from monoscope.catalogue import sentences
     from monoscope.catalogue.searching import Filters
 
     ranges = {"density": density, "max": max, "median": median, "loss_effect": loss_effect}
@@ -86,6 +87,9 @@ def search(
     catalogue = Run(run).catalogue
     if embedder is not None:
         catalogue.at_hand = replace(catalogue.at_hand, embedder=str(embedder))
+    if by == "meaning" and sentences.embedder(embedder) is None:
+        told = "no model of sentences is at hand, so the words point to others by direction and firing (--embedder)"
+        Console(stderr=True).print(told, style="dim")
     what = (query, *also) if also else query
     filters = Filters.of({**bounds, "kind": kind, "living": living})
     hits = catalogue.find(what, by, unlike=unlike, limit=limit, filters=filters)
