@@ -30,6 +30,7 @@ from monoscope.interpret.asking.cache import Cache, key
 from monoscope.interpret.asking.retries import Gate, Retries, retry_after
 from monoscope.interpret.asking.structured import SCHEMA, sentence, wrong
 from monoscope.interpret.chat import Answer, Message, Prompt, Sender, openai_compatible, transformers_local
+from monoscope.models import load_model
 
 QUICK = Retries(first=0.01, longest=0.02)
 SECRET = "sk-not-a-real-key-0123456789"
@@ -538,6 +539,31 @@ def test_a_draw_follows_the_model_s_probabilities() -> None:
     share = torch.bincount(draw(torch.zeros(4000, 1, dtype=torch.long), logits).argmax(1), minlength=3) / 4000
     expected = (logits[0] / 2).softmax(0)
     assert torch.all((share - expected).abs() < 5 * (expected * (1 - expected) / 4000).sqrt())
+
+
+STRICT = """{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}
+[{{ m.role }}] {{ m.content }}{% endfor %}{% if add_generation_prompt %} [assistant] {% endif %}"""
+LOOSE = """{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}\
+{% if add_generation_prompt %}[assistant] {% endif %}"""
+
+
+@pytest.mark.parametrize(
+    ("template", "seen"),
+    [
+        (LOOSE, '[system] You explain. [user] question number 1 [assistant] {"explanation": "'),
+        (STRICT, '[user] You explain.\n\nquestion number 1 [assistant] {"explanation": "'),
+        (None, '<|endoftext|>You explain.\n\nquestion number 1\n\n{"explanation": "'),
+    ],
+)
+def test_a_prompt_is_written_as_the_model_s_template_says(template: str | None, seen: str) -> None:
+    lm = load_model("reference-a")
+    lm.tokeniser.fast.chat_template = template
+    sender = transformers_local.reach(lm)
+    assert lm.tokeniser.fast.decode(sender._ids(prompt(1, schema=SCHEMA))).strip() == seen
+    (answer,) = sender.send([prompt(1, schema=SCHEMA)])
+    assert answer.prompt_tokens == sender.tokens(prompt(1, schema=SCHEMA)) and answer.text.startswith(
+        '{"explanation": "'
+    )
 
 
 def test_a_prompt_that_does_not_fit_fails_alone() -> None:

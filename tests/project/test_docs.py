@@ -150,6 +150,49 @@ def test_the_family(shown: ModuleType) -> None:
     assert shown.resolve(nn.Linear(2, 2)) is None
 
 
+@example("explainer")
+def test_the_explainer(shown: ModuleType) -> None:
+    from types import SimpleNamespace
+
+    import numpy as np
+
+    from monoscope.interpret import explaining
+    from monoscope.interpret.explainers import Task
+
+    written = []
+    store = SimpleNamespace(
+        text=lambda d: b"red fox", starts=np.array([0, 3]), ends=np.array([3, 7]), token_offsets=np.array([0, 2]),
+        tokens=np.array([5, 6]),
+    )  # fmt: skip
+    rows = SimpleNamespace(
+        store=store, documents=np.array([0]), offsets=np.array([0, 2]), tokens=lambda: np.array([5, 6]),
+        in_split=lambda split: np.full(2, split == "fit"),
+    )  # fmt: skip
+    index = SimpleNamespace(
+        of=lambda f: (np.arange(1, 2 - f), np.full(1 - f, 2.0)),  # feature 0 fires on the second row
+        dense=lambda f, a, b: np.array([0.0, 2.0])[a:b], between=lambda f, a, b: (np.array([1]), np.array([2.0])),
+    )  # fmt: skip
+    catalogue = SimpleNamespace(
+        store=store, rows=rows, index=index, run="run", facts={"key": "k"}, explanations=list,
+        write_explanations=written.extend,
+    )  # fmt: skip
+    outcome = explaining.explain("theirs.explainer", Task(catalogue, [0, 1]))
+    assert [(e.feature, e.fires_on, e.explainer) for e in written] == [(0, " fox", "theirs.explainer")]
+    assert outcome.failures == {1: "it never fires"} and outcome.left == 0
+
+
+@example("sender")
+def test_the_sender(shown: ModuleType) -> None:
+    from monoscope.interpret.asking.account import Account, Budget
+    from monoscope.interpret.asking.asker import Asker
+    from monoscope.interpret.chat import Message, Prompt
+
+    asker = Asker(shown.reach("parrot"), account=Account(Budget(tokens=60)))
+    answers = asker.answer([Prompt((Message("user", f"who is {i}?"),), max_tokens=4) for i in range(20)])
+    assert [not a.failure for a in answers] == [True] * 8 + [False] * 12
+    assert (asker.account.prompt_tokens, asker.account.answer_tokens, asker.account.requests) == (24, 24, 1)
+
+
 def test_every_example_is_tested() -> None:
     source = Path(__file__).read_text()
     assert EXAMPLES and all(f'@example("{name}")' in source for name in EXAMPLES)

@@ -77,7 +77,9 @@ class FeatureIndex:
     def between(self, feature: int, first: int, last: int) -> tuple[Integer[np.ndarray, " n"], Float[np.ndarray, " n"]]:
         """A feature's rows and values among rows ``first`` to ``last`` (exclusive), by binary search."""
         span = self._span(feature)
-        a, b = span.start + np.searchsorted(self.rows[span], np.array([max(0, first), max(0, last)], np.int64))
+        # of the rows' own type: NumPy would convert all rows to another
+        wanted = np.clip([first, last], 0, self.n_rows).astype(np.uint32)
+        a, b = span.start + np.searchsorted(self.rows[span], wanted)
         return self.rows[a:b], self.values[a:b].astype(np.float32)
 
     def dense(self, feature: int, first: int, last: int) -> Float[np.ndarray, " n"]:

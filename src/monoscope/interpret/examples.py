@@ -138,11 +138,16 @@ class Gallery:
         return TokenCounter(tokens, np.bincount(tokens[self._fit], minlength=int(tokens.max()) + 1))
 
     @cached_property
-    def _by_token(self) -> tuple[Int[np.ndarray, " n_fit"], Int[np.ndarray, " n_fit"]]:
-        """The rows that may be shown, sorted by token, and those tokens."""
+    def _by_token(self) -> tuple[Int[np.ndarray, " n_fit"], Int[np.ndarray, " vocabulary_plus_1"]]:
+        """The rows that may be shown, token by token, and where those of each token begin."""
         tokens = self._chooser.tokens[self._fit]
-        order = np.argsort(tokens, kind="stable")
-        return self._fit[order], tokens[order]
+        counts = np.bincount(tokens, minlength=int(self._chooser.tokens.max()) + 1)
+        return self._fit[np.argsort(tokens, kind="stable")], np.concatenate([[0], np.cumsum(counts)])
+
+    def _rows_of(self, token: int) -> Int[np.ndarray, " n"]:
+        """The rows of a token that may be shown, ascending."""
+        by_row, starts = self._by_token
+        return by_row[starts[token] : starts[token + 1]]
 
     def firings(self, feature: int) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
         """The rows of the split on which a feature fires, ascending, and its values there."""
@@ -184,9 +189,7 @@ class Gallery:
         return [self._bytes(token) for token in kept.tolist()]
 
     def _bytes(self, token: int) -> bytes:
-        by_row, by_token = self._by_token
-        row = by_row[np.searchsorted(by_token, [token])]
-        (document,), (position,) = self._rows.locate(row)
+        (document,), (position,) = self._rows.locate(self._rows_of(token)[:1])
         return self.catalogue.store.excerpt(int(document), int(position), int(position) + 1)[0]
 
     def _near(
@@ -202,19 +205,16 @@ class Gallery:
 
     def _occurrences(self, feature: int, tokens: Sequence[int]) -> Iterator[int]:
         """Rows of some tokens, in turns."""
-        by_row, by_token = self._by_token
         lists = []
         for token in tokens:
-            first, last = np.searchsorted(by_token, [token, token + 1])
-            found = by_row[first:last]
+            found = self._rows_of(token)
             lists.append(found[self._chooser.drawn(found, CONTRAST_TRIES, feature, 2000, token)].tolist())
         for turn in zip_longest(*lists):
             yield from (row for row in turn if row is not None)
 
     def _spelling(self, token: int) -> str:
         """A token as its first occurrence shows it."""
-        by_row, by_token = self._by_token
-        row = int(by_row[np.searchsorted(by_token, token)])
+        row = int(self._rows_of(token)[0])
         slot = int(np.searchsorted(self._rows.offsets, row, side="right")) - 1
         return self._texts(slot, row, row + 1)[0]
 
@@ -223,7 +223,8 @@ class Gallery:
         store, document = self.catalogue.store, int(self._rows.documents[slot])
         base, stop = int(store.token_offsets[document]), int(store.token_offsets[document + 1])
         start = int(self._rows.offsets[slot])
-        return shown(store.text(document), store.starts[base:stop], store.ends[base:stop], first - start, last - start)
+        starts, ends = np.asarray(store.starts[base:stop]), np.asarray(store.ends[base:stop])
+        return shown(store.text(document), starts, ends, first - start, last - start)
 
     def passage(self, feature: int, row: int, most: float) -> Passage:
         """The window around a row, with the feature's levels."""
