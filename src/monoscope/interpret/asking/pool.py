@@ -22,31 +22,34 @@ def run(function: Callable[[T], None], items: Iterable[T], workers: int, stop: t
     for item in items:
         waiting.put(item)
     errors: list[BaseException] = []
+    ended = threading.Semaphore(0)  # not join: an interrupted join takes a running thread for a finished one
 
     def work() -> None:
-        while not errors:
-            try:
-                item = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
+        try:
+            while not errors:
+                try:
+                    item = waiting.get_nowait()
+                except queue.Empty:
+                    return
                 function(item)
-            except BaseException as error:
-                errors.append(error)
-                stop.set()
+        except BaseException as error:
+            errors.append(error)
+            stop.set()
+        finally:
+            ended.release()
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(workers, waiting.qsize()))]
-    for thread in threads:
-        thread.start()
     try:
         for thread in threads:
-            while thread.is_alive():
-                thread.join(0.2)  # a bare join would not let an interrupt through everywhere
+            thread.start()
+        for _ in threads:
+            while not ended.acquire(timeout=0.2):  # a bare wait would not let an interrupt through everywhere
+                pass
     except BaseException:
         stop.set()
         ends = time.monotonic() + GRACE
-        for thread in threads:
-            thread.join(max(0.0, ends - time.monotonic()))
+        while any(thread.is_alive() for thread in threads) and time.monotonic() < ends:
+            time.sleep(0.02)
         raise
     if errors:
         raise errors[0]
