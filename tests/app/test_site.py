@@ -30,15 +30,16 @@ from monoscope.errors import MonoscopeError
 CALLS = [
     "/api/overview",
     "/api/best?limit=12",
-    "/api/features?limit=300",
-    "/api/features?sort=label_f1&descending=false&limit=300",
-    "/api/features?sort=density&kind=token&min_f1=0.79&limit=300",
-    "/api/features?sort=loss_effect&min_density=0.001&max_density=0.01&limit=300",
-    "/api/features?sort=max&kind=none&limit=300",
     "/api/features?sort=id&offset=120&limit=30",
-    "/api/features?sort=relevance&kind=context&limit=300",
-    *(f"/api/features/{i}" for i in (0, 1, 5, 77, 299)),
+    *(f"/api/features/{i}" for i in (0, 77, 299)),
 ]
+TABLES = {  # whole tables, by the column that orders them
+    "/api/features?kind=context&limit=300": "label_f1_low",
+    "/api/features?sort=label_f1&descending=false&min_f1=0.9&limit=300": "label_f1",
+    "/api/features?sort=density&kind=token&min_f1=0.79&limit=300": "density",
+    "/api/features?sort=loss_effect&min_density=0.001&max_density=0.01&limit=300": "loss_effect",
+    "/api/features?sort=max&kind=none&limit=300": "max",
+}
 
 
 class Plain(SimpleHTTPRequestHandler):
@@ -123,16 +124,13 @@ def test_files_answer_what_the_server_answers(visit: Visit, client: TestClient) 
     page = visit.go("")
     page.wait_for_selector(".card")
     for path in CALLS:
-        found, wanted = answer(page, path), client.get(path).json()
-        if "rows" in wanted and "features" in path:  # values that agree to six digits may change places
-            sort = re.search(r"sort=(\w+)", path)
-            column = sort[1] if sort and sort[1] != "relevance" else "label_f1_low"
-            if not sort or sort[1] != "relevance":
-                assert [r[column] for r in found["rows"]] == [r[column] for r in wanted["rows"]], path
-            for rows in (found["rows"], wanted["rows"]):
-                rows.sort(key=lambda row: row["id"])
-        assert close(found, wanted), path
-    for feature in (0, 1, 77):
+        assert close(answer(page, path), client.get(path).json()), path
+    for path, column in TABLES.items():
+        found, wanted = answer(page, path)["rows"], client.get(path).json()["rows"]
+        # values that agree to six digits may change places
+        assert [row[column] for row in found] == [row[column] for row in wanted], path
+        assert {row["id"] for row in found} == {row["id"] for row in wanted}, path
+    for feature in (0, 77):
         for group in client.get(f"/api/features/{feature}").json()["groups"]:
             for example in group["examples"][:2]:
                 place = f"document={example['document']}&position={example['position']}"
