@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monoscope.concepts import Analysed, compile_bits, every
+from monoscope.concepts import PLACES, Analysed, compile_bits, every
 from monoscope.text.rows import Rows
 from monoscope.text.store import TokenStore
 
@@ -46,6 +46,10 @@ def test_tokens_and_documents(rows):
     bits = compile_bits(rows, every()[:3], seen.append)
     spelled = [t for d in (2, 0, 1) for t in rows.store.document(d).token_bytes()]
     assert [bits.lexicon[s] for s in bits.spellings] == spelled
+    assert bits.places.shape == (len(rows), len(PLACES))
+    firsts = rows.offsets[:-1]
+    before = [b"" if i in firsts else spelled[i - 1] for i in range(len(rows))]
+    assert [bits.lexicon[s] if s >= 0 else b"" for s in bits.places[:, 1]] == before
     assert bits.slots.tolist() == rows.slots().tolist()
     assert sum(seen) == len(rows) == len(bits)
     assert bits.words.shape == (len(rows), 1)

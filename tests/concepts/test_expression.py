@@ -24,6 +24,14 @@ def test_tests_of_a_token(marked):
     assert marked("token(' self')", TEXT) == [" self"]
     assert marked("prefix('re') | prefix(' sel')", TEXT) == ["return", " self"]
     assert marked("suffix('elf') & in_signature", TEXT) == ["self"]
+    assert marked("token('self', ' self')", TEXT) == ["self", " self"]
+    assert marked("suffix('f', 'n')", TEXT) == ["def", " f", "self", "return", " self"]
+
+
+def test_tests_of_another_place(marked):
+    assert marked("previous('(', '.')", TEXT) == ["self", "x"]
+    assert marked("previous_2(' self') & ~token('\\n')", TEXT) == ["x"]
+    assert marked("line_first('return') & prefix(' ')", TEXT) == [" self"]
 
 
 @pytest.mark.parametrize("spelling", [b"def", b" '\"", b"\\", b"\n", "ж".encode(), b"\xe1\x8e", b"\x00"])
@@ -46,7 +54,6 @@ def test_a_literal_finds_its_token(spelling):
         ("tokn('a')", "token"),
         ("in_docstring and in_call", "no place"),
         ("token(in_call)", "one string"),
-        ("token('a', 'b')", "one string"),
         ("__import__('os').system('true')", "test of a token"),
         ("in_call.mask", "no place"),
         ("in_call &", "no expression"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monoscope.concepts import Concept, ConceptBits
+from monoscope.concepts import PLACES, Concept, ConceptBits
 from monoscope.text.rows import Rows
 from monoscope.text.store import TokenStore
 from monoscope.types import TokenisedDocument
@@ -42,10 +42,18 @@ def random_bits(rng: np.random.Generator, n_rows: int, n_documents: int, n_conce
         concepts,
         words,
         masks.sum(0),
-        rng.integers(0, n_tokens, n_rows).astype(np.int32),
+        _places(rng, n_rows, n_tokens),
         (np.arange(n_rows) * n_documents // n_rows).astype(np.int32),
         tuple(b"t%d" % t for t in range(n_tokens)),
     )
+
+
+def _places(rng: np.random.Generator, n_rows: int, n_tokens: int) -> np.ndarray:
+    """Tokens and the tokens before them; what stands at the other places is random, and sometimes nothing."""
+    places = rng.integers(-1, n_tokens, (n_rows, len(PLACES))).astype(np.int32)
+    places[:, 0] = rng.integers(0, n_tokens, n_rows)
+    places[:, 1] = np.concatenate([[-1], places[:-1, 0]])
+    return places
 
 
 class Store(TokenStore):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from interpret_world import random_bits
 
+from monoscope.interpret.claims import AND, AND_NOT, NONE, OR, TOKENS, Claims
 from monoscope.interpret.evidence import gather
-from monoscope.interpret.search import NONE, TOKENS
-from monoscope.interpret.trial import Claims, Tally, judge, tally
+from monoscope.interpret.trial import Tally, judge, tally
 
 
 def test_counts_per_document():
@@ -18,21 +18,32 @@ def test_counts_per_document():
     evidence = gather(bits, ~test, test)
     n = int(test.sum())
     masks = {c: bits.mask(c)[test] for c in range(70)}
-    tokens = bits.spellings[test]
-    sets = np.full((5, 8), -1)
-    sets[2:4, :3] = [[1, 4, 7], [2, 3, 11]]
+    sets = np.full((6, 3, 8), -1)
+    sets[2, 0, :3] = sets[3, 1, :3] = [1, 4, 7]
+    sets[3, 0, :2], sets[5, 2, :1] = [2, 3], [5]
     claims = Claims(
-        np.array([66, 3, TOKENS, TOKENS, NONE]),
-        np.array([NONE, -3 - 65, NONE, 5, NONE]),
+        np.array(
+            [
+                [66, NONE, NONE],
+                [3, 65, 8],
+                [TOKENS, NONE, NONE],
+                [TOKENS, TOKENS - 1, 5],
+                [NONE, NONE, NONE],
+                [10, 11, TOKENS - 2],
+            ]
+        ),
+        np.array([[AND] * 3, [AND, AND_NOT, AND], [AND] * 3, [AND, AND, OR], [AND] * 3, [AND, OR, AND_NOT]]),
         sets,
-        np.array([0, 5, 3, 9, 0]),
+        np.array([0, 5, 3, 9, 0, 2]),
     )
+    at = bits.places[test].T
     expected = [
         masks[66],
-        masks[3] & ~masks[65],
-        np.isin(tokens, [1, 4, 7]),
-        np.isin(tokens, [2, 3, 11]) & masks[5],
+        masks[3] & ~masks[65] & masks[8],
+        np.isin(at[0], [1, 4, 7]),
+        (np.isin(at[0], [2, 3]) & np.isin(at[1], [1, 4, 7])) | masks[5],
         np.zeros(n, dtype=bool),
+        (masks[10] | masks[11]) & (at[2] != 5),
     ]
     rows = [np.flatnonzero(rng.random(n) < 0.3) for _ in expected]
     buckets = [rng.integers(0, 10, len(r)).astype(np.uint8) for r in rows]

@@ -4,41 +4,103 @@ from __future__ import annotations
 
 import pytest
 
-from monoscope.concepts import Concept
-from monoscope.interpret.search import NONE, TOKENS
-from monoscope.interpret.wording import in_words, in_writing, spelled
+from monoscope.concepts import PLACES, Concept, concept
+from monoscope.interpret.claims import AND, AND_NOT, OR
+from monoscope.interpret.wording import Term, TokensAt, in_words, in_writing, spelled
 
-CONCEPTS = [
-    Concept("in_docstring", "inside a docstring", "f", lambda d: d.nothing()),
-    Concept("digits", "digits alone", "f", lambda d: d.nothing()),
-    Concept("in_call", "in the arguments of a call", "f", lambda d: d.nothing()),
-    Concept("py_name", "a Python name", "f", lambda d: d.nothing()),
-]
+CONCEPTS = {
+    name: Concept(name, words, "f", lambda d: d.nothing())
+    for name, words in {
+        "in_docstring": "inside a docstring",
+        "digits": "digits alone",
+        "in_call": "in the arguments of a call",
+        "py_name": "a Python name",
+    }.items()
+}
+AT = {place.name: place for place in PLACES}
+
+
+def claim(*parts):
+    """Terms from (join, concept) or (join, place, tokens)."""
+    return [
+        Term(join, CONCEPTS[what] if not tokens else TokensAt(AT[what], tokens[0])) for join, what, *tokens in parts
+    ]
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "tokens", "writing", "words"),
+    ("parts", "writing", "words"),
     [
-        (0, NONE, [], "in_docstring", "inside a docstring"),
-        (1, 0, [], "digits & in_docstring", "digits alone inside a docstring"),
-        (0, 1, [], "in_docstring & digits", "digits alone inside a docstring"),
-        (0, 2, [], "in_docstring & in_call", "inside a docstring, in the arguments of a call"),
-        (1, 3, [], "digits & py_name", "digits alone, a Python name"),
-        (1, -3 - 0, [], "digits & ~in_docstring", "digits alone, not inside a docstring"),
-        (0, -3 - 1, [], "in_docstring & ~digits", "inside a docstring, other than digits alone"),
-        (TOKENS, NONE, [b" a"], "token(' a')", "`·a`"),
-        (TOKENS, NONE, [b" a", b"\n"], "token(' a') | token('\\n')", "`·a` or `⏎`"),
-        (TOKENS, 2, [b"self"], "token('self') & in_call", "`self` in the arguments of a call"),
-        (TOKENS, 2, [b"a", b"b"], "(token('a') | token('b')) & in_call", "`a` or `b` in the arguments of a call"),
-        (TOKENS, NONE, [b"a", b"b", b"c"], "token('a') | token('b') | token('c')", "`a`, `b` or `c`"),
+        ([(AND, "in_docstring")], "in_docstring", "inside a docstring"),
+        ([(AND, "digits"), (AND, "in_docstring")], "digits & in_docstring", "digits alone inside a docstring"),
+        ([(AND, "in_docstring"), (AND, "digits")], "in_docstring & digits", "digits alone inside a docstring"),
+        (
+            [(AND, "in_docstring"), (AND, "in_call")],
+            "in_docstring & in_call",
+            "inside a docstring, in the arguments of a call",
+        ),
+        ([(AND, "digits"), (AND, "py_name")], "digits & py_name", "digits alone, a Python name"),
+        (
+            [(AND, "digits"), (AND_NOT, "in_docstring")],
+            "digits & ~in_docstring",
+            "digits alone, not inside a docstring",
+        ),
+        (
+            [(AND, "in_docstring"), (AND_NOT, "digits")],
+            "in_docstring & ~digits",
+            "inside a docstring, other than digits alone",
+        ),
+        ([(AND, "token", [b" a"])], "token(' a')", "`·a`"),
+        ([(AND, "token", [b" a", b"\n"])], "token(' a') | token('\\n')", "`·a` or `⏎`"),
+        (
+            [(AND, "token", [b"self"]), (AND, "in_call")],
+            "token('self') & in_call",
+            "`self` in the arguments of a call",
+        ),
+        (
+            [(AND, "token", [b"a", b"b"]), (AND, "in_call")],
+            "(token('a') | token('b')) & in_call",
+            "`a` or `b` in the arguments of a call",
+        ),
+        (
+            [(AND, "previous", [b" at"]), (AND, "token", [b" le"])],
+            "previous(' at') & token(' le')",
+            "`·le` right after `·at`",
+        ),
+        (
+            [(AND, "token", [b"a"]), (AND_NOT, "previous", [b"(", b"\xe1"])],
+            "token('a') & ~previous('(', b'\\xe1')",
+            "`a`, not right after `(` or `\\xe1`",
+        ),
+        (
+            [(AND, "in_docstring"), (OR, "in_call")],
+            "in_docstring | in_call",
+            "inside a docstring or in the arguments of a call",
+        ),
+        (
+            [(AND, "in_docstring"), (OR, "in_call"), (AND, "digits")],
+            "(in_docstring | in_call) & digits",
+            "digits alone, inside a docstring or in the arguments of a call",
+        ),
+        (
+            [(AND, "digits"), (AND, "in_docstring"), (OR, "token", [b"x", b"y"])],
+            "(digits & in_docstring) | token('x') | token('y')",
+            "digits alone inside a docstring or `x` or `y`",
+        ),
+        (
+            [(AND, "previous_2", [b"a"]), (AND, "digits"), (AND, "line_first", [b"b"])],
+            "previous_2('a') & digits & line_first('b')",
+            "digits alone two tokens after `a`, on a line that begins with `b`",
+        ),
     ],
 )
-def test_labels(first, second, tokens, writing, words):
-    assert in_writing(CONCEPTS, first, second, tokens) == writing
-    assert in_words(CONCEPTS, first, second, tokens) == words
+def test_labels(parts, writing, words):
+    assert in_writing(claim(*parts)) == writing
+    assert in_words(claim(*parts)) == words
+    concept(writing)  # it can be read
 
 
 def test_long_sets_and_odd_bytes():
-    assert in_words(CONCEPTS, TOKENS, NONE, [b"%d" % i for i in range(6)]) == "`0`, `1`, `2`, `3` and 2 more"
+    tokens = [b"%d" % i for i in range(6)]
+    assert in_words(claim((AND, "token", tokens))) == "`0`, `1`, `2`, `3` and 2 more"
     assert spelled(b"\xe1\x8e") == "`\\xe1\\x8e`"
     assert spelled(b"\n        x") == "`⏎·×8x`"

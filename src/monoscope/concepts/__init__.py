@@ -9,13 +9,16 @@ from monoscope.concepts._analysed import Analysed, Lexicon
 from monoscope.concepts._bits import ConceptBits, compile_bits
 from monoscope.concepts._concept import Concept, every
 from monoscope.concepts._expression import Expression, concept, token_literal
+from monoscope.concepts._places import PLACES, Place
 
 __all__ = [
+    "PLACES",
     "Analysed",
     "Concept",
     "ConceptBits",
     "Expression",
     "Lexicon",
+    "Place",
     "compile_bits",
     "concept",
     "every",

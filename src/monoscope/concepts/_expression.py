@@ -1,8 +1,9 @@
 """Concepts in writing: ``in_docstring & ~starts_with_space``, ``keyword_def | token(' self')``.
 
 An expression is built of concept names, ``token('…')``, ``prefix('…')``, ``suffix('…')`` (of the token's own text;
-``b'…'`` for tokens that are not whole characters), ``&``, ``|``, ``~`` and parentheses. It is parsed with Python's
-``ast`` against that list and never evaluated.
+``b'…'`` for tokens that are not whole characters), the same question of another place (``previous('…')``: the token
+before is that one; ``_places`` lists them), ``&``, ``|``, ``~`` and parentheses. Several strings mean one of them.
+It is parsed with Python's ``ast`` against that list and never evaluated.
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ from jaxtyping import Bool
 
 from monoscope.concepts._analysed import Analysed
 from monoscope.concepts._concept import Concept, every
+from monoscope.concepts._places import PLACES, spelled_at
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.types import TokenisedDocument
 
 Find = Callable[[Analysed], Bool[np.ndarray, " n_tokens"]]
 
-_TESTS: dict[str, Callable[[bytes], Callable[[bytes], bool]]] = {
-    "token": lambda text: text.__eq__,
-    "prefix": lambda text: lambda spelling: spelling.startswith(text),
-    "suffix": lambda text: lambda spelling: spelling.endswith(text),
+_PLACES = {place.name: place for place in PLACES}
+_TESTS: dict[str, Callable[[tuple[bytes, ...]], Callable[[bytes], bool]]] = {
+    "prefix": lambda texts: lambda spelling: spelling.startswith(texts),
+    "suffix": lambda texts: lambda spelling: spelling.endswith(texts),
+    **dict.fromkeys(_PLACES, lambda texts: frozenset(texts).__contains__),
 }
-_GRAMMAR = "write concept names, token('…'), prefix('…'), suffix('…'), joined by & | ~ and parentheses"
+_GRAMMAR = "write concept names, token('…'), prefix('…'), suffix('…'), previous('…'), joined by & | ~ and parentheses"
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,16 @@ def concept(expression: str) -> Expression:
     return Expression(expression, _Reader(expression).read(tree.body))
 
 
-def token_literal(spelling: bytes) -> str:
-    """``token('…')`` for a token's bytes; ``token(b'…')`` when they are not whole characters."""
+def token_literal(*spellings: bytes, test: str = "token") -> str:
+    """``token('…')`` for a token's bytes, ``token(b'…')`` when they are not whole characters; any other test alike."""
+    return f"{test}({', '.join(map(_quoted, spellings))})"
+
+
+def _quoted(spelling: bytes) -> str:
     try:
-        return f"token({spelling.decode()!r})"
+        return repr(spelling.decode())
     except UnicodeDecodeError:
-        return f"token({spelling!r})"
+        return repr(spelling)
 
 
 class _Reader:
@@ -91,10 +98,12 @@ class _Reader:
         name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
         if name not in _TESTS:
             raise unknown_name("test of a token", name, _TESTS)
-        value = node.args[0].value if len(node.args) == 1 and isinstance(node.args[0], ast.Constant) else None
-        if node.keywords or not isinstance(value, str | bytes):
+        values = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str | bytes)]
+        if node.keywords or not values or len(values) < len(node.args):
             raise MonoscopeError(
-                f"{name} takes one string in quotes", where=self.expression, fix=f"write {name}('def')"
+                f"{name} takes one string in quotes, or several", where=self.expression, fix=f"write {name}('def')"
             )
-        predicate = _TESTS[name](value.encode() if isinstance(value, str) else value)
-        return lambda document: document.spelled(predicate)
+        predicate = _TESTS[name](tuple(v.encode() if isinstance(v, str) else v for v in values))
+        if name not in _PLACES:
+            return lambda document: document.spelled(predicate)
+        return lambda document: spelled_at(document, _PLACES[name], predicate)

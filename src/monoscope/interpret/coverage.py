@@ -21,8 +21,9 @@ from jaxtyping import Bool, Float, Int
 from monoscope.concepts import ConceptBits
 from monoscope.errors import MonoscopeError
 from monoscope.evaluate.intervals import Estimate, Totals, sample
+from monoscope.interpret.counting import N_THRESHOLDS
 from monoscope.interpret.explainers.concepts import Index
-from monoscope.interpret.search import N_THRESHOLDS, bucketed
+from monoscope.interpret.search import bucketed
 
 GRAMMAR = ("calls", "definitions", "expressions", "imports", "nesting", "statements")
 PRECISE = 0.95

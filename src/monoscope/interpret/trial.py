@@ -8,20 +8,12 @@ import numba
 import numpy as np
 from jaxtyping import Float, Int
 
+from monoscope.interpret.claims import AND, AND_NOT, MOST_LITERALS, NONE, OR, TOKENS, Claims
 from monoscope.interpret.evidence import Test
-from monoscope.interpret.search import NONE, TOKENS
 
 RESAMPLES = 400
+_BLOCK = 1 << 12
 LEVEL = 0.95
-
-
-class Claims(NamedTuple):
-    """Labels to try: ``first`` and ``second`` and ``tokens`` as in ``search.Findings``, and a threshold."""
-
-    first: Int[np.ndarray, " n"]
-    second: Int[np.ndarray, " n"]
-    tokens: Int[np.ndarray, "n most_tokens"]
-    bucket: Int[np.ndarray, " n"]
 
 
 class Tally(NamedTuple):
@@ -52,7 +44,7 @@ def tally(
     buckets: Int[np.ndarray, " m"],
 ) -> Tally:
     """Count per document; ``rows`` are test rows (0, 1, …), one stretch per label."""
-    shape = (len(claims.first), test.n_documents)
+    shape = (len(claims.bucket), test.n_documents)
     counts = Tally(*(np.zeros(shape, dtype=np.float32) for _ in range(3)))
     _tally(test, claims, offsets, rows, buckets, counts)
     return counts
@@ -81,59 +73,106 @@ def judge(counts: Tally, seed: int) -> Verdict:
     )
 
 
-def _ratio(above: Float[np.ndarray, "*n"], below: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
-    return np.divide(above, below, out=np.zeros(above.shape), where=below > 0)
+def _ratio(a: Float[np.ndarray, "*shape"], b: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """``a / b``, and 0 where both are 0."""
+    return a / np.where(b > 0, b, 1)
 
 
 @numba.njit(cache=True, nogil=True)
 def _tally(
     test: Test, claims: Claims, offsets: np.ndarray, rows: np.ndarray, buckets: np.ndarray, counts: Tally
 ) -> None:
-    for i in range(len(claims.first)):
-        first, second = claims.first[i], claims.second[i]
+    member = np.zeros((MOST_LITERALS, test.token_starts.shape[1]), dtype=np.bool_)
+    for i in range(len(claims.bucket)):
+        literals, joins = claims.literals[i], claims.joins[i]
+        _mark(member, claims.sets[i], True)
         for e in range(offsets[i], offsets[i + 1]):
             if buckets[e] < claims.bucket[i] or buckets[e] == 255:
                 continue
             row = rows[e]
             counts.on[i, test.documents[row]] += 1
-            if _holds(test, first, second, claims.tokens[i], row):
+            if _holds(test, literals, joins, member, row):
                 counts.hits[i, test.documents[row]] += 1
-        if first == TOKENS:
-            for token in claims.tokens[i]:
-                if token >= 0:
-                    for j in range(test.token_starts[token], test.token_starts[token + 1]):
-                        row = test.rows_of[j]
-                        counts.claimed[i, test.documents[row]] += _literal(test, second, row)
-        elif first != NONE:
-            _claim_everywhere(test, first, second, counts.claimed[i])
+        _claim_everywhere(test, literals, joins, claims.sets[i], member, counts.claimed[i])
+        _mark(member, claims.sets[i], False)
 
 
 @numba.njit(cache=True, nogil=True)
-def _claim_everywhere(test: Test, first: int, second: int, claimed: np.ndarray) -> None:
-    """Count the rows of a conjunction of concepts in each document."""
-    other = second if second >= 0 else -3 - second if second < NONE else first
-    word, bit = test.columns[first // 64], np.uint64(first % 64)
-    other_word, other_bit = test.columns[other // 64], np.uint64(other % 64)
-    flip = np.uint64(1 if second < NONE else 0)
-    for row in range(len(word)):
-        holds = (word[row] >> bit) & ((other_word[row] >> other_bit) ^ flip) & np.uint64(1)
-        if holds != 0:
-            claimed[test.documents[row]] += 1
+def _mark(member: np.ndarray, sets: np.ndarray, value: bool) -> None:
+    for j in range(MOST_LITERALS):
+        for token in sets[j]:
+            if token >= 0:
+                member[j, token] = value
 
 
 @numba.njit(cache=True, nogil=True)
-def _holds(test: Test, first: int, second: int, tokens: np.ndarray, row: int) -> bool:
-    if first == NONE or not _literal(test, second, row):
-        return False
-    if first != TOKENS:
-        return _literal(test, first, row)
-    return bool(np.any(tokens == test.spellings[row]))
+def _claim_everywhere(
+    test: Test, literals: np.ndarray, joins: np.ndarray, sets: np.ndarray, member: np.ndarray, claimed: np.ndarray
+) -> None:
+    """Count the rows of a claim in each document: the rows of a set that it needs, where it needs one, else all."""
+    needed = -1
+    for j in range(MOST_LITERALS):
+        if j > 0 and joins[j] == OR:
+            needed = -1
+        elif literals[j] <= TOKENS and joins[j] == AND:
+            needed = j
+    if needed < 0:
+        _claim_rows(test, literals, joins, member, claimed)
+        return
+    place = TOKENS - literals[needed]
+    for token in sets[needed]:
+        if token >= 0:
+            for k in range(test.token_starts[place, token], test.token_starts[place, token + 1]):
+                row = test.token_rows[place, k]
+                claimed[test.documents[row]] += _holds(test, literals, joins, member, row)
 
 
 @numba.njit(cache=True, nogil=True)
-def _literal(test: Test, literal: int, row: int) -> bool:
-    if literal == NONE:
-        return True
-    concept = literal if literal >= 0 else -3 - literal
-    bit = (test.columns[concept // 64, row] >> np.uint64(concept % 64)) & np.uint64(1)
-    return (bit != 0) == (literal >= 0)
+def _claim_rows(test: Test, literals: np.ndarray, joins: np.ndarray, member: np.ndarray, claimed: np.ndarray) -> None:
+    """The same by going through all rows, literal by literal over a block of them, which is quick."""
+    held = np.empty(_BLOCK, dtype=np.bool_)
+    for first in range(0, len(test.documents), _BLOCK):
+        n = min(_BLOCK, len(test.documents) - first)
+        held[:] = False
+        for j in range(MOST_LITERALS):
+            literal, join = literals[j], joins[j]
+            if literal == NONE:
+                break
+            if literal > NONE:
+                column = test.columns[literal // 64, first : first + n]
+                bit = np.uint64(1) << np.uint64(literal % 64)
+                for i in range(n):
+                    held[i] = _joined(held[i], column[i] & bit != np.uint64(0), j, join)
+            else:
+                tokens, members = test.tokens[TOKENS - literal, first : first + n], member[j]
+                for i in range(n):
+                    held[i] = _joined(held[i], members[tokens[i]], j, join)
+        for i in range(n):
+            claimed[test.documents[first + i]] += held[i]
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _joined(before: bool, one: bool, j: int, join: int) -> bool:
+    if j == 0:
+        return one
+    if join == OR:
+        return before | one
+    return before & (one != (join == AND_NOT))
+
+
+@numba.njit(cache=True, nogil=True)
+def _holds(test: Test, literals: np.ndarray, joins: np.ndarray, member: np.ndarray, row: int) -> bool:
+    held = False
+    for j in range(MOST_LITERALS):
+        literal = literals[j]
+        if literal == NONE:
+            break
+        if j > 0 and held == (joins[j] == OR):
+            continue  # this literal cannot change what holds
+        if literal > NONE:
+            one = (test.columns[literal // 64, row] >> np.uint64(literal % 64)) & np.uint64(1) != np.uint64(0)
+        else:
+            token = test.tokens[TOKENS - literal, row]
+            one = token >= 0 and member[j, token]
+        held = one != (joins[j] == AND_NOT) if j > 0 else one
+    return held

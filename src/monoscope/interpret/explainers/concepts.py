@@ -1,8 +1,9 @@
 """Labels that are concepts, chosen by F1 on some documents and tried on others.
 
 For every feature two labels are chosen on the fit documents: the best *token label* (a set of at most 8 tokens) and the
-best *concept* (one, or a conjunction of two, of which one may be a set of tokens and one be negated), each with its
-threshold ``t``: the feature counts as on above ``t ·`` its maximum on the fit documents. Both are tried on the test
+best *claim* (at most three literals joined by and, and not, or; a literal is a concept, or a set of at most 8 tokens
+at a place such as the token before), each with its threshold ``t``: the feature counts as on above ``t ·`` its maximum
+on the fit documents. ``search`` says how the number of literals is decided. Both are tried on the test
 documents. A feature is labelled with the concept, as a *contextual* label, when that beats the token label there by
 ``MARGIN`` of F1 and the feature is on at ``LEAST_SUPPORT`` test tokens in ``LEAST_DOCUMENTS`` documents; else with the
 tokens. So that a mere change of threshold does not pass for context, the concept must beat the best set of tokens at
@@ -28,10 +29,11 @@ from monoscope.catalogue.records import Label
 from monoscope.concepts import Concept, ConceptBits, compile_bits
 from monoscope.errors import MonoscopeError
 from monoscope.interpret import wording
+from monoscope.interpret.claims import Claims, chosen, token_claims
 from monoscope.interpret.evidence import Evidence, gather
 from monoscope.interpret.explainers import FIRES_ON, Task, Told
-from monoscope.interpret.search import NONE, TOKENS, Findings, bucketed, search
-from monoscope.interpret.trial import Claims, Verdict, judge, tally
+from monoscope.interpret.search import bucketed, search
+from monoscope.interpret.trial import Verdict, judge, tally
 from monoscope.text.rows import Rows
 
 MARGIN = 0.05
@@ -192,17 +194,17 @@ def _explain(evidence: Evidence, index: Index, features: range, seed: int, shift
     maxima = _maxima(fit)
     found = search(evidence.fit, fit.offsets, fit.rows, bucketed(fit.values, fit.offsets, maxima))
     buckets = bucketed(test.values, test.offsets, maxima)
-    none = np.full(len(features), NONE)
-    sets, thresholds = np.arange(len(features)), (found.token_bucket, found.bucket)
-    tokens, rivals = (found.tokens[sets, bucket] for bucket in thresholds)
+    context = chosen(found.claims, found.length)
+    each = np.arange(len(features))
     claims = (
-        Claims(found.first, found.second, tokens, found.bucket),
-        Claims(np.full_like(none, TOKENS), none, tokens, found.token_bucket),
-        Claims(np.full_like(none, TOKENS), none, rivals, found.bucket),
+        context,
+        token_claims(found.tokens[each, found.token_bucket], found.token_bucket),
+        token_claims(found.tokens[each, context.bucket], context.bucket),
     )
     tried = [judge(tally(evidence.test, claim, test.offsets, test.rows, buckets), seed) for claim in claims]
-    enough = (np.diff(fit.offsets) >= LEAST_ROWS) & (np.maximum(found.f1, found.token_f1) >= LEAST_F1)
-    return [_label(evidence.bits, feature, i, found, *tried) for i, feature in enumerate(features) if enough[i]]
+    best = np.maximum(found.chosen.max(0), found.token_f1)
+    enough = (np.diff(fit.offsets) >= LEAST_ROWS) & (best >= LEAST_F1)
+    return [_label(evidence.bits, feature, i, *claims[:2], *tried) for i, feature in enumerate(features) if enough[i]]
 
 
 def _entries(index: Index, features: range, number: Int[np.ndarray, " n_rows"], shift: _Shift) -> _Part:
@@ -231,23 +233,29 @@ def _maxima(part: _Part) -> Float[np.ndarray, " n"]:
 
 
 def _label(
-    bits: ConceptBits, feature: int, i: int, found: Findings, context: Verdict, token: Verdict, rival: Verdict
+    bits: ConceptBits,
+    feature: int,
+    i: int,
+    claims: Claims,
+    tokens: Claims,
+    context: Verdict,
+    token: Verdict,
+    rival: Verdict,
 ) -> Label:
-    spellings = [bits.lexicon[t] for t in found.tokens[i, found.token_bucket[i]].tolist() if t >= 0]
     baseline = max(token.f1[i], rival.f1[i])
     is_context = (
         context.f1[i] >= baseline + MARGIN
         and context.support[i] >= LEAST_SUPPORT
         and context.documents[i] >= LEAST_DOCUMENTS
     )
-    first, second = (int(found.first[i]), int(found.second[i])) if is_context else (TOKENS, NONE)
-    verdict = context if is_context else token
+    verdict, claim = (context, claims) if is_context else (token, tokens)
+    said = wording.terms(bits, claim, i)
     return Label(
         feature=feature,
         kind="context" if is_context else "token",
-        concept=wording.in_writing(bits.concepts, first, second, spellings),
-        words=wording.in_words(bits.concepts, first, second, spellings),
-        threshold=int((found.bucket if is_context else found.token_bucket)[i]) / 10,
+        concept=wording.in_writing(said),
+        words=wording.in_words(said),
+        threshold=int(claim.bucket[i]) / 10,
         precision=float(verdict.precision[i]),
         recall=float(verdict.recall[i]),
         f1=float(verdict.f1[i]),

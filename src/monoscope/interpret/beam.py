@@ -1,0 +1,191 @@
+"""A beam of claims: the best of one literal, and how each is extended by one more."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from monoscope.interpret.claims import AND, AND_NOT, MOST_LITERALS, MOST_TOKENS, NONE, OR, TOKENS, Claims
+from monoscope.interpret.counting import LOCAL, N_THRESHOLDS, Counts, Entries, least_on
+from monoscope.interpret.token_sets import best_set
+
+JOIN_COST = np.array([0.0, 0.01, 0.01])  # what "and not" and "or" must add to F1 beyond any literal: they say less
+TOKEN_GAIN = 0.006  # what a token must add to F1 to be named in a set
+BEAM = (8, 6, 4)  # claims kept of each length
+CONCEPTS_FIRST = 4  # of the first, at most so many are concepts, the others are sets of tokens
+REACH = 3  # thresholds on either side of a claim's own that a further set may take
+
+
+class Beam(NamedTuple):
+    """Some claims with their F1, and that less what their joins cost."""
+
+    score: np.ndarray
+    f1: np.ndarray
+    claims: Claims
+
+
+@numba.njit(cache=True, nogil=True)
+def empty_beam(size: int) -> Beam:
+    """Room for so many claims; a score of 0 marks an empty place."""
+    return Beam(
+        np.zeros(size), np.zeros(size),
+        Claims(
+            np.full((size, MOST_LITERALS), NONE, dtype=np.int64), np.zeros((size, MOST_LITERALS), dtype=np.int64),
+            np.full((size, MOST_LITERALS, MOST_TOKENS), -1, dtype=np.int64), np.zeros(size, dtype=np.int64),
+        ),
+    )  # fmt: skip
+
+
+@numba.njit(cache=True, nogil=True)
+def _signature(literals: np.ndarray, joins: np.ndarray) -> int:
+    """The same for claims that differ in the order of literals, or in the members of their sets, alone."""
+    total = 0
+    for j in range(MOST_LITERALS):
+        if literals[j] != NONE:
+            join = joins[j] if j > 0 else (OR if joins[1] == OR else AND)
+            total += (literals[j] + 1009) * (literals[j] + 1009) * (2 * join + 1)
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def _offer(
+    beam: Beam, f1: float, score: float, base: Claims, i: int, length: int, literal: int, join: int,
+    members: np.ndarray, bucket: int,
+) -> None:  # fmt: skip
+    """Keep a claim (claim ``i`` of ``base`` and one more literal) if it is better than the worst that is kept."""
+    worst = 0
+    for k in range(len(beam.score)):
+        worst = k if beam.score[k] < beam.score[worst] else worst
+    if score <= beam.score[worst]:
+        return
+    literals, joins = base.literals[i].copy(), base.joins[i].copy()
+    literals[length], joins[length] = literal, join
+    signature = _signature(literals, joins)
+    for k in range(len(beam.score)):
+        if beam.score[k] > 0 and _signature(beam.claims.literals[k], beam.claims.joins[k]) == signature:
+            if beam.score[k] >= score:
+                return
+            worst = k
+    beam.score[worst], beam.f1[worst] = score, f1
+    beam.claims.literals[worst], beam.claims.joins[worst] = literals, joins
+    beam.claims.sets[worst] = base.sets[i]
+    beam.claims.sets[worst, length] = members
+    beam.claims.bucket[worst] = bucket
+
+
+@numba.njit(cache=True, nogil=True)
+def first_beam(entries: Entries, counts: Counts, names: np.ndarray, n_local: np.ndarray) -> Beam:
+    """The best concepts and the best sets, one for each place."""
+    concepts, sets = empty_beam(CONCEPTS_FIRST), empty_beam(BEAM[0] - CONCEPTS_FIRST)
+    nothing, none = empty_beam(1).claims, np.full(MOST_TOKENS, -1, dtype=np.int64)
+    on, members, here = entries.on, np.empty(MOST_TOKENS, dtype=np.int64), np.empty(LOCAL)
+    for c in range(len(counts.rows)):
+        best, bucket = 0.0, 0
+        for b in range(N_THRESHOLDS):
+            if on[b] < least_on(on):
+                break
+            f1 = 2.0 * counts.hits[c, b] / (on[b] + counts.rows[c])
+            if f1 > best:
+                best, bucket = f1, b
+        _offer(concepts, best, best, nothing, 0, 0, c, AND, none, bucket)
+    for p in range(len(n_local)):
+        for b in range(N_THRESHOLDS):
+            if on[b] < least_on(on):
+                break
+            for i in range(n_local[p]):
+                here[i] = counts.token_hits[p, i, b]
+            f1 = best_set(here, counts.token_rows[p], n_local[p], 0.0, 0.0, on[b], TOKEN_GAIN, members)
+            _offer(sets, f1, f1, nothing, 0, 0, TOKENS - p, AND, _named(names[p], members), b)
+    return Beam(
+        np.concatenate((sets.score, concepts.score)), np.concatenate((sets.f1, concepts.f1)),
+        Claims(
+            np.concatenate((sets.claims.literals, concepts.claims.literals)),
+            np.concatenate((sets.claims.joins, concepts.claims.joins)),
+            np.concatenate((sets.claims.sets, concepts.claims.sets)),
+            np.concatenate((sets.claims.bucket, concepts.claims.bucket)),
+        ),
+    )  # fmt: skip
+
+
+@numba.njit(cache=True, nogil=True)
+def _named(names: np.ndarray, members: np.ndarray) -> np.ndarray:
+    found = np.full(MOST_TOKENS, -1, dtype=np.int64)
+    for i in range(MOST_TOKENS):
+        if members[i] >= 0:
+            found[i] = names[members[i]]
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def extend(
+    entries: Entries, of_all: Counts, of_claim: Counts, n: float, beam: Beam, i: int, length: int,
+    names: np.ndarray, n_local: np.ndarray, following: Beam,
+) -> None:  # fmt: skip
+    """Offer every extension of claim ``i`` of the beam by one literal."""
+    on, bucket = entries.on, beam.claims.bucket[i]
+    spent = beam.f1[i] - beam.score[i]
+    low, high = max(0, bucket - REACH), min(N_THRESHOLDS, bucket + REACH + 1)
+    none = np.full(MOST_TOKENS, -1, dtype=np.int64)
+    for c in range(len(of_all.rows)):
+        if _has(beam.claims.literals[i], c):
+            continue
+        for join in (AND, AND_NOT, OR):
+            rows = _with(join, n, of_claim.rows[c], of_all.rows[c])
+            best, at = 0.0, 0
+            for b in range(N_THRESHOLDS):
+                if on[b] < least_on(on):
+                    break
+                hits = _with(join, of_claim.all_hits[b], of_claim.hits[c, b], of_all.hits[c, b])
+                if 2.0 * hits > best * (on[b] + rows):
+                    best, at = 2.0 * hits / (on[b] + rows), b
+            _offer(following, best, best - spent - JOIN_COST[join], beam.claims, i, length, c, join, none, at)
+    _extend_by_sets(entries, of_all, of_claim, n, beam, i, length, names, n_local, following, low, high)
+
+
+@numba.njit(cache=True, nogil=True)
+def _with(join: int, claim: float, both: float, other: float) -> float:
+    """A count of a claim joined with a literal, from those of the claim, of both, and of the literal."""
+    if join == AND:
+        return both
+    return claim - both if join == AND_NOT else claim + other - both
+
+
+@numba.njit(cache=True, nogil=True)
+def _extend_by_sets(
+    entries: Entries, of_all: Counts, of_claim: Counts, n: float, beam: Beam, i: int, length: int,
+    names: np.ndarray, n_local: np.ndarray, following: Beam, low: int, high: int,
+) -> None:  # fmt: skip
+    on, spent = entries.on, beam.f1[i] - beam.score[i]
+    members, hits, rows = np.empty(MOST_TOKENS, dtype=np.int64), np.empty(LOCAL), np.empty(LOCAL)
+    for p in range(len(n_local)):
+        if _has(beam.claims.literals[i], TOKENS - p):
+            continue  # "or" would make a set larger than a set may be
+        for join in (AND, AND_NOT, OR):
+            for b in range(low, high):
+                if on[b] < least_on(on):
+                    break
+                for t in range(n_local[p]):
+                    hits[t] = _part(join, of_claim.token_hits[p, t, b], of_all.token_hits[p, t, b])
+                    rows[t] = _part(join, of_claim.token_rows[p, t], of_all.token_rows[p, t])
+                base_hits, base_rows = (0.0, 0.0) if join == AND else (of_claim.all_hits[b], n)
+                f1 = best_set(hits, rows, n_local[p], base_hits, base_rows, on[b], TOKEN_GAIN, members)
+                if members[0] >= 0:
+                    _offer(
+                        following, f1, f1 - spent - JOIN_COST[join], beam.claims, i, length, TOKENS - p, join,
+                        _named(names[p], members), b,
+                    )  # fmt: skip
+
+
+@numba.njit(cache=True, nogil=True)
+def _part(join: int, both: float, other: float) -> float:
+    """What one token of a set adds to a count."""
+    if join == AND:
+        return both
+    return -both if join == AND_NOT else other - both
+
+
+@numba.njit(cache=True, nogil=True)
+def _has(literals: np.ndarray, literal: int) -> bool:
+    return bool((literals == literal).any())
