@@ -1,7 +1,7 @@
 // Asking for data, wherever it comes from. Every failure becomes a Problem that says what is wrong and what to do.
 
-import { Problem } from "./problem.js";
-import { reach, silent } from "./source.js";
+import { Problem, silent } from "./problem.js";
+import { reach } from "./source.js";
 
 export { Problem };
 

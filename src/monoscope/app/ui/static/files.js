@@ -8,7 +8,6 @@ import { Problem } from "./problem.js";
 
 const LIVE = "Start “monoscope ui RUN” on a machine that has the run and its model.";
 
-export const silent = () => new Problem("These pages are files: this needs a running Monoscope.", LIVE, 0);
 export const absent = { read: new Problem("These pages are files, and a file cannot read new text.", LIVE) };
 
 export const hrefOf = (place) => `?${place.replace("?", "&")}`;
@@ -99,5 +98,5 @@ export async function reach(address, { method = "GET", signal } = {}) {
     signal?.throwIfAborted();
     return Response.json(found);
   }
-  throw silent();
+  throw new Problem("These pages are files: this needs a running Monoscope.", LIVE, 0);
 }

@@ -2,8 +2,6 @@
 
 import { silent } from "./problem.js";
 
-export const silent = () => new Problem("The Monoscope server does not answer.", "It may have been stopped. Start it again with “monoscope ui RUN”, then try again.", 0);
-
 export async function reach(path, options) {
   try {
     return await fetch(path, options);
