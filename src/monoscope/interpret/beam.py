@@ -80,7 +80,7 @@ def first_beam(entries: Entries, counts: Counts, names: np.ndarray, n_local: np.
     """The best concepts and the best sets, one for each place."""
     concepts, sets = empty_beam(CONCEPTS_FIRST), empty_beam(BEAM[0] - CONCEPTS_FIRST)
     nothing, none = empty_beam(1).claims, np.full(MOST_TOKENS, -1, dtype=np.int64)
-    on, members, here = entries.on, np.empty(MOST_TOKENS, dtype=np.int64), np.empty(LOCAL)
+    on, members = entries.on, np.empty(MOST_TOKENS, dtype=np.int64)
     for c in range(len(counts.rows)):
         best, bucket = 0.0, 0
         for b in range(N_THRESHOLDS):
@@ -94,9 +94,8 @@ def first_beam(entries: Entries, counts: Counts, names: np.ndarray, n_local: np.
         for b in range(N_THRESHOLDS):
             if on[b] < least_on(on):
                 break
-            for i in range(n_local[p]):
-                here[i] = counts.token_hits[p, i, b]
-            f1 = best_set(here, counts.token_rows[p], n_local[p], 0.0, 0.0, on[b], TOKEN_GAIN, members)
+            hits, rows, above = counts.token_hits[p, b], counts.token_rows[p], sets.score.min()
+            f1 = best_set(hits, rows, n_local[p], 0.0, 0.0, on[b], TOKEN_GAIN, above, members)
             _offer(sets, f1, f1, nothing, 0, 0, TOKENS - p, AND, _named(names[p], members), b)
     return Beam(
         np.concatenate((sets.score, concepts.score)), np.concatenate((sets.f1, concepts.f1)),
@@ -163,27 +162,31 @@ def _extend_by_sets(
         if _has(beam.claims.literals[i], TOKENS - p):
             continue  # "or" would make a set larger than a set may be
         for join in (AND, AND_NOT, OR):
+            cost = spent + JOIN_COST[join]
+            _part(join, of_claim.token_rows[p], of_all.token_rows[p], n_local[p], rows)
             for b in range(low, high):
                 if on[b] < least_on(on):
                     break
-                for t in range(n_local[p]):
-                    hits[t] = _part(join, of_claim.token_hits[p, t, b], of_all.token_hits[p, t, b])
-                    rows[t] = _part(join, of_claim.token_rows[p, t], of_all.token_rows[p, t])
+                _part(join, of_claim.token_hits[p, b], of_all.token_hits[p, b], n_local[p], hits)
                 base_hits, base_rows = (0.0, 0.0) if join == AND else (of_claim.all_hits[b], n)
-                f1 = best_set(hits, rows, n_local[p], base_hits, base_rows, on[b], TOKEN_GAIN, members)
+                above = following.score.min() + cost  # what is no better would not be kept
+                f1 = best_set(hits, rows, n_local[p], base_hits, base_rows, on[b], TOKEN_GAIN, above, members)
                 if members[0] >= 0:
                     _offer(
-                        following, f1, f1 - spent - JOIN_COST[join], beam.claims, i, length, TOKENS - p, join,
+                        following, f1, f1 - cost, beam.claims, i, length, TOKENS - p, join,
                         _named(names[p], members), b,
                     )  # fmt: skip
 
 
 @numba.njit(cache=True, nogil=True)
-def _part(join: int, both: float, other: float) -> float:
-    """What one token of a set adds to a count."""
+def _part(join: int, both: np.ndarray, other: np.ndarray, n: int, part: np.ndarray) -> None:
+    """Write what each of ``n`` tokens adds to a count, if it is in the set."""
     if join == AND:
-        return both
-    return -both if join == AND_NOT else other - both
+        part[:n] = both[:n]
+    elif join == AND_NOT:
+        part[:n] = -both[:n]
+    else:
+        part[:n] = other[:n] - both[:n]
 
 
 @numba.njit(cache=True, nogil=True)

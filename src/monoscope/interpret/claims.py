@@ -31,6 +31,10 @@ class Claims(NamedTuple):
     sets: Int[np.ndarray, "n most_literals most_tokens"]
     bucket: Int[np.ndarray, " n"]
 
+    def only(self, kept: Int[np.ndarray, " n_kept"]) -> Claims:
+        """Some of the claims."""
+        return Claims(self.literals[kept], self.joins[kept], self.sets[kept], self.bucket[kept])
+
 
 def no_claims(n: int) -> Claims:
     """``n`` claims that hold nowhere."""

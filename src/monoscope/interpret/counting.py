@@ -21,7 +21,8 @@ SHARE = 0.004  # a token is considered if it makes up so much of what is on at s
 class Counts(NamedTuple):
     """Of some rows: how many there are and, at every threshold, on how many of them the feature is on.
 
-    The same with every concept (``rows``, ``hits``) and with every considered token of every place (``token_…``).
+    The same with every concept (``rows``, ``hits[c, t]``) and with every considered token of every place
+    (``token_rows[p, i]``, ``token_hits[p, t, i]``).
     """
 
     all_hits: np.ndarray
@@ -45,7 +46,7 @@ def no_counts(n_concepts: int, n_places: int) -> Counts:
     """Counts of 0."""
     return Counts(
         np.zeros(N_THRESHOLDS), np.zeros(n_concepts), np.zeros((n_concepts, N_THRESHOLDS)),
-        np.zeros((n_places, LOCAL)), np.zeros((n_places, LOCAL, N_THRESHOLDS)),
+        np.zeros((n_places, LOCAL)), np.zeros((n_places, N_THRESHOLDS, LOCAL)),
     )  # fmt: skip
 
 
@@ -150,7 +151,7 @@ def _count_hits(
     counts.all_hits[:] = 0
     counts.hits[:] = 0
     for p in range(len(n_local)):
-        counts.token_hits[p, : n_local[p]] = 0
+        counts.token_hits[p, :, : n_local[p]] = 0
     for e in range(len(entries.rows)):
         if not within[e]:
             continue
@@ -161,13 +162,14 @@ def _count_hits(
         for p in range(len(n_local)):
             token = fit.tokens[row, p]
             if token >= 0 and local[p, token] >= 0:
-                counts.token_hits[p, local[p, token], b] += weight
+                counts.token_hits[p, b, local[p, token]] += weight
     from_above(counts.all_hits)
     for c in range(len(counts.hits)):
         from_above(counts.hits[c])
     for p in range(len(n_local)):
-        for i in range(n_local[p]):
-            from_above(counts.token_hits[p, i])
+        for b in range(N_THRESHOLDS - 2, -1, -1):
+            for i in range(n_local[p]):
+                counts.token_hits[p, b, i] += counts.token_hits[p, b + 1, i]
 
 
 @numba.njit(cache=True, nogil=True)

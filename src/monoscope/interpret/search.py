@@ -43,7 +43,7 @@ from monoscope.interpret.token_sets import best_set
 
 GAIN = 0.02  # what a further literal must add to F1 to be worth its words
 PLAIN = 0.94  # features that a set of tokens describes so well have no room for more
-PROMISING = 0.05  # a claim of less F1 is not extended,
+PROMISING = 0.1  # a claim of less F1 is not extended,
 NEAR = 0.3  # nor one of less than so much of the best claim's
 
 
@@ -157,7 +157,7 @@ def _best_tokens(
             break
         for i in range(len(touched)):
             here[i] = hits[touched[i], b]
-        f1 = best_set(here, sizes, len(touched), 0.0, 0.0, on[b], 0.0, members)
+        f1 = best_set(here, sizes, len(touched), 0.0, 0.0, on[b], 0.0, 0.0, members)
         for i in range(MOST_TOKENS):
             best[b, i] = touched[members[i]] if members[i] >= 0 else -1
         if f1 > best_f1:

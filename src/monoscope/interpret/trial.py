@@ -147,8 +147,13 @@ def _claim_rows(test: Test, literals: np.ndarray, joins: np.ndarray, member: np.
                 tokens, members = test.tokens[TOKENS - literal, first : first + n], member[j]
                 for i in range(n):
                     held[i] = _joined(held[i], members[tokens[i]], j, join)
-        for i in range(n):
-            claimed[test.documents[first + i]] += held[i]
+        document, found = test.documents[first], 0
+        for i in range(n):  # rows of a document follow each other: add them up before writing
+            if test.documents[first + i] != document:
+                claimed[document] += found
+                document, found = test.documents[first + i], 0
+            found += held[i]
+        claimed[document] += found
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

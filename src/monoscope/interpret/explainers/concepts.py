@@ -80,6 +80,12 @@ class _Part:
     rows: Int[np.ndarray, " m"]
     values: Float[np.ndarray, " m"]
 
+    def only(self, kept: Int[np.ndarray, " n_kept"]) -> _Part:
+        """The entries of some of the features."""
+        sizes = np.diff(self.offsets)
+        mask = np.repeat(np.isin(np.arange(len(sizes)), kept), sizes)
+        return _Part(np.concatenate([[0], np.cumsum(sizes[kept])]), self.rows[mask], self.values[mask])
+
 
 _Shift = Callable[[int, int], int]  # (feature, rows of the split) → by how much to shift the feature's rows
 
@@ -190,21 +196,21 @@ def _batches(offsets: Int[np.ndarray, " n_features_plus_1"]) -> list[range]:
 
 def _explain(evidence: Evidence, index: Index, features: range, seed: int, shift: _Shift) -> list[Label]:
     fit = _entries(index, features, evidence.fit.number, shift)
-    test = _entries(index, features, evidence.test.number, shift)
     maxima = _maxima(fit)
     found = search(evidence.fit, fit.offsets, fit.rows, bucketed(fit.values, fit.offsets, maxima))
-    buckets = bucketed(test.values, test.offsets, maxima)
-    context = chosen(found.claims, found.length)
-    each = np.arange(len(features))
+    best = np.maximum(found.chosen.max(0), found.token_f1)
+    kept = np.flatnonzero((np.diff(fit.offsets) >= LEAST_ROWS) & (best >= LEAST_F1))  # the others get no label
+    test = _entries(index, features, evidence.test.number, shift).only(kept)
+    buckets = bucketed(test.values, test.offsets, maxima[kept])
+    context = chosen(found.claims, found.length).only(kept)
+    token_bucket = found.token_bucket[kept]
     claims = (
         context,
-        token_claims(found.tokens[each, found.token_bucket], found.token_bucket),
-        token_claims(found.tokens[each, context.bucket], context.bucket),
+        token_claims(found.tokens[kept, token_bucket], token_bucket),
+        token_claims(found.tokens[kept, context.bucket], context.bucket),
     )
     tried = [judge(tally(evidence.test, claim, test.offsets, test.rows, buckets), seed) for claim in claims]
-    best = np.maximum(found.chosen.max(0), found.token_f1)
-    enough = (np.diff(fit.offsets) >= LEAST_ROWS) & (best >= LEAST_F1)
-    return [_label(evidence.bits, feature, i, *claims[:2], *tried) for i, feature in enumerate(features) if enough[i]]
+    return [_label(evidence.bits, features[f], i, *claims[:2], *tried) for i, f in enumerate(kept)]
 
 
 def _entries(index: Index, features: range, number: Int[np.ndarray, " n_rows"], shift: _Shift) -> _Part:
