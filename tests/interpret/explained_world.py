@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "catalogue"))
 
-from catalogue_world import dictionary, language_model, tokeniser
+from catalogue_world import VOCABULARY, dictionary, language_model, tokeniser
 
 from monoscope.catalogue.build import build
+from monoscope.catalogue.directions import Head
 from monoscope.catalogue.store import Catalogue
+from monoscope.catalogue.vocabulary import Vocabulary
 from monoscope.interpret.chat import Answer, Prompt
 from monoscope.text import store as stores
 from monoscope.types import Document
@@ -29,6 +31,14 @@ def catalogue(path: Path, n_documents: int = 40) -> Catalogue:
     made = [("fit" if i % 2 else "test", Document(f"d{i}", text)) for i, text in enumerate(texts)]
     text = stores.build([("model", Document("unused", "nothing to see")), *made], tokeniser(), path / "text")
     return build(path, language_model(1), "mlp_act.0", dictionary(), text, effects=0)
+
+
+def head(opened: Catalogue, raised: Mapping[int, str]) -> Head:
+    """A way to the logits by which each of some features raises the tokens (characters) that are named, by 1."""
+    vocabulary = Vocabulary(tokeniser())
+    spellings = [vocabulary.spelling(token) for token in range(VOCABULARY)]
+    wanted = np.array([[s is not None and s in c.encode() for s in spellings] for c in raised.values()], np.float32)
+    return Head(np.linalg.pinv(opened.directions.rows[list(raised)]) @ wanted, spellings)
 
 
 class Chat:

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from chat_server import Chat as Server
 from chat_server import Reply, said, serving
-from explained_world import DEAD, Chat, catalogue
+from explained_world import DEAD, Chat, catalogue, head
 
 from monoscope import plugins
 from monoscope.catalogue.records import TokenWeight
+from monoscope.catalogue.searching import AtHand
 from monoscope.catalogue.store import Catalogue
 from monoscope.concepts import concept
 from monoscope.errors import MonoscopeError
@@ -52,6 +53,7 @@ def seen(built: Path) -> Iterator[Catalogue]:
 def written(built: Path, tmp_path: Path) -> Iterator[Catalogue]:
     shutil.copytree(built, tmp_path / "run")
     with Catalogue(tmp_path / "run") as opened:
+        opened.at_hand = AtHand(head=lambda: head(opened, dict(zip(FEATURES, "trestone", strict=True))))
         yield opened
 
 
@@ -72,17 +74,22 @@ def test_every_explainer_keeps_the_contract(name: str, written: Catalogue) -> No
     assert features and len(set(features)) == len(features) and DEAD in failed
     assert set(features) | failed == {DEAD, *FEATURES}
     for e in (e for part in told for e in part.explanations):
-        assert e.explainer == name_of(name, task.model) and e.fires_on.strip()
-        assert e.detail["catalogue"] == written.facts["key"] and FIRES_ON in e.detail["asked"]
-        assert ("promotes" in e.detail["asked"]) == bool(e.promotes)
+        assert e.explainer == name_of(name, task.model) and (e.fires_on.strip() or e.promotes.strip())
+        assert e.detail["catalogue"] == written.facts["key"]
+        assert (FIRES_ON in e.detail["asked"]) == bool(e.fires_on)
+        assert (PROMOTES in e.detail["asked"]) == bool(e.promotes)
         assert all(written.store.splits[d] == "fit" for d in e.detail.get("documents", ()))
         json.dumps(dict(e.detail))
-        if "concept" in e.detail:
-            assert concept(e.detail["concept"])  # it can be run
+        for expression in {"concept", "promotes_concept"} & set(e.detail):
+            assert concept(e.detail[expression])  # it can be run
     again = [e for part in module.explanations(task) for e in part.explanations]
     assert again == [e for part in told for e in part.explanations]
     outcome = explaining.explain(name, task)
     assert [e.feature for e in written.explanations()] == sorted(features) and len(outcome.written) == len(features)
+    assert written.scores() == sorted(
+        (s for part in told for s in part.scores), key=lambda s: (s.feature, s.explainer, s.scorer)
+    )
+    assert explaining.explain(name, task).passed_over == len(features)
 
 
 class OtherTest:

@@ -174,7 +174,7 @@ def test_the_explainer(shown: ModuleType) -> None:
     )  # fmt: skip
     catalogue = SimpleNamespace(
         store=store, rows=rows, index=index, run="run", facts={"key": "k"}, explanations=list,
-        write_explanations=written.extend,
+        write_explanations=lambda explanations, scores: written.extend(explanations),
     )  # fmt: skip
     outcome = explaining.explain("theirs.explainer", Task(catalogue, [0, 1]))
     assert [(e.feature, e.fires_on, e.explainer) for e in written] == [(0, " fox", "theirs.explainer")]

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
+from monoscope.catalogue.directions import Head
 from monoscope.catalogue.searching import AtHand
+from monoscope.catalogue.vocabulary import Vocabulary
 from monoscope.errors import MonoscopeError
 from monoscope.models import LanguageModel
 from monoscope.types import Code
@@ -27,7 +30,19 @@ def at_hand(run: Run) -> AtHand:
     def pull(token: str) -> Float[np.ndarray, " d_out"] | None:
         return pull_of(run.lm, run.plan.target or run.plan.site, token)
 
-    return AtHand(read, pull)
+    return AtHand(read, pull, head=lambda: head_of(run.lm, run.plan.target or run.plan.site))
+
+
+def head_of(lm: LanguageModel, site: str) -> Head | None:
+    """The direct way from a site to all logits; None where ``pull_of`` gives None."""
+    way = _way(lm, site)
+    if way is None:
+        return None
+    out, into = way
+    with torch.no_grad():
+        pull = into.float() @ (out.float() - out.float().mean(1, keepdim=True))
+    vocabulary = Vocabulary(lm.tokeniser)
+    return Head(pull.cpu().numpy(), [vocabulary.spelling(token) for token in range(pull.shape[1])])
 
 
 def pull_of(lm: LanguageModel, site: str, token: str) -> Float[np.ndarray, " d_site"] | None:
@@ -39,14 +54,21 @@ def pull_of(lm: LanguageModel, site: str, token: str) -> Float[np.ndarray, " d_s
     Raises:
         MonoscopeError: the text is not one token of the model's.
     """
-    out = lm.unembedding()
-    into = None if out is None else lm.to_residual(site)
-    if out is None or into is None:
+    way = _way(lm, site)
+    if way is None:
         return None
+    out, into = way
     column = one_token(lm, token)
     with torch.no_grad():
         centred = out[:, column].float() - out.float().mean(1)
         return (into.float() @ centred).cpu().numpy()
+
+
+def _way(lm: LanguageModel, site: str) -> tuple[Float[Tensor, "d_model vocabulary"], Float[Tensor, "d d_model"]] | None:
+    """The unembedding, and the way from the site to where it begins."""
+    out = lm.unembedding()
+    into = None if out is None else lm.to_residual(site)
+    return None if out is None or into is None else (out, into)
 
 
 def one_token(lm: LanguageModel, text: str) -> int:

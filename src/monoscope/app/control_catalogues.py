@@ -9,17 +9,23 @@ catalogue of all of them would be large: some are drawn.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 
 from monoscope import folder
 from monoscope.app import stages
+from monoscope.app.at_hand import head_of
 from monoscope.app.run import Run
 from monoscope.catalogue import schema
+from monoscope.catalogue.directions import Head
+from monoscope.catalogue.searching import AtHand
 from monoscope.catalogue.store import Catalogue
 from monoscope.dictionary import io
 from monoscope.dictionary.base import Dictionary, architecture
 from monoscope.errors import MonoscopeError
+from monoscope.models import LanguageModel
 
 NEURONS, FROZEN, RANDOM = "neurons", "frozen_decoder", "random_model"
 DRAWN = 128
@@ -68,9 +74,21 @@ def frozen_decoder(run: Run) -> Catalogue:
 
 
 def existing(run: Run) -> dict[str, Catalogue]:
-    """The controls of a run that have a catalogue."""
+    """The controls of a run that have a catalogue, each with the way to its model's logits at hand."""
     paths = {name: run.path / stages.CONTROLS / name for name in (NEURONS, FROZEN, RANDOM)}
-    return {n: Catalogue(p, store=run.store) for n, p in paths.items() if (p / schema.NAME).is_file()}
+    found = {n: Catalogue(p, store=run.store) for n, p in paths.items() if (p / schema.NAME).is_file()}
+    for name, made in found.items():
+        made.at_hand = AtHand(head=partial(_head, run, name))
+    return found
+
+
+def _head(run: Run, name: str) -> Head | None:
+    return head_of(model(run, name), run.plan.target or run.plan.site)
+
+
+def model(run: Run, name: str) -> LanguageModel:
+    """The model of a control, or of none (""): the run's, with shuffled weights for ``random_model``."""
+    return run.lm.shuffled(run.plan.seed) if name == RANDOM else run.lm
 
 
 def dictionary(run: Run, name: str) -> Dictionary:

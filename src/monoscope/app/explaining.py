@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from monoscope import progress
-from monoscope.app import asking
+from monoscope.app import asking, control_catalogues
 from monoscope.app.asking import Asking
 from monoscope.app.run import Run
 from monoscope.catalogue.store import Catalogue
@@ -91,12 +91,16 @@ def numbers(text: str, n_features: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Job:
-    """An explainer, its task, and the model that it asks, if it asks one. A context manager, which closes the model."""
+    """An explainer, its task, and the model that it asks, if it asks one. A context manager, which closes the model.
+
+    ``controls`` are the same task on the run's controls, by their names.
+    """
 
     explainer: str
     task: Task
     asker: Asker | None
     redo: bool
+    controls: Mapping[str, Task] = field(default_factory=dict)
 
     def __enter__(self) -> Job:
         return self
@@ -122,7 +126,11 @@ class Job:
             return self.asker.estimate(_told(explaining.load(self.explainer).prompts(left), report))
 
     def run(self) -> Outcome:
-        """Explain, with a bar that says what has been spent."""
+        """Explain, with a bar that says what has been spent; the controls first, so that they stand beside."""
+        for name, task in self.controls.items():
+            title = f"explaining ({self.explainer}, {name.replace('_', ' ')})"
+            with progress.bar(title, len(task.features), unit="features") as report:
+                explaining.explain(self.explainer, task, redo=self.redo, progress=report)
         account = Account() if self.asker is None else self.asker.account
         with progress.bar(f"explaining ({self.explainer})", len(self.task.features), unit="features") as report:
 
@@ -176,7 +184,9 @@ def job(run: Run, explainer: str, choice: Choice, flags: Asking, promotes: bool,
     asker = flags.open(run.path) if asks else None
     questions = (FIRES_ON, PROMOTES) if promotes else (FIRES_ON,)
     task = Task(run.catalogue, features, questions, seed=run.plan.seed, model=asker)
-    return Job(explainer, task if again is None else replace(task, again=again), asker, redo)
+    controls = {} if asks or choice.features is not None else control_catalogues.existing(run)
+    rivals = {n: replace(task, catalogue=c, features=choice.of(c)) for n, c in controls.items()}
+    return Job(explainer, task if again is None else replace(task, again=again), asker, redo, rivals)
 
 
 def to_json(catalogue: Catalogue, explainer: str | None = None, features: Container[int] | None = None) -> list[dict]:
@@ -196,7 +206,7 @@ def print_outcome(job: Job, outcome: Outcome, console: Console) -> None:
 
     for e in outcome.written[:SHOWN]:
         promotes = f" · promotes {plain(e.promotes)}" if e.promotes else ""
-        say(f"{e.feature:>8}  {plain(e.fires_on)}{promotes}")
+        say(f"{e.feature:>8}  {(plain(e.fires_on) + promotes).removeprefix(' · ')}")
     if len(outcome.written) > SHOWN:
         say(f"          and {len(outcome.written) - SHOWN:,} more")
     line = f"{len(outcome.written):,} explained by {plain(outcome.explainer)}"
@@ -204,7 +214,7 @@ def print_outcome(job: Job, outcome: Outcome, console: Console) -> None:
         line += f"; {outcome.passed_over:,} had been explained before (--redo explains them anew)"
     say(line)
     for feature, why in list(outcome.failures.items())[:SHOWN]:
-        say(f"{feature:>8}  no answer to {plain(why)}")
+        say(f"{feature:>8}  {'' if job.asker is None else 'no answer to '}{plain(why)}")
     if len(outcome.failures) > SHOWN:
         say(f"          and {len(outcome.failures) - SHOWN:,} more without an explanation")
     if outcome.left:

@@ -16,10 +16,12 @@ from monoscope.catalogue.store import Catalogue
 from monoscope.errors import MonoscopeError
 from monoscope.evaluate.intervals import Estimate, bootstrap
 from monoscope.interpret import scoring
+from monoscope.interpret.explainers import FIRES_ON, PROMOTES
 from monoscope.interpret.judges import Judge
 from monoscope.interpret.scorers._bench import Bench
 
 ALL = "all"
+UNSAID = "the explanations do not say what it asks about"
 NO_JUDGE = "no judge at hand can answer it: --embedding or a language model could"
 SAMPLE = 200  # features that are scored when no one says how many
 
@@ -131,7 +133,7 @@ def score(
     catalogue = run.catalogue
     notes: list[str] = []
     given = _judgeable(scoring.explanations(catalogue, explainer), judges[""], notes)
-    asked = _scorers(run, scorers, judges, notes)
+    asked = _scorers(run, scorers, judges, given, notes)
     some = chosen.of(catalogue, given, seed)
     rivals = dict(_rivals(run, explainer, judges[""], len(some), seed))
     rows, scores = [], []
@@ -152,7 +154,7 @@ def bench(run: Run, catalogue: Catalogue, control: str, name: str, seed: int, ab
     """What a scorer examines on; with the model and the dictionary where it runs them."""
     if not scoring.load(name).MODEL:
         return Bench(catalogue, seed, above=above)
-    lm = run.lm.shuffled(run.plan.seed) if control == control_catalogues.RANDOM else run.lm
+    lm = control_catalogues.model(run, control)
     dictionary = control_catalogues.dictionary(run, control) if control else run.dictionary
     return Bench(catalogue, seed, lm, dictionary, above=above)
 
@@ -171,11 +173,14 @@ def finished(
     return [s for s in made.catalogue.scores() if s.scorer == name and (s.feature, s.explainer) in wanted]
 
 
-def _scorers(run: Run, names: Sequence[str], judges: Mapping[str, Judge], notes: list[str]) -> dict[str, Judge]:
+def _scorers(
+    run: Run, names: Sequence[str], judges: Mapping[str, Judge], given: Sequence[Explanation], notes: list[str]
+) -> dict[str, Judge]:
     """The scorers to run with their judges; of ``all``, those that are possible, with notes on the others.
 
     Raises:
-        MonoscopeError: a scorer that was named does not exist, no judge can answer it, or the model lacks its needs.
+        MonoscopeError: a scorer that was named does not exist, no judge can answer it, the model lacks its needs, or
+            no explanation says what it asks about.
     """
     everyone = list(names) == [ALL]
     found: dict[str, Judge] = {}
@@ -183,6 +188,8 @@ def _scorers(run: Run, names: Sequence[str], judges: Mapping[str, Judge], notes:
         scorer = scoring.load(name)
         judge = _judge_of(scorer, judges)
         missing = scoring.lacks(bench(run, run.catalogue, "", name, 0, 0.0), scorer) if judge else NO_JUDGE
+        if judge and scorer.CLAIM and not any(judge.fits(scoring.claim_of(e, scorer.CLAIM)) for e in given):
+            missing = UNSAID
         if judge is not None and not missing:
             found[name] = judge
         elif everyone:
@@ -199,7 +206,7 @@ def _judge_of(scorer: scoring.Scorer, judges: Mapping[str, Judge]) -> Judge | No
 
 
 def _judgeable(given: Sequence[Explanation], judge: Judge, notes: list[str]) -> list[Explanation]:
-    kept = [e for e in given if judge.fits(scoring.claim_of(e, "fires_on"))]
+    kept = [e for e in given if _fits(e, judge)]
     if not kept:
         raise MonoscopeError(
             f"the judge {judge.name!r} cannot judge by what {given[0].explainer!r} wrote",
@@ -210,12 +217,17 @@ def _judgeable(given: Sequence[Explanation], judge: Judge, notes: list[str]) -> 
     return kept
 
 
+def _fits(explanation: Explanation, judge: Judge) -> bool:
+    """Whether the judge can use what it says of either side of the feature."""
+    return any(judge.fits(scoring.claim_of(explanation, role)) for role in (FIRES_ON, PROMOTES))
+
+
 def _rivals(
     run: Run, explainer: str, judge: Judge, wanted: int, seed: int
 ) -> Iterator[tuple[str, tuple[Catalogue, list[Explanation], list[Explanation]]]]:
     """Controls of the run with a catalogue that the same explainer explained: as many of their features."""
     for name, made in control_catalogues.existing(run).items():
-        given = [e for e in scoring.written(made, explainer) if judge.fits(scoring.claim_of(e, "fires_on"))]
+        given = [e for e in scoring.written(made, explainer) if _fits(e, judge)]
         if given:
             yield name, (made, drawn(given, wanted, seed), given)
 

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 BLOCK = 512  # features at once
+
+
+@dataclass(frozen=True)
+class Head:
+    """The direct way from what a feature writes to all logits (see ``logit_weights``), and what the tokens are.
+
+    ``pull`` is relative to the mean over the vocabulary; ``spellings[token]`` are the token's bytes, None for an id
+    that the tokenizer lacks.
+    """
+
+    pull: Float[np.ndarray, "d_out vocabulary"]
+    spellings: Sequence[bytes | None]
 
 
 @torch.no_grad()

@@ -21,6 +21,7 @@ from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.types import Code
 
 if TYPE_CHECKING:
+    from monoscope.catalogue.directions import Head
     from monoscope.catalogue.store import Catalogue
 
 KINDS = ("", "token", "context", "none")
@@ -129,12 +130,14 @@ class AtHand:
         read: a text → its code in parts, a row per token.
         pull: a token as text → the vector whose product with a feature's direction is what the feature adds to the
             token's logit per unit of its value; None where no linear path leads to the logits.
+        head: the direct way to all logits at once, and the vocabulary; gives None where ``pull`` does.
         embedder: the folder of the model that turns sentences into vectors; None looks for one that is installed.
     """
 
     read: Callable[[str], Iterable[Code]] | None = None
     pull: Callable[[str], Float[np.ndarray, " d_out"] | None] | None = None
     embedder: str | None = None
+    head: Callable[[], Head | None] | None = None
 
 
 class Found(NamedTuple):

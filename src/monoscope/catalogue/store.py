@@ -313,16 +313,20 @@ class Catalogue:
         """What tests said of the explanations of a feature, or of all features."""
         return findings.read_scores(self._connection, feature)
 
-    def write_explanations(self, explanations: Iterable[Explanation]) -> None:
+    def write_explanations(self, explanations: Iterable[Explanation], scores: Iterable[Score] = ()) -> None:
         """Add explanations, all or none; one of the same feature and explainer is replaced, and its scores are dropped.
+
+        ``scores`` are written with them, where whoever explained also tested.
 
         Raises:
             MonoscopeError: one names a feature that does not exist, or the file cannot be written.
         """
-        given = list(explanations)
+        given, tested = list(explanations), list(scores)
+        self._check_named("a score", (s.feature for s in tested))
         self._check_named("an explanation", (e.feature for e in given))
         with self._writing("explanations", (e.feature for e in given)) as connection:
             findings.write_explanations(connection, given)
+            findings.write_scores(connection, tested)
 
     def write_scores(self, scores: Iterable[Score]) -> None:
         """Add scores, all or none; one of the same feature, explainer and scorer is replaced.

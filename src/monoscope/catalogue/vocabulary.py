@@ -26,10 +26,17 @@ class Vocabulary:
             self._known[token] = self._text(token)
         return self._known[token]
 
-    def _text(self, token: int) -> str:
+    def spelling(self, token: int) -> bytes | None:
+        """The bytes that a token stands for in a text; None for an id that the tokenizer lacks."""
         entry = self._backend.id_to_token(token)
         if entry is None:
-            return f"<{token}>"
+            return None
         if self._byte_level and all(c in BYTE_OF for c in entry):
-            return show(bytes(BYTE_OF[c] for c in entry))
-        return entry.replace("▁", " ")
+            return bytes(BYTE_OF[c] for c in entry)
+        return entry.replace("▁", " ").encode()
+
+    def _text(self, token: int) -> str:
+        spelling = self.spelling(token)
+        if spelling is None:
+            return f"<{token}>"
+        return show(spelling) if self._byte_level else spelling.decode()

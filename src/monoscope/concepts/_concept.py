@@ -21,13 +21,15 @@ class Concept:
 
     ``name`` is an identifier, unique among all concepts. ``words`` is a noun phrase for what the token is ("a number in
     hexadecimal") or begins with a preposition or participle for where it stands ("inside a docstring"). ``family`` is
-    the file that defines it. ``find`` answers for a prepared document; ``mask`` prepares one where needed.
+    the file that defines it. ``find`` answers for a prepared document; ``mask`` prepares one where needed. ``own`` says
+    that a token's own bytes decide, wherever it stands: such a concept is a class of the vocabulary's tokens as well.
     """
 
     name: str
     words: str
     family: str
     find: Callable[[Analysed], Bool[np.ndarray, " n_tokens"]] = field(repr=False, compare=False)
+    own: bool = field(default=False, compare=False)
 
     def mask(self, document: TokenisedDocument | Analysed) -> Bool[np.ndarray, " n_tokens"]:
         """True on the tokens of ``document`` on which the concept holds; ``(n_tokens,)``."""
@@ -68,7 +70,7 @@ def painted_python(family: str, words: Mapping[str, str], collect: Callable[[Ana
 
 def spelled(family: str, name: str, words: str, predicate: Callable[[bytes], bool]) -> Concept:
     """A concept that looks at a token's own bytes alone."""
-    return Concept(name, words, family, lambda document: document.spelled(predicate))
+    return Concept(name, words, family, lambda document: document.spelled(predicate), own=True)
 
 
 def matching(pattern: bytes) -> Callable[[bytes], bool]:

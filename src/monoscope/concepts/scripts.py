@@ -124,7 +124,7 @@ def _of(number: int) -> Callable[[Analysed], Bool[np.ndarray, " n_tokens"]]:
 def concepts() -> list[Concept]:
     """The family's concepts."""
     scripts = [
-        Concept(f"script_{name}", f"in {words}", FAMILY, _of(number))
+        Concept(f"script_{name}", f"in {words}", FAMILY, _of(number), own=True)
         for number, (name, (words, _)) in enumerate(BLOCKS.items(), start=1)
     ]
     return [

@@ -44,7 +44,7 @@ def pending(name: str, task: Task, *, redo: bool = False) -> Task:
     """The task without the features that the explainer has answered every question about; with them to ``redo``."""
     if redo:
         return task
-    full, wanted = name_of(name, task.model), set(task.questions)
+    full, wanted = name_of(name, task.model), set(getattr(load(name), "ANSWERS", task.questions))
     told = (e for e in task.catalogue.explanations() if e.explainer == full)
     done = {e.feature for e in told if wanted <= set(e.detail.get("asked", ()))}
     return replace(task, features=[f for f in task.features if f not in done])
@@ -75,7 +75,7 @@ def explain(
     outcome = Outcome(name_of(name, task.model), passed_over=len(task.features) - len(left.features))
     come_to = 0
     for told in explainer.explanations(left):
-        task.catalogue.write_explanations(told.explanations)
+        task.catalogue.write_explanations(told.explanations, told.scores)
         outcome.written += told.explanations
         outcome.failures |= told.failures
         news = len({e.feature for e in told.explanations} | set(told.failures))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from monoscope.catalogue.explanations import Explanation
+from monoscope.catalogue.explanations import Explanation, Score
 from monoscope.catalogue.store import Catalogue
 from monoscope.interpret.chat import ChatModel, Prompt
 from monoscope.interpret.examples import Sizes
@@ -51,14 +51,18 @@ class Task:
 
 @dataclass(frozen=True)
 class Told:
-    """What came of some features: explanations, and for those without one (or without a part of one) the reason."""
+    """What came of some features: explanations, and for those without one (or without a part of one) the reason.
+
+    ``scores`` are what an explainer that tests what it says found, on what it did not choose by.
+    """
 
     explanations: Sequence[Explanation]
     failures: Mapping[int, str] = field(default_factory=dict)
+    scores: Sequence[Score] = ()
 
 
 class Explainer(Protocol):
-    """A module of this folder."""
+    """A module of this folder. One that answers the same questions whatever it is asked names them ``ANSWERS``."""
 
     ASKS: bool  # whether it needs a model to ask
 

@@ -132,6 +132,7 @@ def shuffled(
 
 
 ASKS = False
+ANSWERS = (FIRES_ON,)
 TOLD = ("concept", "kind", "threshold", "precision", "recall", "f1", "f1_low", "f1_high")
 
 
