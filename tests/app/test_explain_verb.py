@@ -22,6 +22,7 @@ from monoscope.app import cli
 from monoscope.app.plan import Plan
 from monoscope.catalogue.records import Label
 from monoscope.catalogue.store import Catalogue
+from monoscope.text.store import TokenStore
 
 Outcome = tuple[int, str, str]
 LABEL = Label(9, "token", "token('e')", "`e`", 0.1, 0.5, 0.5, 0.5, 0.4, 0.6, 0.5, 60, 12)
@@ -95,6 +96,20 @@ def test_without_an_explainer_all_is_as_it_was(explain: Callable[..., Outcome], 
     told = json.loads(out)
     assert code == 0 and [list(f) for f in told["features"]] == [FIELDS]
     assert [e["explainer"] for e in told["explanations"]] == ["top_tokens"]
+
+
+def test_controls_are_explained_too_unless_features_are_named(explain: Callable[..., Outcome], run: Path) -> None:
+    control = run / "controls" / "random_model"
+    shutil.copytree(run / "catalogue", control / "catalogue")
+    shutil.copy(run / "catalogue.sqlite", control)
+
+    def explained() -> list[int]:
+        with Catalogue(control, store=TokenStore(run / "text")) as opened:
+            return [e.feature for e in opened.explanations()]
+
+    assert explain("--explainer", "top_tokens", "--features", "9")[0] == 0 and explained() == []
+    assert explain("--explainer", "top_tokens", "--best", "3")[0] == 0
+    assert len(explained()) == 3
 
 
 def test_a_budget_ends_the_work_and_the_same_command_goes_on(explain: Callable[..., Outcome]) -> None:

@@ -24,7 +24,7 @@ from monoscope.app.run import Run
 from monoscope.catalogue.explanations import Explanation
 from monoscope.catalogue.records import Label
 from monoscope.errors import MonoscopeError
-from monoscope.interpret.judges import Judge
+from monoscope.interpret.judges import Claim, Judge
 from monoscope.interpret.judges.concept import Concepts
 
 JUDGED = ["detection", "fuzzing", "simulation"]
@@ -126,6 +126,22 @@ def test_on_the_command_line(run: Run, capsys: pytest.CaptureFixture[str]) -> No
     assert [(f["id"], f["scorer"]) for f in found["features"]] == [
         (i, s) for s in ("detection", "fuzzing") for i in (0, 2)
     ]
+
+
+def test_words_on_what_is_promoted_alone_are_not_judged_by_what_it_fires_on(run: Run) -> None:
+    said = Explanation(2, "promoted", "", "digits alone", {"promotes_concept": "digits"})
+    run.catalogue.write_explanations([said])
+    with pytest.raises(MonoscopeError, match="detection cannot be had: the explanations do not say what it asks about"):
+        scoring.score(run, ["detection"], "promoted", scoring.Chosen(), judges(run))
+    with pytest.raises(MonoscopeError, match="hold no concept that can be run"):
+        scoring.score(run, ["detection"], "promoted", scoring.Chosen(), {"": Useless(run.store)})
+
+
+class Useless(Concepts):
+    """A judge that can use no explanation."""
+
+    def fits(self, claim: Claim) -> bool:
+        return False
 
 
 def asks(run: Run, server, capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[dict, str]:
