@@ -25,6 +25,7 @@ from monoscope.app.static_site import export as exporting
 from monoscope.app.static_site.export import export
 from monoscope.app.static_site.pack import PackWriter
 from monoscope.app.static_site.text import BLOCK
+from monoscope.app.ui.server import create_app
 from monoscope.errors import MonoscopeError
 
 CALLS = [
@@ -39,6 +40,8 @@ TABLES = {  # whole tables, by the column that orders them
     "/api/features?sort=density&kind=token&min_f1=0.79&limit=300": "density",
     "/api/features?sort=loss_effect&min_density=0.001&max_density=0.01&limit=300": "loss_effect",
     "/api/features?sort=max&kind=none&limit=300": "max",
+    "/api/features?sort=max&loss_effect=0.01..&limit=300": "max",
+    "/api/features?sort=max&loss_effect=..0&limit=300": "max",
 }
 
 
@@ -120,7 +123,8 @@ def close(found: Any, wanted: Any) -> bool:
     )
 
 
-def test_files_answer_what_the_server_answers(visit: Visit, client: TestClient) -> None:
+def test_files_answer_what_the_server_answers(visit: Visit, catalogue: DemoCatalogue) -> None:
+    client = TestClient(create_app(catalogue, None), base_url="http://127.0.0.1")  # no model, and no one's notes
     page = visit.go("")
     page.wait_for_selector(".card")
     for path in CALLS:
@@ -167,6 +171,7 @@ def test_search_filter_sort_open_and_back(visit: Visit) -> None:
     page.select_option("select[name=kind]", "token")
     page.click("[role=columnheader].density button")
     until(page, "document.querySelector('[role=columnheader].density').ariaSort === 'descending'")
+    until(page, "document.querySelectorAll('.cell.density').length > 5")
     shares = [float(t.split()[0]) for t in page.locator(".cell.density").all_inner_texts()]
     assert shares == sorted(shares, reverse=True) and len(shares) > 5
     wanted = page.inner_text(".cell.label >> nth=1")

@@ -106,7 +106,7 @@ def test_windows_join_to_the_whole(client: TestClient) -> None:
     ]
     assert [r for p in parts for r in p["rows"]] == whole["rows"] and whole["total"] == 300
     numbers = {"label_f1", "label_f1_low", "label_f1_high", "density", "loss_effect", "max"}
-    assert set(whole["rows"][0]) == {"id", "label", "label_kind", "top_tokens"} | numbers
+    assert set(whole["rows"][0]) == {"id", "label", "label_kind", "top_tokens", "annotation"} | numbers
     assert client.get("/api/features", params={"offset": 10**9}).json()["rows"] == []
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from monoscope.app.static_site.text import WIDE
 from monoscope.app.ui import payloads
+from monoscope.app.ui.findings import findings
 
 DIGITS = 4  # significant ones of a value: the catalogue's half floats hold no more
 
@@ -21,7 +22,8 @@ def record(catalogue: Any, feature: int) -> dict[str, Any]:
     Raises:
         MonoscopeError: the catalogue has no such feature.
     """
-    found = payloads.record(catalogue, feature)
+    absent = {"model_at_hand": False, "annotation": None}
+    found = {**payloads.record(catalogue, feature), "explanations": findings(catalogue, feature), **absent}
     for group in found["groups"]:
         group["examples"] = [_example(catalogue, feature, example) for example in group["examples"]]
     return found

@@ -14,7 +14,7 @@ export class Columns {
   }
 
   row(i) {
-    return Object.fromEntries(Object.entries(this.columns).map(([name, column]) => [name, column[i]]));
+    return { ...Object.fromEntries(Object.entries(this.columns).map(([name, column]) => [name, column[i]])), annotation: null };
   }
 
   answer(query) {
@@ -39,12 +39,15 @@ export class Columns {
   }
 
   keeper(query) {
-    const { density, label_f1, label_kind } = this.columns;
+    const { density, label_f1, label_kind, loss_effect } = this.columns;
     const of = (name, otherwise) => Number(query.get(name) || otherwise);
     const [low, high, f1] = [of("min_density", 0), of("max_density", 1), of("min_f1", 0)];
     const asked = query.get("kind") ?? "";
     const kind = asked === "none" ? "" : asked;
-    return (i) => density[i] >= low && density[i] <= high && (!asked || label_kind[i] === kind) && (f1 <= 0 || (label_f1[i] ?? -1) >= f1);
+    const [least, most] = (query.get("loss_effect") || "..").split("..").map((end, i) => (end === "" ? (2 * i - 1) * Infinity : Number(end)));
+    const effect = (value) => (least === -Infinity && most === Infinity) || (value !== null && value >= least && value <= most);
+    const none = query.get("bookmarked") === "true"; // bookmarks are kept where a server runs
+    return (i) => !none && density[i] >= low && density[i] <= high && (!asked || label_kind[i] === kind) && (f1 <= 0 || (label_f1[i] ?? -1) >= f1) && effect(loss_effect[i]);
   }
 
   // All ids by a column; features without a value come last either way, ties by id.

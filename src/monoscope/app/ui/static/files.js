@@ -8,7 +8,11 @@ import { Problem } from "./problem.js";
 
 const LIVE = "Start “monoscope ui RUN” on a machine that has the run and its model.";
 
-export const absent = { read: new Problem("These pages are files, and a file cannot read new text.", LIVE) };
+export const absent = {
+  read: new Problem("These pages are files, and a file cannot read new text.", LIVE),
+  rate: new Problem("These pages are files, and a file cannot keep ratings.", LIVE),
+  map: new Problem("These files hold no map.", LIVE),
+};
 
 export const hrefOf = (place) => `?${place.replace("?", "&")}`;
 
@@ -83,6 +87,7 @@ async function context(query) {
 
 const ANSWERS = [
   [/^\/api\/overview$/, async () => (await site()).overview],
+  [/^\/api\/ways$/, async () => ({ ways: ["words"] })],
   [/^\/api\/best$/, async (_, query) => ({ rows: (await site()).best.slice(0, Number(query.get("limit") ?? 12)) })],
   [/^\/api\/features$/, async (_, query) => (await table()).answer(query)],
   [/^\/api\/features\/(\d+)$/, (id) => feature(Number(id))],
