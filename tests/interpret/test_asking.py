@@ -426,7 +426,15 @@ def test_a_second_process_may_not_write_into_the_same_file(tmp_path: Path) -> No
     Cache(tmp_path / "c").close()
 
 
-def test_an_interrupt_keeps_what_comes_and_stops(tmp_path: Path) -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as a program has it; where tests run side by side, each process ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_keeps_what_comes_and_stops(tmp_path: Path, interruptible: None) -> None:
     def script(number: int, body: dict[str, Any]) -> Reply:
         if number == 4:
             threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()

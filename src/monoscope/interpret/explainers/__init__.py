@@ -8,15 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from monoscope.catalogue.explanations import Explanation, Score
-from monoscope.catalogue.store import Catalogue
-from monoscope.interpret.chat import ChatModel, Prompt
-from monoscope.interpret.examples import Sizes
+if TYPE_CHECKING:  # the command line's help lists this folder, and does not wait for torch
+    from monoscope.catalogue.explanations import Explanation, Score
+    from monoscope.catalogue.store import Catalogue
+    from monoscope.interpret.chat import ChatModel, Prompt
+    from monoscope.interpret.examples import Sizes
 
 PACKAGE = "monoscope.interpret.explainers"
 FIRES_ON, PROMOTES = "fires_on", "promotes"
+
+
+def _usual_sizes() -> Sizes:
+    from monoscope.interpret.examples import Sizes
+
+    return Sizes()
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class Task:
     questions: tuple[str, ...] = (FIRES_ON,)
     seed: int = 0
     model: ChatModel | None = None
-    sizes: Sizes = field(default_factory=Sizes)
+    sizes: Sizes = field(default_factory=_usual_sizes)
     again: int = 1
     batch: int = 32
 
