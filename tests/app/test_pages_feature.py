@@ -18,7 +18,7 @@ def test_a_feature_page_tells_all(visit: Visit) -> None:
     page.wait_for_selector(".more .where")
     assert "python/" in page.inner_text(".more .where")
     assert len(page.inner_text(".more .passage")) > len(before)
-    page.locator(".passage .tok.target").scroll_into_view_if_needed()
+    page.evaluate("document.querySelector('.passage .tok.target').scrollIntoView({block: 'center'})")
     page.wait_for_timeout(100)
     page.hover(".passage .tok.target")
     page.wait_for_selector("#tip:not([hidden])")
@@ -29,7 +29,7 @@ def test_what_is_computed_on_demand_appears(visit: Visit) -> None:
     page = visit.go("/feature/1")
     page.wait_for_selector("svg.levels")
     assert page.locator("svg.levels rect:not(.room)").count() == 4  # one of five levels is empty
-    page.locator("svg.levels").scroll_into_view_if_needed()
+    page.evaluate("document.querySelector('svg.levels').scrollIntoView({block: 'center'})")
     page.wait_for_timeout(100)
     page.hover("svg.levels g >> nth=0")
     page.wait_for_selector("#tip:not([hidden])")
