@@ -19,7 +19,7 @@ REACH = 3  # thresholds on either side of a claim's own that a further set may t
 
 
 class Beam(NamedTuple):
-    """Some claims with their F1, and that less what their joins cost."""
+    """Some claims with their F1, and that less what their joins cost; behind them room for one claim more."""
 
     score: np.ndarray
     f1: np.ndarray
@@ -32,20 +32,33 @@ def empty_beam(size: int) -> Beam:
     return Beam(
         np.zeros(size), np.zeros(size),
         Claims(
-            np.full((size, MOST_LITERALS), NONE, dtype=np.int64), np.zeros((size, MOST_LITERALS), dtype=np.int64),
-            np.full((size, MOST_LITERALS, MOST_TOKENS), -1, dtype=np.int64), np.zeros(size, dtype=np.int64),
+            np.full((size + 1, MOST_LITERALS), NONE, dtype=np.int64),
+            np.zeros((size + 1, MOST_LITERALS), dtype=np.int64),
+            np.full((size + 1, MOST_LITERALS, MOST_TOKENS), -1, dtype=np.int64), np.zeros(size + 1, dtype=np.int64),
         ),
     )  # fmt: skip
 
 
 @numba.njit(cache=True, nogil=True)
-def _signature(literals: np.ndarray, joins: np.ndarray) -> int:
+def put(claims: Claims, i: int, into: Claims, k: int) -> None:
+    """Write claim ``i`` over claim ``k`` of others. Number by number: slices take Numba seconds to compile."""
+    into.bucket[k] = claims.bucket[i]
+    for j in range(MOST_LITERALS):
+        into.literals[k, j], into.joins[k, j] = claims.literals[i, j], claims.joins[i, j]
+        for m in range(MOST_TOKENS):
+            into.sets[k, j, m] = claims.sets[i, j, m]
+
+
+@numba.njit(cache=True, nogil=True)
+def _signature(claims: Claims, i: int) -> int:
     """The same for claims that differ in the order of literals, or in the members of their sets, alone."""
     total = 0
     for j in range(MOST_LITERALS):
-        if literals[j] != NONE:
-            join = joins[j] if j > 0 else (OR if joins[1] == OR else AND)
-            total += (literals[j] + 1009) * (literals[j] + 1009) * (2 * join + 1)
+        literal, join = claims.literals[i, j], claims.joins[i, j]
+        if literal != NONE:
+            if j == 0:
+                join = OR if claims.joins[i, 1] == OR else AND
+            total += (literal + 1009) * (literal + 1009) * (2 * join + 1)
     return total
 
 
@@ -55,24 +68,24 @@ def _offer(
     members: np.ndarray, bucket: int,
 ) -> None:  # fmt: skip
     """Keep a claim (claim ``i`` of ``base`` and one more literal) if it is better than the worst that is kept."""
-    worst = 0
-    for k in range(len(beam.score)):
+    size, worst = len(beam.score), 0
+    for k in range(size):
         worst = k if beam.score[k] < beam.score[worst] else worst
     if score <= beam.score[worst]:
         return
-    literals, joins = base.literals[i].copy(), base.joins[i].copy()
-    literals[length], joins[length] = literal, join
-    signature = _signature(literals, joins)
-    for k in range(len(beam.score)):
-        if beam.score[k] > 0 and _signature(beam.claims.literals[k], beam.claims.joins[k]) == signature:
+    put(base, i, beam.claims, size)
+    beam.claims.literals[size, length], beam.claims.joins[size, length] = literal, join
+    for m in range(MOST_TOKENS):
+        beam.claims.sets[size, length, m] = members[m]
+    beam.claims.bucket[size] = bucket
+    signature = _signature(beam.claims, size)
+    for k in range(size):
+        if beam.score[k] > 0 and _signature(beam.claims, k) == signature:
             if beam.score[k] >= score:
                 return
             worst = k
     beam.score[worst], beam.f1[worst] = score, f1
-    beam.claims.literals[worst], beam.claims.joins[worst] = literals, joins
-    beam.claims.sets[worst] = base.sets[i]
-    beam.claims.sets[worst, length] = members
-    beam.claims.bucket[worst] = bucket
+    put(beam.claims, size, beam.claims, worst)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -97,15 +110,17 @@ def first_beam(entries: Entries, counts: Counts, names: np.ndarray, n_local: np.
             hits, rows, above = counts.token_hits[p, b], counts.token_rows[p], sets.score.min()
             f1 = best_set(hits, rows, n_local[p], 0.0, 0.0, on[b], TOKEN_GAIN, above, members)
             _offer(sets, f1, f1, nothing, 0, 0, TOKENS - p, AND, _named(names[p], members), b)
-    return Beam(
-        np.concatenate((sets.score, concepts.score)), np.concatenate((sets.f1, concepts.f1)),
-        Claims(
-            np.concatenate((sets.claims.literals, concepts.claims.literals)),
-            np.concatenate((sets.claims.joins, concepts.claims.joins)),
-            np.concatenate((sets.claims.sets, concepts.claims.sets)),
-            np.concatenate((sets.claims.bucket, concepts.claims.bucket)),
-        ),
-    )  # fmt: skip
+    beam = empty_beam(BEAM[0])
+    _append(sets, beam, 0)
+    _append(concepts, beam, len(sets.score))
+    return beam
+
+
+@numba.njit(cache=True, nogil=True)
+def _append(some: Beam, beam: Beam, first: int) -> None:
+    for i in range(len(some.score)):
+        beam.score[first + i], beam.f1[first + i] = some.score[i], some.f1[i]
+        put(some.claims, i, beam.claims, first + i)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -22,7 +22,7 @@ import numba
 import numpy as np
 from jaxtyping import Float, Int
 
-from monoscope.interpret.beam import BEAM, JOIN_COST, Beam, empty_beam, extend, first_beam
+from monoscope.interpret.beam import BEAM, JOIN_COST, Beam, empty_beam, extend, first_beam, put
 from monoscope.interpret.claims import MOST_LITERALS, MOST_TOKENS, Claims, no_claims
 from monoscope.interpret.counting import (
     LEAST_ON,
@@ -194,6 +194,5 @@ def _settle(
             worth = f1 - (beam.f1[i] - beam.score[i])
             if worth > best_worth:
                 best, best_f1, best_worth = i, f1, worth
-    claims.literals[f], claims.joins[f] = beam.claims.literals[best], beam.claims.joins[best]
-    claims.sets[f], claims.bucket[f] = beam.claims.sets[best], beam.claims.bucket[best]
+    put(beam.claims, best, claims, f)
     proposed[length, f], chosen[length, f] = beam.f1[best], best_f1
