@@ -7,14 +7,13 @@ the first one is written, and travel as JSON.
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from monoscope.catalogue import sidecar
 from monoscope.errors import MonoscopeError
 
 NAME = "annotations.sqlite"
@@ -79,7 +78,7 @@ class Annotations:
         """
         self.path, self.key, self.n_features = Path(run) / NAME, key, n_features
         if self.path.is_file():
-            with self._connection() as connection:
+            with sidecar.connection(self.path) as connection:
                 row = connection.execute("SELECT catalogue FROM facts").fetchone()
             if row is None or row[0] != key:
                 raise MonoscopeError(
@@ -87,22 +86,6 @@ class Annotations:
                     where=str(self.path.parent),
                     fix="move the file elsewhere; annotations are of the features they were made for",
                 )
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection for one piece of work, committed whole or not at all."""
-        connection = None
-        try:
-            connection = sqlite3.connect(self.path, timeout=30)
-            with connection:
-                yield connection
-        except sqlite3.Error as error:
-            raise MonoscopeError(
-                f"{NAME} cannot be used: {error}", where=str(self.path.parent), fix="move the file elsewhere"
-            ) from error
-        finally:
-            if connection is not None:
-                connection.close()
 
     def all(self) -> list[Annotation]:
         """Every annotation, by feature."""
@@ -119,7 +102,7 @@ class Annotations:
     def _read(self, where: str, *values: int) -> list[Annotation]:
         if not self.path.is_file():
             return []
-        with self._connection() as connection:
+        with sidecar.connection(self.path) as connection:
             rows = connection.execute(
                 "SELECT feature, label, vote, note, bookmarked, changed FROM annotations "
                 + where
@@ -152,7 +135,7 @@ class Annotations:
         for annotation in given:
             annotation.check(self.n_features)
         last = {annotation.feature: annotation for annotation in given}.values()
-        with self._connection() as connection:
+        with sidecar.connection(self.path) as connection:
             for statement in TABLES.split(";\n"):
                 connection.execute(statement)
             if connection.execute("SELECT 1 FROM facts").fetchone() is None:

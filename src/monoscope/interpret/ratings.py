@@ -8,14 +8,14 @@ Ratings have a small SQLite file of their own in the run's folder; no rating can
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from monoscope.catalogue import sidecar
 from monoscope.errors import MonoscopeError
 from monoscope.evaluate.intervals import Totals, bootstrap
 
@@ -66,28 +66,11 @@ class Ratings:
         """Name the run's folder and the key of its catalogue."""
         self.path, self.key = Path(run) / NAME, key
 
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        connection = None
-        try:
-            connection = sqlite3.connect(self.path, timeout=30)
-            with connection:
-                yield connection
-        except sqlite3.IntegrityError as error:
-            raise MonoscopeError("this feature was rated already", fix="go on to the next one") from error
-        except sqlite3.Error as error:
-            raise MonoscopeError(
-                f"{NAME} cannot be used: {error}", where=str(self.path.parent), fix="move the file elsewhere"
-            ) from error
-        finally:
-            if connection is not None:
-                connection.close()
-
     def all(self) -> list[Rating]:
         """Every rating, by kind and feature."""
         if not self.path.is_file():
             return []
-        with self._connection() as connection:
+        with sidecar.connection(self.path) as connection:
             rows = connection.execute(
                 "SELECT kind, feature, interpretation, confidence, activations, logits, specificity FROM ratings "
                 "WHERE catalogue = ? ORDER BY kind, feature",
@@ -102,12 +85,13 @@ class Ratings:
             MonoscopeError: it is not valid, the feature was rated before, or the file cannot be written.
         """
         rating.check()
-        with self._connection() as connection:
-            connection.execute(TABLE)
-            connection.execute(
-                "INSERT INTO ratings VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (self.key, rating.kind, rating.feature, rating.interpretation, *(getattr(rating, s) for s in SCALES)),
-            )
+        marks = (self.key, rating.kind, rating.feature, rating.interpretation, *(getattr(rating, s) for s in SCALES))
+        try:
+            with sidecar.connection(self.path) as connection:
+                connection.execute(TABLE)
+                connection.execute("INSERT INTO ratings VALUES (?, ?, ?, ?, ?, ?, ?, ?)", marks)
+        except sqlite3.IntegrityError as error:
+            raise MonoscopeError("this feature was rated already", fix="go on to the next one") from error
 
 
 def report(ratings: Sequence[Rating], seed: int = 0) -> dict[str, Any]:
