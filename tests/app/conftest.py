@@ -14,9 +14,11 @@ import pytest
 import uvicorn
 from app_demo import DemoCatalogue, demo_levels, demo_reader
 from pages_visit import Visit
+from planted_run import make as make_planted
 from starlette.testclient import TestClient
 
 from monoscope.app.atlas import Atlas, Part
+from monoscope.app.run import Run
 from monoscope.app.ui.blind import Blind
 from monoscope.app.ui.server import create_app, free_socket
 from monoscope.catalogue.annotations import Annotations
@@ -31,6 +33,12 @@ CHROMIUM = [
     "--disable-sync",
     "--no-first-run",
 ]
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of reference-a over code and DNA, with a feature for DNA; tests may add files, and change none."""
+    return make_planted(tmp_path_factory.mktemp("planted"))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,8 @@ PARALLEL = "attention and MLP of its blocks run in parallel, so nothing lies bet
 class Layer:
     """One block. ``places`` maps a kind of site to its place; ``absent`` says why a kind is missing.
 
-    ``down`` is the linear map from ``mlp_act``, ``down_norm`` the norm between it and the residual stream if any;
+    ``down`` is the linear map from ``mlp_act``, ``down_norm`` the norm between it and the residual stream if any,
+    ``attn_down`` the linear map that attention ends with (and is followed by such a norm where ``down`` is);
     ``attn_join`` and ``mlp_join`` are the norms applied to the sum after a sub-layer (post-layernorm blocks only).
     """
 
@@ -25,6 +26,7 @@ class Layer:
     absent: Mapping[str, str] = field(default_factory=dict)
     down: nn.Module | None = None
     down_norm: nn.Module | None = None
+    attn_down: nn.Module | None = None
     attn_join: nn.Module | None = None
     mlp_join: nn.Module | None = None
 

@@ -28,4 +28,5 @@ SCORER = Parameter(
     help=f"Separated by commas: {either(plugins.names('monoscope.interpret.scorers'))}; or all, which is those "
     "that the judge can answer."
 )
+REMOVAL = Parameter(help=f"How: {either(plugins.names('monoscope.intervene.removals'))}.")
 WAY = Parameter(help=f"How to search: by {either(ways())}; or a module of your own, by its dotted name.")

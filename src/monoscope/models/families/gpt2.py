@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from monoscope.models.layout import Layer, Layout, beside, blocks
+from monoscope.models.layout import Layer, Layout, beside, blocks, child
 from monoscope.models.taps import Place
 
 
@@ -28,4 +28,5 @@ def _layer(path: str, block: nn.Module) -> Layer:
         "mlp_out": Place(f"{path}.mlp", "out"),
         "resid_post": Place(path, "out"),
     }
-    return Layer(places, down=block.get_submodule("mlp.c_proj"))
+    attention = child(block, "attn.c_proj") or child(block, "attn.attention.out_proj")
+    return Layer(places, down=block.get_submodule("mlp.c_proj"), attn_down=attention)

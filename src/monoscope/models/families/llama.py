@@ -51,7 +51,8 @@ def _layer(path: str, block: nn.Module) -> Layer:
         absent["mlp_act"] = EXPERTS
     else:
         places["mlp_act"] = Place(f"{path}.mlp.down_proj", "in")
-    return Layer(places, absent, down=down, down_norm=child(block, "post_feedforward_layernorm"))
+    norm, attention = child(block, "post_feedforward_layernorm"), block.get_submodule("self_attn.o_proj")
+    return Layer(places, absent, down=down, down_norm=norm, attn_down=attention)
 
 
 def _middle(path: str, block: nn.Module) -> Place | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from monoscope.models.layout import PARALLEL, Layer, Layout, beside, blocks, has
+from monoscope.models.layout import PARALLEL, Layer, Layout, beside, blocks, child, has
 from monoscope.models.taps import Place
 
 
@@ -31,7 +31,8 @@ def _layer(path: str, block: nn.Module) -> Layer:
     if not parallel:
         places["resid_mid"] = Place(f"{path}.post_attention_layernorm", "in", shared=True)
     absent = {"resid_mid": PARALLEL} if parallel else {}
-    return Layer(places, absent, down=block.get_submodule("mlp.dense_4h_to_h"))
+    down, attention = block.get_submodule("mlp.dense_4h_to_h"), child(block, "attention.dense")
+    return Layer(places, absent, down=down, attn_down=attention)
 
 
 def _added(path: str, block: nn.Module, part: str, dropout: str) -> Place:

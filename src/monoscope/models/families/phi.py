@@ -27,4 +27,5 @@ def _layer(path: str, block: nn.Module) -> Layer:
         "mlp_out": Place(f"{path}.mlp", "out"),
         "resid_post": Place(path, "out"),
     }
-    return Layer(places, {"resid_mid": PARALLEL}, down=block.get_submodule("mlp.fc2"))
+    down, attention = block.get_submodule("mlp.fc2"), block.get_submodule("self_attn.dense")
+    return Layer(places, {"resid_mid": PARALLEL}, down=down, attn_down=attention)

@@ -1,0 +1,77 @@
+"""Affine maps of a site, and the moments of text that they are fitted to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+RIDGE = 1e-6  # of a column's mean square: singular where neurons never fire
+
+
+@dataclass(frozen=True)
+class Affine:
+    """``h → h @ a + c``, in float64."""
+
+    a: Float[Tensor, "d d"]
+    c: Float[Tensor, " d"]
+
+    def __call__(self, h: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """The map, in the dtype of ``h``."""
+        return (h.double() @ self.a.to(h.device) + self.c.to(h.device)).to(h.dtype)
+
+
+class Moments:
+    """Second moments of a site's activations and of some features' values, each with a constant 1 beside it.
+
+    Rows may be weighted, so that rare ones count as much as common ones.
+    """
+
+    def __init__(self, d: int, n: int) -> None:
+        """``d`` numbers a row, ``n`` values."""
+        self.xx = torch.zeros(d + 1, d + 1, dtype=torch.float64)
+        self.xv = torch.zeros(d + 1, n, dtype=torch.float64)
+        self.vv = torch.zeros(n, dtype=torch.float64)
+
+    def add(self, x: Float[Tensor, "rows d"], values: Float[Tensor, "rows n"], weights: Float[Tensor, " rows"]) -> None:
+        """Take in some rows."""
+        rows = torch.cat([x, x.new_ones(len(x), 1)], 1).double()
+        weighted = rows * weights[:, None].double()
+        self.xx += weighted.T @ rows
+        self.xv += weighted.T @ values.double()
+        self.vv += weights.double() @ values.double().square()
+
+    def of(self, columns: list[int]) -> Moments:
+        """Those of some of the values only."""
+        made = Moments(0, 0)
+        made.xx, made.xv, made.vv = self.xx, self.xv[:, columns], self.vv[columns]
+        return made
+
+    @property
+    def mean(self) -> Float[Tensor, " d"]:
+        """The mean activation."""
+        return self.xx[-1, :-1] / self.xx[-1, -1]
+
+    def regression(self, constant: bool = True) -> tuple[Float[Tensor, "d n"], Float[Tensor, " n"]]:
+        """The weights and offsets that predict the values best; offsets are 0 without a constant."""
+        size = len(self.xx) if constant else len(self.xx) - 1
+        square = self.xx[:size, :size]
+        ridge = RIDGE * square.diagonal().clamp_min(float(square.diagonal().mean()) * RIDGE)
+        found = torch.linalg.solve(square + ridge.diag(), self.xv[:size])
+        return (found[:-1], found[-1]) if constant else (found, found.new_zeros(found.shape[1]))
+
+    def r2(self) -> Float[Tensor, " n"]:
+        """How much of each value's variance the regression explains."""
+        weights, offset = self.regression()
+        predictor = torch.cat([weights, offset[None]])
+        left = self.vv - 2 * (predictor * self.xv).sum(0) + (predictor * (self.xx @ predictor)).sum(0)
+        total = self.vv - self.xv[-1].square() / self.xx[-1, -1]
+        return 1 - left / total.clamp_min(1e-30)
+
+
+def span(directions: Float[Tensor, "n d"], tolerance: float = 1e-6) -> Float[Tensor, "d rank"]:
+    """An orthonormal basis of what some directions span, float64; those that depend on the others add nothing."""
+    _, sizes, basis = torch.linalg.svd(directions.double(), full_matrices=False)
+    return basis[sizes > tolerance * sizes.max()].T
