@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from monoscope.concepts import Expression
 from monoscope.errors import MonoscopeError
 from monoscope.intervene.edit import Recipe
 from monoscope.intervene.steering import steer
@@ -51,6 +53,38 @@ def prompts(
         store.tokens[int(first[able[i]]) : int(first[able[i]]) + n].tolist()
         for i, n in zip(chosen, lengths, strict=True)
     ]
+
+
+def beginnings(
+    store: TokenStore, documents: Sequence[int], begins: Expression, number: int, longest: int = 48, shortest: int = 16,
+    seed: int = 0,
+) -> list[list[int]]:  # fmt: skip
+    """``number`` passages that begin where a concept holds, as tokens; the same arguments give the same passages.
+
+    Documents are taken in turn, so that as many as possible are in it. Passages are between ``shortest`` and
+    ``longest`` tokens long, drawn evenly, and lie in one document.
+
+    Raises:
+        MonoscopeError: there are fewer such places.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    queues = []
+    for i in torch.randperm(len(documents), generator=generator).tolist():
+        document, room = int(documents[i]), store.length(int(documents[i])) - longest
+        places = np.flatnonzero(begins.mask(store.document(document))[: max(0, room)])
+        if len(places):
+            order = torch.randperm(len(places), generator=generator).numpy()
+            queues.append((int(store.token_offsets[document]), places[order].tolist()))
+        if sum(len(found) for _, found in queues) >= number and len(queues) >= number:
+            break
+    starts = [first + found[turn] for turn in range(number) for first, found in queues if turn < len(found)][:number]
+    if len(starts) < number:
+        raise MonoscopeError(
+            f"{begins.text} holds at {len(starts)} places where a prompt could begin, {number} prompts are wanted",
+            fix="ask for fewer prompts, or say with another expression where they begin",
+        )
+    lengths = torch.randint(shortest, longest + 1, (number,), generator=generator).tolist()
+    return [store.tokens[start : start + n].tolist() for start, n in zip(starts, lengths, strict=True)]
 
 
 def go_on(

@@ -28,5 +28,10 @@ SCORER = Parameter(
     help=f"Separated by commas: {either(plugins.names('monoscope.interpret.scorers'))}; or all, which is those "
     "that the judge can answer."
 )
+OBJECTIVE = Parameter(
+    help=f"What is wanted: {either(plugins.names('monoscope.studies.objectives'))}; "
+    "MODULE:FUNCTION or FILE.py:FUNCTION "
+    "of your own, which takes (prompt, said) and gives a number, more is better; several joined by + are averaged."
+)
 REMOVAL = Parameter(help=f"How: {either(plugins.names('monoscope.intervene.removals'))}.")
 WAY = Parameter(help=f"How to search: by {either(ways())}; or a module of your own, by its dotted name.")
