@@ -5,51 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from monoscope import plugins
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.intervene.operations import PACKAGE
+from monoscope.signals.direction import Direction as Direction
 
 UNITS = ("value", "max", "norm")
-
-
-@dataclass(frozen=True)
-class Direction:
-    """Where a value and its direction come from: a feature of a dictionary, or a vector of one's own.
-
-    Args:
-        dictionary: its folder; None for a vector.
-        feature: the feature's number.
-        vector: a ``.npy`` or ``.safetensors`` file that holds one vector of the site's width.
-        max: the feature's largest value on text, which doses in the unit "max" are multiples of.
-        sha256: of the dictionary's content or of the vector's file; refused when it is another.
-    """
-
-    dictionary: str | None = None
-    feature: int | None = None
-    vector: str | None = None
-    max: float | None = None
-    sha256: str | None = None
-
-    def __post_init__(self) -> None:
-        if (self.dictionary is None) == (self.vector is None) or (self.dictionary is None) != (self.feature is None):
-            raise MonoscopeError(
-                "an edit needs a feature of a dictionary, or a vector",
-                fix="give dictionary and feature, or vector alone",
-            )
-        if self.max is not None and not (math.isfinite(self.max) and self.max > 0):
-            raise MonoscopeError(f"a feature's max of {self.max}", fix="give the largest value it has on text, above 0")
-
-    def at(self, folder: Path) -> Direction:
-        """The same with its paths taken from ``folder`` where they are relative."""
-        dictionary, vector = (None if path is None else str(folder / path) for path in (self.dictionary, self.vector))
-        return Direction(dictionary, self.feature, vector, self.max, self.sha256)
-
-    def __str__(self) -> str:
-        return f"feature {self.feature}" if self.vector is None else Path(self.vector).name
 
 
 @dataclass(frozen=True)
@@ -116,11 +80,6 @@ class Edit:
     def plugin(self) -> ModuleType:
         """The operation."""
         return plugins.load(PACKAGE, self.operation)
-
-    def at(self, folder: Path) -> Edit:
-        """The same with its paths taken from ``folder`` where they are relative."""
-        when = self.when and Condition(self.when.of.at(folder), self.when.above, self.when.unit, self.when.site)
-        return Edit(self.operation, self.of.at(folder), self.dose, self.unit, self.site, when, self.start, self.stop)
 
 
 @dataclass(frozen=True)

@@ -9,67 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from monoscope import folder
-from monoscope.dictionary import io
-from monoscope.dictionary.base import Dictionary
-from monoscope.dictionary.identity import content_hash
 from monoscope.errors import MonoscopeError
 from monoscope.intervene import recipes
-from monoscope.intervene.edit import Condition, Direction, Edit, Recipe
+from monoscope.intervene.edit import Condition, Edit, Recipe
 from monoscope.models import taps
-from monoscope.models.fingerprint import fingerprint
 from monoscope.models.language_model import LanguageModel
 from monoscope.models.sites import Sites, sites_of
-from monoscope.signals.features import Watched
+from monoscope.signals.direction import Direction, Sources
+from monoscope.signals.reading import Reading
 from monoscope.types import Site
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-@dataclass
-class _Reading:
-    """Everything that is read at one site with one dictionary (or, without one, with vectors)."""
-
-    dictionary: Dictionary | None
-    features: list[int] = field(default_factory=list)
-    vectors: list[Tensor] = field(default_factory=list)
-    watched: Watched | None = None
-    found: Tensor | None = None  # (n, columns) of the pass under way
-
-    def column(self, direction: Direction, vector: Tensor | None) -> int:
-        """Where the value of a feature or vector will stand."""
-        held: list[Any] = self.features if vector is None else self.vectors
-        if vector is None and direction.feature in self.features:
-            return self.features.index(direction.feature)
-        held.append(direction.feature if vector is None else vector)
-        return len(held) - 1
-
-    def read(self, x: Float[Tensor, "n d"]) -> None:
-        """Read all values of some rows."""
-        if self.dictionary is not None:
-            self.watched = self.watched or Watched(self.dictionary, self.features)
-            self.found = self.watched.values(x)
-        else:
-            self.found = x @ torch.stack(self.vectors).to(x.device).T
-
-
 @dataclass(frozen=True)
 class _Value:
     """A number per row: a column of a reading."""
 
-    reading: _Reading
+    reading: Reading
     column: int
 
     def rows(self) -> Float[Tensor, " n"]:
@@ -120,20 +87,15 @@ class Steering:
                 is no such site or feature, or two edits set the same feature.
         """
         self._model, self._sites, self.n_requests = model, sites, len(requests)
-        self._dictionaries: dict[str, Dictionary] = {}
-        self._readings: dict[tuple[str, str | None], _Reading] = {}
+        self._sources = Sources(model, sites, "recipe")
+        self._readings: dict[tuple[str, str | None], Reading] = {}
         self._edits: dict[str, list[_Applied]] = {}
         self._places: Int[Tensor, "batch tokens"] = torch.zeros(0, 0, dtype=torch.long)
         for recipe in dict.fromkeys(r for r in requests if r is not None):
             self._take(recipe, frozenset(i for i, r in enumerate(requests) if r == recipe))
 
     def _take(self, recipe: Recipe, requests: frozenset[int]) -> None:
-        if recipe.fingerprint is not None and recipe.fingerprint != fingerprint(self._model):
-            raise MonoscopeError(
-                f"this recipe was made for another model ({recipe.model or 'unnamed'}, fingerprint "
-                f"{recipe.fingerprint[:12]})",
-                fix="load that model, or make the recipe again for this one",
-            )
+        self._sources.check_model(recipe.fingerprint, recipe.model)
         set_by: set[tuple[str, Direction]] = set()
         for edit in recipe.edits:
             applied, site = self._compiled(edit, requests)
@@ -143,59 +105,35 @@ class Steering:
             self._edits.setdefault(site, []).append(applied)
 
     def _compiled(self, edit: Edit, requests: frozenset[int]) -> tuple[_Applied, str]:
-        plugin, dictionary = edit.plugin, self._dictionary(edit.of)
-        site = edit.site or _site_of(dictionary, edit.of, "target") or _site_of(dictionary, edit.of, "site")
+        plugin, dictionary = edit.plugin, self._sources.dictionary(edit.of)
+        site = edit.site or self._sources.site(edit.of, "target") or self._sources.site(edit.of)
         if site is None:
             raise MonoscopeError(f"nothing says where {edit.of} is written", fix="give the edit a site")
         if dictionary is None:
-            direction = _vector(edit.of)
+            direction = self._sources.vector(edit.of)
         else:
             dictionary.check_features([edit.of.feature or 0])
             direction = dictionary.directions[edit.of.feature].float()
-        self._check_width(site, len(direction), f"{edit.of} writes")
+        self._sources.check_width(site, len(direction), f"{edit.of} writes")
         length = float(direction.norm())
         if not length > 0:
             raise MonoscopeError(f"the direction of {edit.of} is zero", fix="choose another")
         by_feature = dictionary is not None and not plugin.PROJECTION
-        value = self._value(edit.of, _site_of(dictionary, edit.of, "site") or site) if by_feature else None
+        value = self._value(edit.of, self._sources.site(edit.of) or site) if by_feature else None
         when = None if edit.when is None else self._condition(edit.when, site)
         return _Applied(edit, plugin, value, direction, length, when, requests), site
 
     def _condition(self, when: Condition, site: str) -> _Value:
-        return self._value(when.of, when.site or _site_of(self._dictionary(when.of), when.of, "site") or site)
+        return self._value(when.of, when.site or self._sources.site(when.of) or site)
 
     def _value(self, of: Direction, site: str) -> _Value:
         """A number to be read at a site."""
-        vector = None if of.vector is None else _vector(of)
-        dictionary = self._dictionary(of)
+        vector = None if of.vector is None else self._sources.vector(of)
+        dictionary = self._sources.dictionary(of)
         width = len(vector) if vector is not None else dictionary.d_in if dictionary is not None else 0
-        self._check_width(site, width, f"{of} reads")
-        reading = self._readings.setdefault((site, of.dictionary), _Reading(dictionary))
+        self._sources.check_width(site, width, f"{of} reads")
+        reading = self._readings.setdefault((site, of.dictionary), Reading(dictionary))
         return _Value(reading, reading.column(of, vector))
-
-    def _check_width(self, site: str, width: int, what: str) -> None:
-        there = self._sites.width(Site.parse(site))
-        if there != width:
-            raise MonoscopeError(
-                f"{what} {width} numbers; {site} of {self._sites.name} has {there}",
-                fix="name the site that it belongs to",
-            )
-
-    def _dictionary(self, of: Direction) -> Dictionary | None:
-        if of.dictionary is None:
-            return None
-        if of.dictionary not in self._dictionaries:
-            loaded = io.load(of.dictionary)
-            _check_hash(of, content_hash(loaded))
-            trained_on = loaded.provenance.get("fingerprint")
-            if trained_on is not None and trained_on != fingerprint(self._model):
-                raise MonoscopeError(
-                    f"{of.dictionary} was trained on another model ({loaded.provenance.get('model', 'unnamed')})",
-                    fix="name a dictionary of this model",
-                )
-            device = next(self._model.parameters()).device
-            self._dictionaries[of.dictionary] = loaded.to(device).requires_grad_(False)
-        return self._dictionaries[of.dictionary]
 
     @contextmanager
     def applied(self) -> Iterator[Steering]:
@@ -285,33 +223,3 @@ def positions(shape: tuple[int, int], inputs: Mapping[str, Any]) -> Int[Tensor, 
     cache = inputs.get("past_key_values")
     past = int(cache.get_seq_length()) if cache is not None else 0
     return (past + torch.arange(shape[1])).expand(shape)
-
-
-def _site_of(dictionary: Dictionary | None, of: Direction, end: str) -> str | None:
-    found = None if dictionary is None else dictionary.provenance.get(end)
-    return None if found is None else str(found)
-
-
-def _vector(of: Direction) -> Float[Tensor, " d"]:
-    """The vector in a file.
-
-    Raises:
-        MonoscopeError: there is no such file, it is another than was meant, or it holds no single finite vector.
-    """
-    path = Path(str(of.vector))
-    try:
-        held = list(load_file(path).values()) if path.suffix == ".safetensors" else [torch.from_numpy(np.load(path))]
-    except (OSError, ValueError) as error:
-        raise MonoscopeError(f"{path} holds no vector: {error}", fix="name a .npy or .safetensors file") from error
-    _check_hash(of, folder.content_hash(path))
-    if len(held) != 1 or held[0].ndim != 1 or not bool(held[0].isfinite().all()):
-        raise MonoscopeError(f"{path} holds no single vector of finite numbers", fix="save one vector in it")
-    return held[0].float()
-
-
-def _check_hash(of: Direction, found: str) -> None:
-    if of.sha256 is not None and of.sha256 != found:
-        raise MonoscopeError(
-            f"{of.dictionary or of.vector} is not what this recipe was made with: its content differs",
-            fix="restore it, or make the recipe again",
-        )

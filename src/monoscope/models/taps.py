@@ -7,7 +7,7 @@ arbitrary model is cut without being rebuilt. Every hook is removed whatever hap
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from monoscope.errors import MonoscopeError
 
 Write = Callable[[Tensor], Tensor]
+Ear = Callable[[Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,19 @@ class _Pass:
 
     def attach(self, model: nn.Module, handles: list[RemovableHandle]) -> None:
         """Hook every place; each hook's handle joins ``handles`` at once, so that none is lost to an error."""
-        places = dict.fromkeys([*self.waiting, *self.writes])
-        for place in sorted(places, key=lambda p: not p.shared):  # the stream first, then what one module sees of it
+        for place in sorted(
+            self.places, key=lambda p: not p.shared
+        ):  # the stream first, then what one module sees of it
             module = model.get_submodule(place.path)
             if place.side == "in":
                 handles.append(module.register_forward_pre_hook(self._before(place), with_kwargs=True))
             else:
                 handles.append(module.register_forward_hook(self._after(place)))
+
+    @property
+    def places(self) -> Iterable[Place]:
+        """Every place, once."""
+        return dict.fromkeys([*self.waiting, *self.writes])
 
     def _before(self, place: Place) -> Callable[..., Any]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -134,6 +141,25 @@ class _Pass:
             f"{name} does not hold one vector a token: it holds {held}",
             fix=f"name a site whose tensor is ({self.shape[0]}, {self.shape[1]}, width)",
         )
+
+
+class _Ears(_Pass):
+    """Functions that are told the tensors of places, in every pass."""
+
+    def __init__(self, ears: Iterable[tuple[str, Place, Ear]]) -> None:
+        super().__init__((0, 0), {}, {})
+        self.ears: dict[Place, list[tuple[str, Ear]]] = {}
+        for name, place, ear in ears:
+            self.ears.setdefault(place, []).append((name, ear))
+
+    @property
+    def places(self) -> Iterable[Place]:
+        return self.ears
+
+    def visit(self, place: Place, value: Any) -> Any:
+        for name, ear in self.ears[place]:
+            ear(self._by_token(value, name))
+        return value
 
 
 def _written(name: str, function: Write, old: Tensor, shared: bool) -> Tensor:
@@ -215,7 +241,67 @@ def hold(
         writes: a place and a function by name; functions of one place apply in order.
         began: told at the start of every pass its shape (windows, tokens) and the arguments it was given, by name.
     """
-    taps, signature = _Pass((0, 0), {}, writes), inspect.signature(model.forward)
+    taps = _Pass((0, 0), {}, writes)
+    handles = [_told_of_passes(model, taps, began)]
+    try:
+        taps.attach(model, handles)
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def listen(
+    model: nn.Module,
+    ears: Sequence[tuple[str, Place, Ear, bool]],
+    began: Callable[[tuple[int, int], Mapping[str, Any]], None],
+    ended: Callable[[], None],
+) -> Iterator[None]:
+    """Hear tensors in every forward pass of ``model`` while the block runs. Nothing is changed.
+
+    Whoever else writes, and whenever they began, an ear hears what they leave at its place, or what they find there.
+
+    Args:
+        model: the module; the paths of all places exist in it.
+        ears: a name, a place, what is told its tensor, and whether that is before others write there.
+        began: told at the start of every pass its shape (windows, tokens) and the arguments it was given, by name.
+        ended: called when a pass is through.
+    """
+    first, last = (_Ears(ear[:3] for ear in ears if ear[3] is before) for before in (True, False))
+    early: list[RemovableHandle] = []
+    late: list[RemovableHandle] = []
+
+    def begin(shape: tuple[int, int], inputs: Mapping[str, Any]) -> None:
+        first.shape = last.shape = shape
+        _move(early, last=False)
+        _move(late, last=True)
+        began(shape, inputs)
+
+    handles = [_told_of_passes(model, first, begin)]
+    try:
+        first.attach(model, early)
+        last.attach(model, late)
+        late.append(model.register_forward_hook(lambda module, args, output: ended()))
+        yield
+    finally:
+        for handle in [*handles, *early, *late]:
+            handle.remove()
+
+
+def _move(handles: list[RemovableHandle], last: bool) -> None:
+    """Put hooks behind, or before, all others of their modules."""
+    for handle in handles:
+        hooks = handle.hooks_dict_ref()
+        if hooks is not None and next(reversed(hooks) if last else iter(hooks)) != handle.id:
+            hooks.move_to_end(handle.id, last=last)
+
+
+def _told_of_passes(
+    model: nn.Module, taps: _Pass, began: Callable[[tuple[int, int], Mapping[str, Any]], None]
+) -> RemovableHandle:
+    """A hook that tells ``taps`` and ``began`` of every pass as it begins."""
+    signature = inspect.signature(model.forward)
 
     def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = signature.bind_partial(*args, **kwargs).arguments
@@ -226,10 +312,4 @@ def hold(
         taps.shape = (int(tokens.shape[0]), int(tokens.shape[1]))
         began(taps.shape, given)
 
-    handles = [model.register_forward_pre_hook(begin, with_kwargs=True)]
-    try:
-        taps.attach(model, handles)
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return model.register_forward_pre_hook(begin, with_kwargs=True)

@@ -1,0 +1,215 @@
+"""Rules over signals, as TOML files that name the model's fingerprint and the dictionaries' content hashes.
+
+    model = "reference-a"
+    fingerprint = "89f1…"
+
+    [[signals]]
+    name = "docstring"
+    of = { dictionary = "dictionary", feature = 12, sha256 = "e15c…" }
+
+    [[rules]]
+    name = "inside a docstring"
+    when = { signal = "docstring", aggregation = "ema", options = { half_life = 4 }, above = 1.5, clear = 0.5 }
+    lasting = 2
+
+Paths are relative to the file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from monoscope import plugins, tables
+from monoscope.errors import MonoscopeError, unknown_name
+from monoscope.signals.direction import Direction, Sources
+from monoscope.watch.aggregations import PACKAGE
+
+
+class Aggregation(Protocol):
+    """What a file of ``watch/aggregations`` makes."""
+
+    def step(self, value: float) -> float:
+        """The number at the next token, which has this value."""
+        ...
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A number of every token.
+
+    Args:
+        name: what conditions call it.
+        of: the feature whose value it is, or the vector with which the activation is multiplied.
+        site: where it is read; for a feature by default where its dictionary reads.
+        bias: what is added to a product with a vector.
+        before: read the site before steering writes there; otherwise what was written is read.
+        density: the range of the share of tokens with a value above 0 that calibration saw, for the drift alarm.
+    """
+
+    name: str
+    of: Direction
+    site: str | None = None
+    bias: float = 0.0
+    before: bool = False
+    density: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise MonoscopeError(f"the signal of {self.of} has no name", fix="give it one")
+        if self.site is None and self.of.vector is not None:
+            raise MonoscopeError(f"where is {self.of} read?", fix="give the signal a site")
+        if self.bias != 0 and self.of.vector is None:
+            raise MonoscopeError(f"{self.name} is a feature, which has no bias", fix="leave it out")
+        if not math.isfinite(self.bias):
+            raise MonoscopeError(f"{self.name} has a bias of {self.bias}", fix="give a number")
+        if self.density is not None and (len(self.density) != 2 or not 0 <= self.density[0] <= self.density[1] <= 1):
+            raise MonoscopeError(
+                f"{self.name} has a density of {self.density}", fix="give [low, high], between 0 and 1"
+            )
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A signal above a threshold, or other conditions of which all, any or none hold.
+
+    Args:
+        signal: its name.
+        above: the threshold: the condition begins to hold when the number exceeds it.
+        clear: it no longer holds when the number is below this; ``above`` by default, and never more.
+        aggregation: which number: a name from ``watch/aggregations``.
+        options: the aggregation's.
+        all, any, none: conditions, instead of a signal.
+    """
+
+    signal: str | None = None
+    above: float | None = None
+    clear: float | None = None
+    aggregation: str = "token"
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    all: tuple[Condition, ...] = ()
+    any: tuple[Condition, ...] = ()
+    none: tuple[Condition, ...] = ()
+
+    def __post_init__(self) -> None:
+        if sum(map(bool, (self.signal, self.all, self.any, self.none))) != 1:
+            raise MonoscopeError(
+                "a condition is of one signal, or of other conditions",
+                fix="give signal and above, or one of all, any, none with a list of conditions",
+            )
+        if self.signal is None:
+            if self.above is not None or self.clear is not None or self.options or self.aggregation != "token":
+                raise MonoscopeError("thresholds belong to signals", fix="give them to the conditions in the list")
+            return
+        if self.above is None or not math.isfinite(self.above):
+            raise MonoscopeError(f"{self.signal} is above {self.above}?", fix="give the condition a threshold: above")
+        if self.clear is not None and not (math.isfinite(self.clear) and self.clear <= self.above):
+            raise MonoscopeError(
+                f"{self.signal} is raised above {self.above} and cleared below {self.clear}",
+                fix="clear is at most above",
+            )
+        self.aggregated()
+
+    def aggregated(self) -> Aggregation:
+        """The aggregation of a new sequence.
+
+        Raises:
+            MonoscopeError: there is none of the name, or it does not take the options.
+        """
+        try:
+            made: Aggregation = plugins.load(PACKAGE, self.aggregation).Aggregation(**self.options)
+        except TypeError as error:
+            raise MonoscopeError(
+                f"{self.aggregation} of {self.signal} does not take {dict(self.options)}: {error}",
+                fix=f"see the options of watch/aggregations/{self.aggregation}.py",
+            ) from error
+        return made
+
+    def leaves(self) -> Iterator[Condition]:
+        """The conditions on signals, in order."""
+        if self.signal is not None:
+            yield self
+        for part in (*self.all, *self.any, *self.none):
+            yield from part.leaves()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When an alarm is raised and cleared.
+
+    Args:
+        name: what the alarm is called.
+        when: the condition.
+        lasting: it is raised when the condition has held on so many tokens in a row.
+        keep: once raised it stays raised for so many tokens at least, and as long as the condition holds.
+    """
+
+    name: str
+    when: Condition
+    lasting: int = 1
+    keep: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise MonoscopeError("a rule has no name", fix="give it one")
+        for what in ("lasting", "keep"):
+            tokens = getattr(self, what)
+            if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:
+                raise MonoscopeError(f"{self.name}: {what} = {tokens!r}", fix="give a number of tokens, at least 1")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Signals, rules over them, and the model they were made for.
+
+    Args:
+        signals: at least one; their order is that of the columns of values.
+        rules: over these signals; there may be none.
+        model: the model's name, for people.
+        fingerprint: the model's; rules that have one are refused by any other model.
+        notes: anything worth keeping, such as where the thresholds come from.
+    """
+
+    signals: tuple[Signal, ...]
+    rules: tuple[Rule, ...] = ()
+    model: str = ""
+    fingerprint: str | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.signals:
+            raise MonoscopeError("rules without signals watch nothing", fix="give at least one signal")
+        for kind, names in (("signals", self.names), ("rules", [rule.name for rule in self.rules])):
+            twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+            if twice is not None:
+                raise MonoscopeError(f"two {kind} are called {twice!r}", fix="rename one of them")
+        for leaf in (leaf for rule in self.rules for leaf in rule.when.leaves()):
+            if leaf.signal not in self.names:
+                raise unknown_name("signal", str(leaf.signal), self.names)
+
+    @property
+    def names(self) -> list[str]:
+        """The signals' names, in the order of the columns."""
+        return [signal.name for signal in self.signals]
+
+    def pinned(self, sources: Sources) -> Rules:
+        """The same with the fingerprint and hashes of the model and the dictionaries and vectors that are there now."""
+        signals = tuple(replace(s, of=replace(s.of, sha256=sources.sha256(s.of))) for s in self.signals)
+        return replace(self, signals=signals, fingerprint=sources.fingerprint)
+
+
+def load(path: str | Path) -> Rules:
+    """Read rules; their relative paths become those seen from where the program runs.
+
+    Raises:
+        MonoscopeError: there is no such file, or it holds no rules; the message says which part is wrong.
+    """
+    return tables.load(Rules, path, "rules")
+
+
+def save(rules: Rules, path: str | Path) -> None:
+    """Write rules. Paths that are under the file's folder become relative, so that the folder can be moved."""
+    tables.save(rules, path)
