@@ -131,6 +131,7 @@ def test_an_alarm_is_raised_above_and_cleared_below() -> None:
     monitor = one(Condition("a", 2.0, 1.0))
     assert told(monitor.step(column(1, 2, 3, 1.5, 1, 0.5, 2, 2.5))) == [(2, "raised"), (5, "cleared"), (7, "raised")]
     assert monitor.active == ["r"]
+    assert told(one(Condition("a", 0.0)).step(column(0, 1, 0, 0, 2))) == [(1, "raised"), (2, "cleared"), (4, "raised")]
 
 
 def test_a_condition_must_last_and_an_alarm_is_kept() -> None:

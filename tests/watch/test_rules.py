@@ -75,7 +75,6 @@ def test_what_makes_no_sense_is_refused_at_once() -> None:
         (lambda: Condition("x", 1.0, aggregation="max", options={"window": 0}), "window of 0"),
         (lambda: Condition("x", 1.0, aggregation="ema", options={"half_life": 0}), "half-life"),
         (lambda: Rule("r", x, lasting=0), "lasting = 0"),
-        (lambda: Rules(()), "watch nothing"),
         (lambda: Rules((Signal("x", OF), Signal("x", OF))), "two signals are called 'x'"),
         (lambda: Rules((Signal("x", OF),), (Rule("r", x), Rule("r", x))), "two rules are called 'r'"),
         (lambda: Rules((Signal("xx", OF),), (Rule("r", x),)), "did you mean 'xx'"),

@@ -91,6 +91,7 @@ class Steering:
         self._readings: dict[tuple[str, str | None], Reading] = {}
         self._edits: dict[str, list[_Applied]] = {}
         self._places: Int[Tensor, "batch tokens"] = torch.zeros(0, 0, dtype=torch.long)
+        self.only: Bool[Tensor, "batch tokens"] | None = None  # of the pass, these tokens are steered; None is all
         for recipe in dict.fromkeys(r for r in requests if r is not None):
             self._take(recipe, frozenset(i for i, r in enumerate(requests) if r == recipe))
 
@@ -159,6 +160,8 @@ class Steering:
         edits = self._edits.get(site, [])
 
         def write(h: Float[Tensor, "batch tokens d"]) -> Float[Tensor, "batch tokens d"]:
+            if self.only is not None and not self.only.any():
+                return h
             live = (self._places >= 0).to(h.device)  # padding holds no text, and perhaps no finite numbers
             x = h[live].detach().float()
             for reading in readings:
@@ -177,6 +180,8 @@ class Steering:
         edit, share = applied.edit, len(live) // self.n_requests
         asked = torch.tensor([i // share in applied.requests for i in range(len(live))], device=x.device)
         where = (self._places >= edit.start).to(x.device) & asked[:, None]
+        if self.only is not None:
+            where &= self.only.to(x.device)
         if edit.stop is not None:
             where &= (self._places < edit.stop).to(x.device)
         change = applied.change(x).where(where[live], 0.0)

@@ -21,6 +21,7 @@ class Reading:
     dictionary: Dictionary | None
     features: list[int] = field(default_factory=list)
     vectors: list[Tensor] = field(default_factory=list)
+    whole: bool = False  # encode every feature, and keep the code
     watched: Watched | None = None
     found: Tensor | None = None  # (n, columns) of the pass under way
 
@@ -35,7 +36,7 @@ class Reading:
     def read(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n columns"]:
         """Read all values of some rows."""
         if self.dictionary is not None:
-            self.watched = self.watched or Watched(self.dictionary, self.features)
+            self.watched = self.watched or Watched(self.dictionary, self.features, whole=self.whole)
             self.found = self.watched.values(x)
         else:
             self.found = x @ torch.stack(self.vectors).to(x.device).T

@@ -24,6 +24,9 @@ class Followed:
         first: the place of its first token that was watched.
         tokens: those watched so far.
         events: those of the sequence so far.
+        name: what whoever feeds the model calls it.
+        tags: words that rules gave it.
+        stopped: a rule asked for its end.
         over: nothing more of it is watched: the model, or a rule, ended it.
     """
 
@@ -32,6 +35,9 @@ class Followed:
     first: int
     tokens: list[int] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    name: str | None = None
+    tags: set[str] = field(default_factory=set)
+    stopped: bool = False
     over: bool = False
 
     @property
@@ -47,27 +53,36 @@ class Follower:
         """``ends``: tokens that end a sequence when the model writes them. ``causal``: later tokens change no value."""
         self.rules, self.ends, self.causal = rules, ends, causal
         self.rows: list[Followed | None] = []
+        self.ended: list[Followed] = []  # that no pass goes on with; whoever is told of them empties the list
         self.begun = 0
 
+    def end(self) -> None:
+        """What comes next are new sequences."""
+        self.ended += [followed for followed in self.rows if followed is not None and not followed.over]
+        self.rows = []
+
     def follow(
-        self, places: Sequence[Sequence[int]], tokens: Sequence[Sequence[int]]
+        self, places: Sequence[Sequence[int]], tokens: Sequence[Sequence[int]], names: Sequence[str] = ()
     ) -> Iterator[tuple[int, Followed, list[int]]]:
         """The rows that hold something new: which, their sequence, and the columns of the new tokens.
 
         Args:
             places: of every token of the pass in its sequence, −1 on padding.
             tokens: their numbers.
+            names: of sequences that begin, by row.
         """
         columns = [[i for i, place in enumerate(row) if place >= 0] for row in places]
         goes_on = len(self.rows) == len(places) and self._goes_on(places, tokens, columns)
         if not goes_on:
+            self.end()
             self.rows = [None] * len(places)
         for row, live in enumerate(columns):
             if live:
-                followed, new = self._row(row, places[row], live)
+                followed, new = self._row(row, places[row], live, names[row] if row < len(names) else None)
                 said = [tokens[row][i] for i in new]
-                if goes_on and len(said) == 1 and said[0] in self.ends:
+                if goes_on and len(said) == 1 and said[0] in self.ends and not followed.over:
                     followed.over = True
+                    self.ended.append(followed)
                 if said and not followed.over:
                     followed.tokens += said
                     yield row, followed, new
@@ -88,10 +103,10 @@ class Follower:
             longer |= len(live) > known
         return longer
 
-    def _row(self, row: int, places: Sequence[int], live: list[int]) -> tuple[Followed, list[int]]:
+    def _row(self, row: int, places: Sequence[int], live: list[int], name: str | None) -> tuple[Followed, list[int]]:
         followed, first = self.rows[row], places[live[0]]
         if followed is None:
-            followed = self.rows[row] = Followed(self.begun, Monitor(self.rules, first), first)
+            followed = self.rows[row] = Followed(self.begun, Monitor(self.rules, first), first, name=name)
             self.begun += 1
         elif first > 0 and first != followed.seen and not followed.over:
             raise MonoscopeError(

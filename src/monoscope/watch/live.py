@@ -1,16 +1,18 @@
 """Watching a model live: signals read in every forward pass, plain ``generate`` with a cache or without included.
 
 Values are read off what steering wrote, whichever of the two began first, unless a signal says ``before``. Only the
-features that are watched are encoded where the dictionary allows it.
+features that are watched are encoded where the dictionary allows it, all of them where they are recorded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -21,72 +23,56 @@ from monoscope.models import taps
 from monoscope.models.language_model import LanguageModel
 from monoscope.models.sites import Sites, sites_of
 from monoscope.signals.direction import Sources
-from monoscope.signals.reading import Reading
-from monoscope.types import Site
+from monoscope.types import Code, Site
 from monoscope.watch import rules as rules_
+from monoscope.watch.acting import Acting, Settings
+from monoscope.watch.audit import Audit
+from monoscope.watch.columns import Columns, Group
+from monoscope.watch.drift import Drift, Drifted
 from monoscope.watch.following import Followed, Follower
 from monoscope.watch.monitor import Event
-from monoscope.watch.rules import Rules, Signal
+from monoscope.watch.recorder import Recorder
+from monoscope.watch.rules import Rules
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-
-class _Column:
-    """The signals of one reading: where their values come from, and to which columns they go."""
-
-    def __init__(self, reading: Reading) -> None:
-        self.reading = reading
-        self.sources: list[int] = []
-        self.columns: list[int] = []
-        self.biases: list[float] = []
-
-    def values(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n columns"]:
-        found = self.reading.read(x)[:, self.sources].float().cpu()
-        return found + torch.tensor(self.biases) if any(self.biases) else found
+NOTHING: Settings = {}
+Stopping = Callable[..., Bool[Tensor, " batch"]]
 
 
 class Watching:
     """Rules compiled for one model; ``held`` is the context in which it is watched.
 
     Attributes:
+        rules: the rules.
         values: of the last pass: ``(batch, tokens, n_signals)``, float32; NaN on padding.
         events: those of the last pass, as (row of the batch, event), where sequences are followed.
+        drifted: every drift alarm so far.
+        names: what the sequences of a batch that begin next are called, by row; for logs and recordings.
+        acting: actions, and the ``metrics`` of the watch.
     """
 
     def __init__(
-        self, model: nn.Module, sites: Sites, rules: Rules, *, follow: bool, ends: Iterable[int] | None
-    ) -> None:
+        self, model: nn.Module, sites: Sites, rules: Rules, acting: Acting, *,
+        follow: bool = True, ends: Iterable[int] | None = None, recorder: Recorder | None = None,
+    ) -> None:  # fmt: skip
         """Open dictionaries and vectors and check that everything belongs together; see ``watch``."""
-        self.model, self.rules = model, rules
-        self._sites, self._sources = sites, Sources(model, sites, "rules file")
+        self.model, self.sites, self.rules, self.acting, self.recorder = model, sites, rules, acting, recorder
+        self._sources = Sources(model, sites, "rules file")
         self._sources.check_model(rules.fingerprint, rules.model)
-        self._readings: dict[tuple[str, bool, str | None], _Column] = {}
-        for column, signal in enumerate(rules.signals):
-            self._take(column, signal)
+        self._columns = Columns(rules, self._sources, () if recorder is None else recorder.codes)
+        if not list(self._columns):
+            raise MonoscopeError("nothing is watched", fix="give rules with a signal, or dictionaries to record")
         causal = sites.layout is None or sites.layout.causal
         self._follower = Follower(rules, _ends(model) if ends is None else frozenset(ends), causal) if follow else None
+        self._drift = Drift(rules)
         self.values: Float[Tensor, "batch tokens n_signals"] = torch.zeros(0, 0, len(rules.signals))
         self.events: list[tuple[int, Event]] = []
+        self.drifted: list[Drifted] = []
+        self.names: Sequence[str] = ()
         self._live: Bool[Tensor, "batch tokens"] = torch.zeros(0, 0, dtype=torch.bool)
-        self._places: Int[Tensor, "batch tokens"] = torch.zeros(0, 0, dtype=torch.long)
-        self._tokens: Int[Tensor, "batch tokens"] | None = None
-
-    def _take(self, column: int, signal: Signal) -> None:
-        of, sources = signal.of, self._sources
-        vector = None if of.vector is None else sources.vector(of)
-        dictionary, site = sources.dictionary(of), signal.site or sources.site(of)
-        if site is None:
-            raise MonoscopeError(f"nothing says where {signal.name} is read", fix="give the signal a site")
-        if dictionary is not None:
-            dictionary.check_features([of.feature or 0])
-        width = len(vector) if vector is not None else dictionary.d_in if dictionary is not None else 0
-        sources.check_width(site, width, f"{signal.name} reads")
-        key = (site, signal.before, of.dictionary)
-        group = self._readings.setdefault(key, _Column(Reading(dictionary)))
-        group.sources.append(group.reading.column(of, vector))
-        group.columns.append(column)
-        group.biases.append(signal.bias)
+        self._new: list[tuple[int, Followed, list[int]]] | None = None  # of a pass that has not ended
 
     @property
     def rows(self) -> list[Followed | None]:
@@ -96,55 +82,131 @@ class Watching:
     def restart(self) -> None:
         """What comes next are new sequences, whatever it looks like."""
         if self._follower is not None:
-            self._follower.rows = []
+            self._follower.end()
+            self._tell_ended()
+
+    def stopping(self, input_ids: Int[Tensor, "batch tokens"], *scores: Any, **more: Any) -> Bool[Tensor, " batch"]:
+        """A stopping criterion: ``generate(…, stopping_criteria=[watching.stopping])`` ends what a rule stops."""
+        rows = self.rows
+        for followed in rows:
+            if followed is not None and followed.stopped:
+                followed.over = True
+        stopped = [followed is not None and followed.stopped for followed in rows]
+        return torch.tensor(stopped, dtype=torch.bool, device=input_ids.device)
 
     @contextmanager
     def held(self) -> Iterator[Watching]:
         """Every forward pass of the model is watched while the block runs."""
         ears = [
-            (site, self._sites.place(Site.parse(site)), self._ear(site, column), before)
-            for (site, before, _), column in self._readings.items()
+            (group.site, self.sites.place(Site.parse(group.site)), partial(self._hear, group), group.before)
+            for group in self._columns
         ]
-        with taps.listen(self.model, ears, self._begin, self._end):
+        with ExitStack() as stack:
+            stack.enter_context(self.acting.held(self.model, self.sites))
+            self._begin_logs()
+            stack.callback(self._end_logs)
+            stack.enter_context(taps.listen(self.model, ears, self._begin, self._end))
             yield self
 
+    def _begin_logs(self) -> None:
+        facts = {"model": self.rules.model or self.sites.name, "fingerprint": self._sources.fingerprint}
+        if self.recorder is not None:
+            self.recorder.begin({**facts, **self._columns.facts(self.rules)})
+        if self.acting.audit is not None:
+            self.acting.audit.write(
+                {"began": {**facts, "rules": rules_.digest(self.rules), "shadow": self.acting.shadow}}
+            )
+
+    def _end_logs(self) -> None:
+        if self._follower is not None:
+            rows = self._follower.rows
+            self.restart()
+            self._follower.rows = rows  # to be looked at
+        if self.recorder is not None:
+            self.recorder.close()
+            self._count_recorded(self.recorder)
+        if self.acting.audit is not None:
+            self.acting.audit.write({"ended": {"tokens": int(self.acting.metrics.get("tokens"))}})
+
     def _begin(self, shape: tuple[int, int], inputs: Mapping[str, Any]) -> None:
-        self._places = positions(shape, inputs)
-        self._live = self._places >= 0
-        self._tokens = inputs.get("input_ids")
+        places, tokens = positions(shape, inputs), inputs.get("input_ids")
+        self._live = places >= 0
         self.values = torch.full((*shape, len(self.rules.signals)), torch.nan)
+        if self._follower is None:
+            return
+        if tokens is None:
+            raise MonoscopeError("sequences are followed by their tokens", fix="call the model with input_ids")
+        if self._new is not None:  # the pass before was broken off
+            self.restart()
+        self._new = list(self._follower.follow(places.tolist(), tokens.tolist(), self.names))
+        self._tell_ended()
+        self.acting.before(self.rows, places)
 
-    def _ear(self, site: str, group: _Column) -> taps.Ear:
-        columns = torch.tensor(group.columns)
-
-        def hear(h: Float[Tensor, "batch tokens d"]) -> None:
-            found = torch.full((*h.shape[:2], len(columns)), torch.nan)
-            x = h.detach()[self._live.to(h.device)].float()
-            try:
-                found[self._live] = group.values(x)
-            except MonoscopeError as error:
-                raise MonoscopeError(error.what, where=f"{site}, while it is watched", fix=error.fix) from error
-            self.values[:, :, columns] = found
-
-        return hear
+    def _hear(self, group: Group, h: Float[Tensor, "batch tokens d"]) -> None:
+        group.hear(h, self._live, self.values)
 
     def _end(self) -> None:
         self.events = []
-        if self._follower is None:
+        if self._new is None:
             return
-        if self._tokens is None:
-            raise MonoscopeError("sequences are followed by their tokens", fix="call the model with input_ids")
-        for row, followed, new in self._follower.follow(self._places.tolist(), self._tokens.tolist()):
-            events = followed.monitor.step(self.values[row, new].numpy())
+        new, self._new = self._new, None
+        values = self.values.numpy()
+        for row, followed, columns in new:
+            seen = values[row, columns]
+            events = followed.monitor.step(seen)
+            for drifted in self._drift.see(followed.number, seen):
+                self.drifted.append(drifted)
+                self.acting.drifted(drifted)
             followed.events += events
             self.events += [(row, event) for event in events]
+            self.acting.on(followed, events)
+        self.acting.metrics.add("tokens", sum(len(columns) for _, _, columns in new))
+        if self.recorder is not None and new:
+            self._record(self.recorder, new, values)
+
+    def _record(
+        self, recorder: Recorder, new: list[tuple[int, Followed, list[int]]], values: Float[np.ndarray, "b t n"]
+    ) -> None:
+        """Write down the new tokens, those of a sequence together."""
+        rows = np.concatenate([np.full(len(columns), row) for row, _, columns in new])
+        columns = np.concatenate([np.array(columns) for _, _, columns in new])
+        numbers = np.concatenate([np.full(len(columns), followed.number) for _, followed, columns in new])
+        places = np.concatenate(
+            [followed.seen - len(columns) + np.arange(len(columns)) for _, followed, columns in new]
+        )
+        tokens = np.concatenate([np.array(followed.tokens[-len(columns) :]) for _, followed, columns in new])
+        for _, followed, some in new:
+            if followed.name is not None and followed.seen - followed.first == len(some):
+                recorder.named(followed.number, followed.name)
+        live = np.cumsum(self._live.numpy().reshape(-1)) - 1
+        kept = live[rows * self._live.shape[1] + columns]  # which of the live tokens are new
+        codes = [_rows(group.code, kept) for group in self._columns.whole]
+        recorder.add(numbers, places, tokens, values[rows, columns][:, self._columns.loose], codes)
+        self._count_recorded(recorder)
+
+    def _count_recorded(self, recorder: Recorder) -> None:
+        self.acting.metrics.set("recorded_tokens", recorder.n_tokens)
+        self.acting.metrics.set("recorded_bytes", recorder.n_bytes)
+
+    def _tell_ended(self) -> None:
+        assert self._follower is not None
+        self.acting.metrics.set("sequences", self._follower.begun)
+        for followed in self._follower.ended:
+            self.acting.ended(followed)
+            if self.recorder is not None:
+                self.recorder.ended(followed.number)
+        self._follower.ended = []
 
 
 @contextmanager
 def watch(
     model: PreTrainedModel | LanguageModel,
-    rules: str | Path | Rules,
+    rules: str | Path | Rules | None = None,
     *,
+    record: str | Path | Recorder | None = None,
+    shadow: bool = False,
+    audit: str | Path | None = None,
+    settings: Settings = NOTHING,
     follow: bool = True,
     ends: Iterable[int] | None = None,
 ) -> Iterator[Watching]:
@@ -152,9 +214,14 @@ def watch(
 
     Args:
         model: a ``transformers`` model, or a ``LanguageModel``.
-        rules: rules, or their file.
+        rules: rules, or their file; None where only a recording is made.
+        record: a new folder into which every token is recorded, with the full codes of the dictionaries that the rules
+            name; or a recorder, which says otherwise.
+        shadow: do everything but what changes what the model says (stop, steer); the audit log says what would be done.
+        audit: a file to which every event and what was done are appended.
+        settings: of actions, by their name: what rules cannot say, such as ``{"alert": {"url": "http://…"}}``.
         follow: keep a monitor for each sequence of a batch, as ``generate`` goes on with them. Without that there are
-            the ``values`` of each pass and no events.
+            the ``values`` of each pass, and no events, actions or recording.
         ends: tokens that end a sequence when the model writes them, so that a sequence of a batch is watched just as
             long as it would be alone; those of the model's generation config by default.
 
@@ -164,10 +231,26 @@ def watch(
     """
     if isinstance(rules, str | Path):
         rules = rules_.load(rules)
-    module = model.model if isinstance(model, LanguageModel) else model
-    sites = sites_of(module, type(module).__name__)
-    with Watching(module, sites, rules, follow=follow, ends=ends).held() as watching:
+    if not follow and (record is not None or audit is not None or settings):
+        raise MonoscopeError("without following sequences nothing is recorded or done", fix="leave out follow=False")
+    recorder = record if isinstance(record, Recorder) or record is None else Recorder(record)
+    rules, module = rules or Rules(()), model.model if isinstance(model, LanguageModel) else model
+    sites = sites_of(module, model.name if isinstance(model, LanguageModel) else type(module).__name__)
+    log = None if audit is None else Audit(audit)
+    acting = Acting(rules if follow else Rules(()), settings, shadow=shadow, audit=log)
+    watching = Watching(module, sites, rules, acting, follow=follow, ends=ends, recorder=recorder)
+    with watching.held():
         yield watching
+
+
+def _rows(code: Code, kept: Int[np.ndarray, " n"]) -> Code:
+    """Some rows of a code, in order."""
+    if len(kept) == len(code):
+        return code
+    counts, starts = code.counts().cpu().numpy()[kept], code.offsets.cpu().numpy()[kept]
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    at = torch.from_numpy(np.repeat(starts - offsets[:-1], counts) + np.arange(offsets[-1])).to(code.indices.device)
+    return Code(code.indices[at], code.values[at], torch.from_numpy(offsets), code.n_features)
 
 
 def _ends(model: nn.Module) -> frozenset[int]:

@@ -83,12 +83,12 @@ class _Leaf:
         assert condition.signal is not None and condition.above is not None
         self.column, self.aggregation = names.index(condition.signal), condition.aggregated()
         self.above = condition.above
-        self.clear = condition.above if condition.clear is None else condition.clear
+        self.clear = condition.clear
         self.holds, self.value = False, 0.0
 
     def step(self, row: list[float]) -> bool:
         self.value = value = self.aggregation.step(row[self.column])
-        self.holds = value >= self.clear if self.holds else value > self.above
+        self.holds = value > self.above if self.clear is None or not self.holds else value >= self.clear
         return self.holds
 
 

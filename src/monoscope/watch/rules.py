@@ -17,15 +17,18 @@ Paths are relative to the file.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from monoscope import plugins, tables
+from monoscope import folder, plugins, tables
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.signals.direction import Direction, Sources
+from monoscope.watch.actions import PACKAGE as ACTIONS
 from monoscope.watch.aggregations import PACKAGE
 
 
@@ -79,7 +82,8 @@ class Condition:
     Args:
         signal: its name.
         above: the threshold: the condition begins to hold when the number exceeds it.
-        clear: it no longer holds when the number is below this; ``above`` by default, and never more.
+        clear: it no longer holds when the number is below this, which is at most ``above``; without it, as soon as the
+            number no longer exceeds ``above``.
         aggregation: which number: a name from ``watch/aggregations``.
         options: the aggregation's.
         all, any, none: conditions, instead of a signal.
@@ -137,6 +141,38 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class Act:
+    """Something to be done when a rule is raised or cleared. As a text in a file: an action without options.
+
+    Args:
+        name: from ``watch/actions``.
+        options: the action's.
+        file: a file that it needs, such as a recipe.
+        sha256: of that file; another one is refused.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    file: str | None = field(default=None, metadata=tables.PATH)
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        plugins.load(ACTIONS, self.name)
+        if self.file is not None and not Path(self.file).is_file():
+            raise MonoscopeError(f"{self.name} needs {self.file}, which is not there", fix="name its file")
+        if self.file is not None and self.sha256 and self.sha256 != folder.content_hash(Path(self.file)):
+            raise MonoscopeError(
+                f"{self.file} is not what these rules were made with: its content differs",
+                fix="restore it, or make the rules again",
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Act:
+        """An action by its name."""
+        return cls(text)
+
+
+@dataclass(frozen=True)
 class Rule:
     """When an alarm is raised and cleared.
 
@@ -145,12 +181,14 @@ class Rule:
         when: the condition.
         lasting: it is raised when the condition has held on so many tokens in a row.
         keep: once raised it stays raised for so many tokens at least, and as long as the condition holds.
+        actions: what follows.
     """
 
     name: str
     when: Condition
     lasting: int = 1
     keep: int = 1
+    actions: tuple[Act, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -166,7 +204,7 @@ class Rules:
     """Signals, rules over them, and the model they were made for.
 
     Args:
-        signals: at least one; their order is that of the columns of values.
+        signals: their order is that of the columns of values.
         rules: over these signals; there may be none.
         model: the model's name, for people.
         fingerprint: the model's; rules that have one are refused by any other model.
@@ -180,8 +218,6 @@ class Rules:
     notes: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        if not self.signals:
-            raise MonoscopeError("rules without signals watch nothing", fix="give at least one signal")
         for kind, names in (("signals", self.names), ("rules", [rule.name for rule in self.rules])):
             twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
             if twice is not None:
@@ -198,7 +234,26 @@ class Rules:
     def pinned(self, sources: Sources) -> Rules:
         """The same with the fingerprint and hashes of the model and the dictionaries and vectors that are there now."""
         signals = tuple(replace(s, of=replace(s.of, sha256=sources.sha256(s.of))) for s in self.signals)
-        return replace(self, signals=signals, fingerprint=sources.fingerprint)
+        rules = tuple(replace(rule, actions=tuple(map(_pinned, rule.actions))) for rule in self.rules)
+        return replace(self, signals=signals, rules=rules, fingerprint=sources.fingerprint)
+
+
+def _pinned(act: Act) -> Act:
+    return act if act.file is None else replace(act, sha256=folder.content_hash(Path(act.file)))
+
+
+def digest(rules: Rules) -> str:
+    """SHA-256 over everything that the alarms and actions of rules depend on, wherever their files are."""
+    told = json.dumps(_placeless(asdict(replace(rules, notes={}))), sort_keys=True, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _placeless(told: Any) -> Any:
+    """The same without the paths of what is known by its hash."""
+    if isinstance(told, dict):
+        known = ("dictionary", "vector", "file") if told.get("sha256") else ()
+        return {key: _placeless(value) for key, value in told.items() if key not in known}
+    return [_placeless(value) for value in told] if isinstance(told, list | tuple) else told
 
 
 def load(path: str | Path) -> Rules:
