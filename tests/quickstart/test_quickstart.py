@@ -119,6 +119,7 @@ def test_a_folder_of_another_run_or_of_something_else_is_refused(run, text, tmp_
     assert (tmp_path / "letter.txt").read_text() == "dear"
 
 
+@pytest.mark.slow
 def test_a_dictionary_trained_elsewhere_is_catalogued(run, text, tmp_path):
     made = quickstart(tmp_path / "adopted", text=text, dictionary=run / "dictionary", tokens=24_000)
     assert made.plan.n_features == 128
@@ -223,6 +224,7 @@ def test_every_way_to_search_answers_alike_in_the_terminal_in_python_and_in_the_
             assert [row["id"] for row in page.json()["rows"][:7]] == hits
 
 
+@pytest.mark.slow
 def test_explanations_are_scored_beside_every_control(run, capsys):
     def answer(*arguments: str):
         with pytest.raises(SystemExit) as end:
@@ -253,6 +255,7 @@ def test_every_verb_explains_itself(capsys):
         assert "Example" in shown, verb
 
 
+@pytest.mark.slow
 def test_harvest_then_train_equals_streaming(text, tmp_path, capsys):
     def call(*arguments: str) -> None:
         with pytest.raises(SystemExit) as exit_:
