@@ -91,6 +91,8 @@ class Steering:
         self._readings: dict[tuple[str, str | None], Reading] = {}
         self._edits: dict[str, list[_Applied]] = {}
         self._places: Int[Tensor, "batch tokens"] = torch.zeros(0, 0, dtype=torch.long)
+        self._assigned: list[int | None] | None = None
+        self._rows: list[int | None] = []  # whose request each sequence of the pass under way is
         self.only: Bool[Tensor, "batch tokens"] | None = None  # of the pass, these tokens are steered; None is all
         for recipe in dict.fromkeys(r for r in requests if r is not None):
             self._take(recipe, frozenset(i for i, r in enumerate(requests) if r == recipe))
@@ -144,23 +146,44 @@ class Steering:
         with taps.hold(self._model, {s: (place, self._writer(s)) for s, place in places.items()}, self._begin):
             yield self
 
+    def assign(self, rows: Sequence[int | None] | None) -> None:
+        """Say whose request each sequence of the next passes is, for batches that sequences join and leave.
+
+        Args:
+            rows: for each sequence the number of its request, or None for one that is not steered; empty where none
+                is, however many there are. None goes back to what holds at first: the requests in order, with equally
+                many sequences each.
+        """
+        self._assigned = None if rows is None else list(rows)
+
     def _begin(self, shape: tuple[int, int], inputs: Mapping[str, Any]) -> None:
         """Note where the tokens of a pass stand in their sequences, and forget what the last pass read."""
-        if shape[0] % self.n_requests:
-            raise MonoscopeError(
-                f"{self.n_requests} recipes for a batch of {shape[0]} sequences",
-                fix="give one recipe, or one for each sequence",
-            )
+        self._rows = self._requests_of(shape[0])
         self._places = positions(shape, inputs)
         for reading in self._readings.values():
             reading.found = None
+
+    def _requests_of(self, n: int) -> list[int | None]:
+        """Whose request each of the n sequences of a pass is."""
+        if self._assigned is None:
+            each, over = divmod(n, self.n_requests)
+            rows: list[int | None] = [i // max(each, 1) for i in range(n)]
+        else:
+            rows, over = self._assigned or [None] * n, 0
+        if over or len(rows) != n:
+            raise MonoscopeError(
+                f"{self.n_requests if over else len(rows)} recipes for a batch of {n} sequences",
+                fix="give one recipe, or one for each sequence",
+            )
+        return rows
 
     def _writer(self, site: str) -> taps.Write:
         readings = [reading for (place, _), reading in self._readings.items() if place == site]
         edits = self._edits.get(site, [])
 
         def write(h: Float[Tensor, "batch tokens d"]) -> Float[Tensor, "batch tokens d"]:
-            if self.only is not None and not self.only.any():
+            nobody = all(row is None for row in self._rows) or (self.only is not None and not self.only.any())
+            if nobody:
                 return h
             live = (self._places >= 0).to(h.device)  # padding holds no text, and perhaps no finite numbers
             x = h[live].detach().float()
@@ -177,8 +200,8 @@ class Steering:
 
     def _added(self, applied: _Applied, x: Float[Tensor, "n d"], live: Bool[Tensor, "batch tokens"]) -> Tensor:
         """What an edit adds to the rows of text."""
-        edit, share = applied.edit, len(live) // self.n_requests
-        asked = torch.tensor([i // share in applied.requests for i in range(len(live))], device=x.device)
+        edit = applied.edit
+        asked = torch.tensor([row in applied.requests for row in self._rows], device=x.device)
         where = (self._places >= edit.start).to(x.device) & asked[:, None]
         if self.only is not None:
             where &= self.only.to(x.device)

@@ -6,7 +6,9 @@ own name. The content security policy lets a page load what this server serves a
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
 from urllib.parse import parse_qs, urlencode
@@ -17,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "monoscope_token"
 LONGEST_BODY = 32 * 1024  # bytes of a POST: some 10,000 tokens of text
+PATIENCE = 30.0  # seconds that a body may stand still
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -53,16 +56,41 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class _TooLong(Exception):
-    pass
+Refuse = Callable[[int, str, str], Response]
+
+
+class _Refused(BaseException):
+    """The body is refused. Not an ``Exception``: FastAPI takes any of those for a body that cannot be parsed."""
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
 
 
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, *, token: str | None = None, extra_host: str | None = None) -> None:
-        """``token``: what every request must carry, if any. ``extra_host``: one more name to answer to."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        token: str | None = None,
+        extra_host: str | None = None,
+        longest_body: int = LONGEST_BODY,
+        refuse: Refuse = refusal,
+        patience: float = PATIENCE,
+    ) -> None:
+        """Guard an application.
+
+        Args:
+            app: the application.
+            token: what every request must carry, if any.
+            extra_host: one more name to answer to.
+            longest_body: bytes that a request may hold.
+            refuse: makes an error's response of its status, what is wrong and what to do.
+            patience: seconds that may pass between two pieces of a body.
+        """
         self.app, self.token, self.extra_host = app, token, extra_host
+        self.longest_body, self.refuse, self.patience = longest_body, refuse, patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, refuse, or pass on one request."""
@@ -87,25 +115,24 @@ class Guard:
             return
         try:
             await self.app(scope, self._bounded(receive), send_guarded)
-        except _TooLong:
-            if started:
-                raise
-            await self._too_long()(scope, receive, send_guarded)
+        except _Refused as refused_body:
+            if not started:
+                await refused_body.response(scope, receive, send_guarded)
 
     def _refuse(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if not is_loopback(host) and (self.extra_host is None or _name(host) != self.extra_host.lower()):
-            return refusal(
+            return self.refuse(
                 403, "this server answers to loopback names only", "open it as http://127.0.0.1 or localhost"
             )
         origin = headers.get("origin")
         foreign = origin is not None and origin.partition("://")[2] != host
         foreign |= headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
         if scope["method"] != "GET" and foreign:
-            return refusal(403, "the request comes from another site", "use the pages that this server serves")
+            return self.refuse(403, "the request comes from another site", "use the pages that this server serves")
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > LONGEST_BODY:
+        if not length.isdecimal() or int(length) > self.longest_body:
             return self._too_long()
         return self._refuse_stranger(scope, headers) if self.token is not None else None
 
@@ -125,25 +152,32 @@ class Guard:
             response = RedirectResponse("/" + scope["path"].lstrip("/") + (f"?{rest}" if rest else ""), status_code=303)
             response.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
             return response
-        return refusal(401, "this server asks for its token", "open the address that the terminal printed")
+        return self.refuse(401, "this server asks for its token", "open the address that the terminal printed")
 
     def _too_long(self) -> Response:
-        return refusal(
+        return self.refuse(
             413,
-            f"the text is too long: at most {LONGEST_BODY // 1024} KiB are read at once",
-            "paste a shorter piece, or read a file with `monoscope read RUN FILE`",
+            f"the text is too long: at most {self.longest_body // 1024} KiB are read at once",
+            "send a shorter piece",
         )
 
     def _bounded(self, receive: Receive) -> Receive:
-        """A ``receive`` that counts what arrives: a body may be longer than it said, or say nothing."""
-        seen = 0
+        """A ``receive`` that counts what arrives, and does not wait for ever: a body may be other than it said."""
+        seen, whole = 0, False
 
         async def bounded() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, whole
+            if whole:
+                return await receive()
+            try:
+                async with asyncio.timeout(self.patience):
+                    message = await receive()
+            except TimeoutError:
+                raise _Refused(self.refuse(408, "the rest of the request does not come", "send it at once")) from None
             seen += len(message.get("body", b""))
-            if seen > LONGEST_BODY:
-                raise _TooLong
+            whole = not message.get("more_body", False)
+            if seen > self.longest_body:
+                raise _Refused(self._too_long())
             return message
 
         return bounded

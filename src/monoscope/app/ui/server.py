@@ -42,6 +42,7 @@ STATIC = Path(__file__).parent / "static"
 PAGES = ("/", "/features", "/feature/{feature}", "/read", "/rate", "/map")
 FIRST_PORT = 8377
 PORTS_TRIED = 50
+CONNECTIONS = 1000  # at once; more are turned away
 VERBATIM = ("promoted", "text")  # ways to search in which spaces at the ends count
 
 WARMING = "def warm(up):\n    return up\n"
@@ -207,22 +208,32 @@ def serve(
     open_browser: bool = True,
     token: str | None = None,
     console: Console | None = None,
+    api: str = "",
 ) -> None:
     """Serve until Ctrl-C: finds a free port from ``port`` upward and prints the address.
+
+    ``api`` is the path of an OpenAI-compatible API, if there is one; how clients find it is printed too.
 
     Raises:
         MonoscopeError: no port is free, or ``host`` is not one of this machine's addresses.
     """
     listener = free_socket(host, port)
     shown = f"[{host}]" if ":" in host else host
-    url = f"http://{shown}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")
+    origin = f"http://{shown}:{listener.getsockname()[1]}"
+    url = f"{origin}/" + (f"?token={token}" if token else "")
     console = console or Console()
     console.print(f"\n  Monoscope is at [bold link={url}]{url}[/]   [dim]Ctrl-C stops it[/]\n")
+    if api:
+        told = f"  For programs: OPENAI_BASE_URL={origin}{api} OPENAI_API_KEY={token or 'none'}\n"
+        console.print(told, highlight=False, markup=False, soft_wrap=True)
     if open_browser:
         opener = Timer(0.4, webbrowser.open, [url])  # after the server has begun to answer
         opener.daemon = True
         opener.start()
-    config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=2,
+        limit_concurrency=CONNECTIONS,
+    )  # fmt: skip
     try:
         uvicorn.Server(config).run(sockets=[listener])
     except KeyboardInterrupt:
