@@ -1,12 +1,16 @@
 """One thread each for torch and Numba: what tests compute is tiny, and waking threads costs more than the work.
 
 Where there is no CUDA device, the kernels for it run under Triton's interpreter. Triton asks once, when it is imported.
+
+And a headless Chromium for the tests of pages.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import numba
 import pytest
@@ -14,6 +18,16 @@ import torch
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
+
+CHROMIUM = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -24,6 +38,25 @@ def one_thread() -> Iterator[None]:
     yield
     torch.set_num_threads(before[0])
     numba.set_num_threads(before[1])
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium; without it these tests skip, unless MONOSCOPE_REQUIRE_CHROMIUM says that they must not."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    missing = None if path else "there is no Chromium on this machine"
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing = "the Python package playwright is not installed"
+    if missing:
+        if os.environ.get("MONOSCOPE_REQUIRE_CHROMIUM") == "1":
+            pytest.fail(f"MONOSCOPE_REQUIRE_CHROMIUM=1, but {missing}")
+        pytest.skip(missing)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=CHROMIUM)
+        yield running
+        running.close()
 
 
 LONGEST = ("quickstart", "train", "interpret", "app")  # folders, the longest first

@@ -1,9 +1,7 @@
-"""A demo catalogue, its application in a test client, the same behind a real port, and a headless Chromium."""
+"""A demo catalogue, its application in a test client, and the same behind a real port."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -23,16 +21,6 @@ from monoscope.app.ui.blind import Blind
 from monoscope.app.ui.server import create_app, free_socket
 from monoscope.catalogue.annotations import Annotations
 from monoscope.interpret.ratings import Ratings
-
-CHROMIUM = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 
 @pytest.fixture(scope="session")
@@ -82,25 +70,6 @@ def address(app: Any) -> Iterator[str]:
     server.should_exit = True
     thread.join(5)
     listener.close()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Chromium; without it these tests skip, unless MONOSCOPE_REQUIRE_CHROMIUM says that they must not."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    missing = None if path else "there is no Chromium on this machine"
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing = "the Python package playwright is not installed"
-    if missing:
-        if os.environ.get("MONOSCOPE_REQUIRE_CHROMIUM") == "1":
-            pytest.fail(f"MONOSCOPE_REQUIRE_CHROMIUM=1, but {missing}")
-        pytest.skip(missing)
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=CHROMIUM)
-        yield running
-        running.close()
 
 
 @pytest.fixture

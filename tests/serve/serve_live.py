@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from serve_world import SITE, dictionary, edit, saved, some_rules
+from serve_world import SITE, dictionary, edit, saved, some_rules, watching_of
 
 from monoscope.app.serving import application
 from monoscope.app.ui.server import free_socket
@@ -84,9 +84,15 @@ def everything(folder: Path) -> Service:
     where = saved(folder / "d", made)
     recipes = {"one": Recipe((edit(where, 3, "clamp", 6.0),)), "two": Recipe((edit(where, 5, "add", 4.0),))}
     lm, rules = own_model(TEMPLATE), some_rules(folder)
-    engine = Engine(lm, recipes=recipes, features=FeatureTap(lm, made, SITE), rules=rules, limits=Limits(64, 256))
+    engine = Engine(
+        lm,
+        recipes=recipes,
+        features=FeatureTap(lm, made, SITE),
+        watching=watching_of(lm, rules),
+        limits=Limits(64, 256),
+    )
     words = [{"label": f"the token `{i}`", "label_f1": None if i % 3 else i / 64} for i in range(64)]
-    return Service(engine, "reference-a", words, Codes(lm, made, SITE), tuple(rule.name for rule in rules.rules))
+    return Service(engine, "reference-a", words, Codes(lm, made, SITE))
 
 
 def nothing_but_the_model() -> Service:

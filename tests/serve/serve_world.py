@@ -17,10 +17,14 @@ from monoscope.dictionary import io
 from monoscope.dictionary.base import Dictionary, architecture
 from monoscope.intervene.edit import Edit
 from monoscope.models import LanguageModel, load_model
+from monoscope.models.sites import sites_of
 from monoscope.serve.engine import Engine
 from monoscope.serve.wanted import Piece, Said, Wanted
 from monoscope.signals.direction import Direction
 from monoscope.text.tokenise import Tokeniser
+from monoscope.watch.acting import Acting
+from monoscope.watch.live import Watching
+from monoscope.watch.recorder import Recorder
 from monoscope.watch.rules import Condition, Rule, Rules, Signal
 
 VOCABULARY = 4096  # that of the packaged models, whose tokeniser these use
@@ -161,3 +165,8 @@ def some_rules(folder: Path) -> Rules:
         Rule("probe", Condition("probe", 0.0), keep=2),
     )
     return Rules(signals, rules)
+
+
+def watching_of(lm: LanguageModel, rules: Rules, recorder: Recorder | None = None) -> Watching:
+    """The rules, compiled for a model; an engine holds them."""
+    return Watching(lm.model, sites_of(lm.model, lm.name), rules, Acting(rules, {}), ends=(), recorder=recorder)

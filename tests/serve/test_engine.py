@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from serve_world import (
     reference,
     saved,
     some_rules,
+    watching_of,
 )
 
 import monoscope as ms
@@ -34,6 +36,10 @@ from monoscope.serve.engine import Engine, Full, Limits
 from monoscope.serve.minds import FeatureTap
 from monoscope.serve.wanted import Wanted
 from monoscope.watch.monitor import Monitor
+from monoscope.watch.recorder import Recorder
+from monoscope.watch.recording import Recording
+from monoscope.watch.replay import replay
+from monoscope.watch.rules import Act
 
 families = pytest.mark.parametrize("family", CONFIGS)
 
@@ -97,17 +103,19 @@ def test_null_steering_and_unsteered_neighbours_leave_the_logits_bit_for_bit(tmp
     lm, where, given = reference(), saved(tmp_path / "d", dictionary()), prompts(4)
     recipes = {"null": Recipe((edit(where, 3, "scale", 1.0),)), "real": Recipe((edit(where, 3, "add", 5.0),))}
 
-    def logits(engine: Engine, names: list[str | None]) -> list[torch.Tensor]:
-        with engine._held():
-            engine._assign(names)
+    def logits(engine: Engine, names: list[int | None]) -> list[torch.Tensor]:
+        with engine._steered():
+            if engine._steering is not None:
+                engine._steering.assign(names)
             batch, first = engine._passes.read(given)
             return [first, engine._passes.step(batch, [1, 2, 3, 4])]
 
-    plain = logits(Engine(lm), [None] * 4)
+    plain = logits(Engine(lm), [])
     steered = Engine(lm, recipes=recipes)
-    for names in ([None] * 4, ["null"] * 4, ["null", None, "null", None]):
+    null, real = 0, 1
+    for names in ([None] * 4, [null] * 4, [null, None, null, None]):
         assert all(map(torch.equal, logits(steered, names), plain))
-    mixed = logits(steered, ["real", None, "real", "null"])
+    mixed = logits(steered, [real, None, real, null])
     for found, wanted in zip(mixed, plain, strict=True):
         assert torch.equal(found[[1, 3]], wanted[[1, 3]]) and not torch.allclose(found[[0, 2]], wanted[[0, 2]])
 
@@ -188,18 +196,18 @@ def activations(lm: Any, tokens: torch.Tensor) -> torch.Tensor:
 
 def test_alarms_come_with_their_token_and_are_those_of_the_values_told(tmp_path: Path) -> None:
     lm, rules = reference(), some_rules(tmp_path)
-    with Engine(lm, rules=rules) as engine:
+    with Engine(lm, watching=watching_of(lm, rules)) as engine:
         heard = ask(engine, *(Wanted(p, 12, 2, seed=i) for i, p in enumerate(prompts(8))))
     events = 0
     for one in heard:
         prompt = torch.tensor([list(one.wanted.tokens)])
-        with torch.no_grad(), ms.watch(lm, rules, follow=False) as watching:
+        with torch.no_grad(), ms.watch(lm, rules, follow=False) as plain:
             lm.model(input_ids=prompt)
         for choice in (0, 1):
             monitor = Monitor(rules)
             first = next(p for p in one.pieces if p.choice == choice)
             assert [dict(e) for s in first.prompt for e in s.mind.events] == [  # type: ignore[union-attr]
-                vars(e) for e in monitor.step(watching.values[0].numpy())
+                vars(e) for e in monitor.step(plain.values[0].numpy())
             ]
             for said in one.said(choice):
                 assert said.mind is not None
@@ -317,3 +325,53 @@ def test_no_token_is_lost_or_mixed_when_many_come_and_go() -> None:
     for one in heard:
         new, logits = generated(lm, one.wanted.tokens, one.wanted.most)
         assert all(agree(one.tokens(c), new, logits) for c in range(one.wanted.choices))
+
+
+def test_what_a_rule_stops_ends_with_the_token_that_raised_it(tmp_path: Path) -> None:
+    lm, rules = reference(), some_rules(tmp_path)
+    first, five, last = rules.rules
+    stopping = replace(rules, rules=(first, replace(five, actions=(Act("stop"),)), last))
+    given = [Wanted(p, 40, seed=i) for i, p in enumerate(prompts(8))]
+    with Engine(lm, watching=watching_of(lm, rules)) as engine:
+        whole = ask(engine, *given)
+    with Engine(lm, watching=watching_of(lm, stopping)) as engine:
+        cut = ask(engine, *given)
+    stopped = 0
+    for one, other in zip(whole, cut, strict=True):
+        at_once = any(raises(s) for s in one.pieces[0].prompt)
+        raised = [i for i, s in enumerate(one.said()) if raises(s)]
+        end = 0 if at_once else raised[0] + 1 if raised else len(one.said())
+        assert other.tokens() == one.tokens()[:end]
+        assert other.finish() == ("content_filter" if end < len(one.said()) else one.finish())
+        stopped += 0 < end < len(one.said())
+    assert stopped > 2
+
+
+def raises(said: Any) -> bool:
+    return any(event["rule"] == "five" and event["kind"] == "raised" for event in said.mind.events)
+
+
+def test_a_recording_explains_every_alarm_that_was_told(tmp_path: Path) -> None:
+    lm, rules, numbers = reference(), some_rules(tmp_path), random.Random(2)
+    watching = watching_of(lm, rules, Recorder(tmp_path / "recorded", seconds=0.05))
+    wanted = [Wanted(p, numbers.randint(1, 30), 2, seed=i, name=f"request-{i}") for i, p in enumerate(prompts(20))]
+    with Engine(lm, watching=watching, limits=Limits(slots=8)) as engine:
+        heard = [Heard(w) for w in wanted]
+        for one in heard:
+            engine.submit(one.wanted, one)
+        engine.between_passes(lambda: activations(lm, torch.tensor([[1, 2, 3]]))).result(10)  # is no part of any
+        for one in heard:
+            one.wait()
+    found = replay(Recording(tmp_path / "recorded"), rules)
+    replayed: dict[str, list[Any]] = {name: [] for name in found.names.values()}
+    for sequence, event in found.events:
+        replayed[found.names[sequence]].append(vars(event))
+    assert found.complete and found.sequences == 40 and sum(map(len, replayed.values())) > 50
+    for one in heard:
+        for choice in (0, 1):
+            first = next(p for p in one.pieces if p.choice == choice)
+            said = [*first.prompt, *one.said(choice)]
+            told = [dict(e) for s in said for e in s.mind.events]  # type: ignore[union-attr]
+            assert told == replayed[f"{one.wanted.name}/{choice}"]
+    recorded = sum(len(w.tokens) * 2 for w in wanted) + sum(len(one.tokens(c)) for one in heard for c in (0, 1))
+    assert found.tokens == recorded == int(watching.acting.metrics.get("tokens"))

@@ -183,7 +183,7 @@ def test_any_json_is_answered_in_the_documents_words(served: Live, body: Any) ->
 
 def test_the_document_names_every_route_and_its_errors(served: Live) -> None:
     paths = document(served)["paths"]
-    assert set(paths) == {*POSTS, "/v1/models", "/v1/models/{name}", "/health"}
+    assert set(paths) == {*POSTS, "/v1/models", "/v1/models/{name}", "/health", "/metrics"}
     for held in paths.values():
         for operation in held.values():
             assert {"200", "4XX", "5XX"} <= set(operation["responses"]) and "422" not in operation["responses"]

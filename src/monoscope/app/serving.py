@@ -19,11 +19,16 @@ from monoscope.errors import MonoscopeError
 from monoscope.intervene import recipes
 from monoscope.intervene.edit import Recipe
 from monoscope.models.language_model import LanguageModel
+from monoscope.models.sites import sites_of
 from monoscope.serve import errors
 from monoscope.serve.api import Service, create_app
 from monoscope.serve.codes import Codes
 from monoscope.serve.engine import Engine, Limits
 from monoscope.serve.minds import FeatureTap
+from monoscope.watch.acting import Acting
+from monoscope.watch.audit import Audit
+from monoscope.watch.live import Watching
+from monoscope.watch.recorder import Recorder
 from monoscope.watch.rules import Rules
 
 LONGEST_BODY = 1 << 20  # bytes: some 300,000 tokens
@@ -45,6 +50,34 @@ class Labels:
 
 
 @dataclass(frozen=True)
+class Watched:
+    """How a served model is watched.
+
+    Args:
+        rules: over features and probes.
+        record: a new folder into which every token is recorded, with the codes of the rules' dictionaries.
+        audit: a file to which every event and what was done are appended.
+        shadow: alarms are told, and nothing that is said is changed.
+    """
+
+    rules: Rules
+    record: Path | None = None
+    audit: Path | None = None
+    shadow: bool = False
+
+    def of(self, lm: LanguageModel) -> Watching:
+        """Everything opened.
+
+        Raises:
+            MonoscopeError: the rules do not belong to the model, or a file cannot be written.
+        """
+        recorder = None if self.record is None else Recorder(self.record)
+        audit = None if self.audit is None else Audit(self.audit)
+        acting = Acting(self.rules, {}, shadow=self.shadow, audit=audit)
+        return Watching(lm.model, sites_of(lm.model, lm.name), self.rules, acting, ends=(), recorder=recorder)
+
+
+@dataclass(frozen=True)
 class Served:
     """What ``service`` was told to serve.
 
@@ -53,7 +86,7 @@ class Served:
         name: what requests call it.
         run: gives the dictionary whose features are told, and their labels.
         recipes: what requests may be steered by, by name.
-        rules: watch all sequences.
+        watched: the rules that watch all sequences, what is written down, and whether they may change what is said.
         limits: of sequences that run and wait.
         longest: new tokens that one request may ask for.
     """
@@ -62,7 +95,7 @@ class Served:
     name: str
     run: Run | None = None
     recipes: Mapping[str, Recipe] | None = None
-    rules: Rules | None = None
+    watched: Watched | None = None
     limits: Limits | None = None
     longest: int | None = None
 
@@ -81,11 +114,11 @@ def service(served: Served) -> Service:
             fix="serve that model, or name a run of this one",
         )
     tap = None if run is None else FeatureTap(lm, run.dictionary, run.plan.site)
-    engine = Engine(lm, recipes=served.recipes, features=tap, rules=served.rules, limits=served.limits)
+    watching = None if served.watched is None else served.watched.of(lm)
+    engine = Engine(lm, recipes=served.recipes, features=tap, watching=watching, limits=served.limits)
     labels = None if run is None else Labels(run.catalogue)
     codes = None if run is None else Codes(lm, run.dictionary, run.plan.site)
-    rules = () if served.rules is None else tuple(rule.name for rule in served.rules.rules)
-    return Service(engine, served.name, labels, codes, rules, served.longest)
+    return Service(engine, served.name, labels, codes, served.longest)
 
 
 def named_recipes(given: Sequence[str]) -> dict[str, Recipe]:

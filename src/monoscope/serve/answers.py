@@ -169,7 +169,8 @@ class Head:
     def __init__(self, shape: Completions | Chat, model: str) -> None:
         """A new answer of a model."""
         self._shape = shape
-        self._same = {"id": f"{shape.prefix}-{secrets.token_hex(12)}", "created": int(time.time()), "model": model}
+        self.id = f"{shape.prefix}-{secrets.token_hex(12)}"
+        self._same = {"id": self.id, "created": int(time.time()), "model": model}
 
     def chunk(self, choices: Sequence[dict[str, Any]], usage: dict[str, int] | None, asked: bool) -> dict[str, Any]:
         """A chunk of a stream; ``asked`` says whether usage is told at all."""

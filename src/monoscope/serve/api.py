@@ -6,14 +6,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from monoscope.catalogue.vocabulary import Vocabulary
 from monoscope.errors import MonoscopeError
@@ -28,6 +28,8 @@ from monoscope.serve.stream import END, EventStream, encoded, event
 from monoscope.serve.tasks import Answer, Bridge, unless_gone
 from monoscope.serve.wanted import Said, Wanted
 
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
 
 @dataclass(frozen=True)
 class Service:
@@ -37,7 +39,6 @@ class Service:
     name: str
     lexicon: Lexicon | None = None
     codes: Codes | None = None
-    rules: tuple[str, ...] = ()
     longest: int | None = None  # new tokens that a request may ask for; the context's length by default
 
 
@@ -102,7 +103,7 @@ class _Desk:
         """Answer at once, or as it comes."""
         shape = (Chat if chat else Completions)(self._telling, wanted[0].top is not None)
         head = Head(shape, self.service.name)
-        answer = Answer(self.service.engine, wanted)
+        answer = Answer(self.service.engine, [replace(w, name=head.id) for w in wanted])
         if asked.stream:
             return EventStream(_stream(answer, shape, head, asked.wants_usage))
         try:
@@ -234,7 +235,7 @@ def _add_models(app: FastAPI, service: Service) -> None:
         "context": engine.lm.context,
         "chat": Prompts(engine.lm).chats,
         "recipes": sorted(engine.recipes),
-        "rules": list(service.rules),
+        "rules": [] if engine.watching is None else [rule.name for rule in engine.watching.rules.rules],
         "features": 0 if service.codes is None else service.codes.n_features,
     }
     model: Mapping[str, Any] = {
@@ -252,6 +253,13 @@ def _add_models(app: FastAPI, service: Service) -> None:
         if name != service.name:
             raise Refused(f"the model {name!r} is not served here", status=404, param="model", code="model_not_found")
         return JSON(model)
+
+    @app.get("/metrics", responses=documented.metrics())
+    async def metrics() -> Response:
+        """Counters of the watch, as Prometheus reads them."""
+        if engine.watching is None:
+            raise Refused("nothing is watched here; start the server with --watch", status=404)
+        return PlainTextResponse(engine.watching.acting.metrics.text(), media_type=PROMETHEUS)
 
     @app.get("/health", responses=documented.answers(documented.Health))
     async def health() -> Response:

@@ -87,7 +87,7 @@ class CompletionChoice(Closed):
     index: int
     text: str
     logprobs: LegacyLogprobs | None
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: Literal["stop", "length", "content_filter"] | None
     monoscope: Extra | None = None
 
 
@@ -137,7 +137,7 @@ class ChatChoice(Closed):
     index: int
     message: ChatMessage
     logprobs: ChatLogprobs | None
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "content_filter"]
     monoscope: Extra | None = None
 
 
@@ -215,3 +215,9 @@ def answers(model: type[BaseModel], streamed: bool = False) -> dict[int | str, d
     """FastAPI's ``responses`` of a route."""
     stream = {"content": {"text/event-stream": {"schema": {"type": "string"}}}} if streamed else {}
     return {200: {"model": model, **stream}, "4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}}
+
+
+def metrics() -> dict[int | str, dict[str, Any]]:
+    """FastAPI's ``responses`` of the route that Prometheus reads."""
+    text = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+    return {200: text, "4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}}

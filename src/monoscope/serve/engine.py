@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate, compress
 from typing import Any, TypeVar
 
 import torch
@@ -31,7 +32,6 @@ from monoscope.serve.minds import FeatureTap, Minds
 from monoscope.serve.running import Running, Tell, Ticket
 from monoscope.serve.wanted import Piece, Wanted
 from monoscope.watch.live import Watching
-from monoscope.watch.rules import Rules
 
 T = TypeVar("T")
 Post = Callable[[list[tuple[Tell, Piece]]], None]
@@ -67,7 +67,7 @@ class Engine:
         *,
         recipes: Mapping[str, Recipe] | None = None,
         features: FeatureTap | None = None,
-        rules: Rules | None = None,
+        watching: Watching | None = None,
         limits: Limits | None = None,
     ) -> None:
         """Check that everything belongs together, with a short pass.
@@ -76,7 +76,7 @@ class Engine:
             lm: a causal model; nobody else may run it while the engine does.
             recipes: what requests may be steered by, by name.
             features: reads features for requests that ask for them.
-            rules: watch all sequences.
+            watching: watches all sequences; what its rules stop ends with "content_filter".
             limits: of what runs and waits.
 
         Raises:
@@ -90,7 +90,6 @@ class Engine:
         self.recipes = {name: i for i, name in enumerate(recipes or {})}
         self.post: Post = tell_at_once  # hands over what is new after a pass; called in the engine's thread
         sites = sites_of(lm.model, lm.name)
-        watching = None if rules is None else Watching(lm.model, sites, rules, follow=False, ends=None)
         self._minds = Minds(features, watching, partial(lm.tokeniser.backend.decode, skip_special_tokens=True))
         self._passes = Passes(lm.model, lm.tokeniser.padding)
         held = list((recipes or {}).values())
@@ -114,6 +113,11 @@ class Engine:
             self._closing = True
             self._wake.notify()
         self._thread.join()
+
+    @property
+    def watching(self) -> Watching | None:
+        """What watches all sequences."""
+        return self._minds.watching
 
     @property
     def alive(self) -> bool:
@@ -169,36 +173,43 @@ class Engine:
 
     # From here on: the engine's thread.
 
-    def _held(self) -> ExitStack:
-        """What is written and read in every pass; steering first, so that what is read is what was written."""
+    def _try(self) -> None:
+        """One short pass with every recipe: what does not fit together is told before anyone asks."""
+        named = [None, *self.recipes.values()]
+        padding = self.lm.tokeniser.padding
+        with self._steered():
+            if self._steering is not None:
+                self._steering.assign(named)
+            batch, _ = self._passes.read([[padding] * 2] * len(named))
+            self._passes.step(batch, [padding] * len(named))
+            if self._steering is not None:
+                self._steering.assign([])
+            self._minds.try_features(partial(self._passes.read, [[padding] * 2]))
+
+    def _steered(self) -> ExitStack:
+        """The recipes held, on nobody yet."""
         stack = ExitStack()
         stack.enter_context(torch.inference_mode())
         if self._steering is not None:
             stack.enter_context(self._steering.applied())
-        stack.enter_context(self._minds.held())
         return stack
 
-    def _try(self) -> None:
-        """One short pass with every recipe and reading: what does not fit together is told before anyone asks."""
-        names = [None, *self.recipes]
-        with self._held():
-            self._assign(names)
-            batch, _ = self._passes.read([[self.lm.tokeniser.padding] * 2] * len(names))
-            self._passes.step(batch, [self.lm.tokeniser.padding] * len(names))
-
-    def _assign(self, recipes: Sequence[str | None]) -> None:
+    def _before(self, running: Sequence[Running]) -> None:
+        """A pass over these sequences is about to begin, a row for each; none where it is about something else."""
         if self._steering is not None:
-            self._steering.assign([None if name is None else self.recipes[name] for name in recipes])
+            named = [r.wanted.recipe for r in running]
+            self._steering.assign([None if name is None else self.recipes[name] for name in named])
+        self._minds.before(running)
 
     def _run(self) -> None:
-        with self._held():
+        with self._steered(), self._minds.held():
             while self._wait():
                 self._run_errands()
                 self._drop([r for r in self._running if r.ticket.cancelled])
                 self._guarded(self._go_on, self._running)
-                new = [self._minds.running(ticket) for ticket in self._joining()]
-                self._guarded(partial(self._join, new), [r for choices in new for r in choices])
-        self._stop()
+                new = [r for ticket in self._joining() for r in self._minds.running(ticket)]
+                self._guarded(partial(self._join, new), new)
+            self._stop()
 
     def _guarded(self, work: Callable[[], None], concerned: Sequence[Running]) -> None:
         """Do some work; where it fails, those concerned are told, and the server goes on."""
@@ -223,8 +234,7 @@ class Engine:
             if not done.set_running_or_notify_cancel():
                 continue
             try:
-                if self._steering is not None:
-                    self._steering.assign([])
+                self._before([])
                 done.set_result(errand())
             except Exception as error:  # told to who asked
                 done.set_exception(error)
@@ -232,7 +242,7 @@ class Engine:
     def _go_on(self) -> None:
         """Let all running sequences read their token, and choose the next."""
         if self._batch is not None:
-            self._assign([r.wanted.recipe for r in self._running])
+            self._before(self._running)
             logits = self._passes.step(self._batch, [r.token for r in self._running])
             self._minds.of_tokens(self._running)
             self._next(self._running, logits)
@@ -252,23 +262,22 @@ class Engine:
                 joining.append(self._waiting.popleft())
         return joining
 
-    def _join(self, new: Sequence[Sequence[Running]]) -> None:
-        """Read the prompts of some requests, each once, and give every choice a row of the batch."""
+    def _join(self, new: Sequence[Running]) -> None:
+        """Read prompts, and give every sequence a row. Choices share their prompt's pass where nothing is watched."""
         if not new:
             return
-        wanted = [choices[0].wanted for choices in new]
-        self._assign([w.recipe for w in wanted])
-        batch, logits = self._passes.read([w.tokens for w in wanted])
-        self._minds.of_prompts(new)
-        rows = [row for row, choices in enumerate(new) for _ in choices]
-        joined = [r for choices in new for r in choices]
+        own = [r.choice == 0 or self._minds.watching is not None for r in new]
+        read, rows = list(compress(new, own)), [n - 1 for n in accumulate(own)]
+        self._before(read)
+        batch, logits = self._passes.read([r.wanted.tokens for r in read])
+        self._minds.of_prompts(new, rows)
         batch.keep(rows)
         if self._batch is None:
             self._batch = batch
         else:
             self._batch.join(batch)
-        self._running = [*self._running, *joined]
-        self._next(joined, logits[rows])
+        self._running = [*self._running, *new]
+        self._next(new, logits[rows])
 
     def _next(self, running: Sequence[Running], logits: Float[Tensor, "n vocabulary"]) -> None:
         """Choose the next token of each row that is not over, tell what is new, and let those leave that are over."""
@@ -290,6 +299,8 @@ class Engine:
 
     def _drop(self, gone: Sequence[Running]) -> None:
         """Let sequences leave the batch."""
+        for r in gone:
+            self._minds.left(r)
         leaving = set(map(id, gone))
         kept = [i for i, r in enumerate(self._running) if id(r) not in leaving]
         if len(kept) == len(self._running):
@@ -306,6 +317,7 @@ class Engine:
         for r in [*self._running, *left]:
             r.fail("the server has stopped")
         self._tell([*self._running, *left])
+        self._drop(self._running)
         self._waiting.clear()
         while self._errands:
             self._errands.popleft()[1].cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -21,7 +22,7 @@ from monoscope.serve.speech import Speech
 from monoscope.serve.wanted import Mind, Said, Wanted
 from monoscope.types import Code, Site
 from monoscope.watch.live import Watching
-from monoscope.watch.monitor import Monitor
+from monoscope.watch.monitor import Event
 
 Decode = Callable[[list[int]], str]
 Features = tuple[tuple[int, float], ...]
@@ -105,51 +106,82 @@ class Minds:
                 stack.enter_context(self.watching.held())
             yield
 
+    def try_features(self, read: Callable[[], object]) -> None:
+        """Read features once, so that kernels are compiled before anyone waits for them; ``read`` runs the model."""
+        if self.features is not None:
+            with self.features.held():
+                read()
+            self.features.strongest([(0, 1, 1)])
+
     def running(self, ticket: Ticket) -> list[Running]:
-        """A request's choices, each with a monitor of its own where there are rules."""
-        rules, wanted = None if self.watching is None else self.watching.rules, ticket.wanted
-        watched = rules is not None or self._asks(wanted)
-        return [
-            Running(ticket, i, self._decode, watched, None if rules is None else Monitor(rules))
-            for i in range(wanted.choices)
-        ]
+        """A request's choices."""
+        watched = self.watching is not None or self._asks(ticket.wanted)
+        return [Running(ticket, i, self._decode, watched) for i in range(ticket.wanted.choices)]
+
+    def before(self, running: Sequence[Running]) -> None:
+        """A pass over these sequences is about to begin, a row for each; none where it is about something else."""
+        if self.watching is not None:
+            self.watching.names = [f"{r.wanted.name}/{r.choice}" for r in running]
+            self.watching.assign([r.followed for r in running])
+
+    def left(self, running: Running) -> None:
+        """A sequence is over."""
+        if self.watching is not None and running.followed is not None:
+            self.watching.leave(running.followed)
 
     def of_tokens(self, running: Sequence[Running]) -> None:
         """After a pass over one token of each sequence."""
         features = self._strongest([(row, 1, r.wanted) for row, r in enumerate(running)])
+        events = self._events()
         for row, r in enumerate(running):
             if r.watched:
-                with failing(r):
-                    r.read(self._mind(r, row, -1, features.get(row, [()])[0]))
+                r.read(self._mind(r, row, -1, features.get(row, [()])[0], events[row]))
+                self._stop(r)
 
-    def of_prompts(self, requests: Sequence[Sequence[Running]]) -> None:
-        """After a pass over the prompts of these requests, a row for all choices of each."""
-        wanted = [choices[0].wanted for choices in requests]
-        features = self._strongest([(row, len(w.tokens), w) for row, w in enumerate(wanted) if w.of_prompt])
-        for row, choices in enumerate(requests):
-            for r in choices:
-                with failing(r):
-                    r.knows(self._prompt(r, row, features.get(row)))
+    def of_prompts(self, running: Sequence[Running], rows: Sequence[int]) -> None:
+        """After a pass over the prompts of these sequences, each of which has a row that it may share."""
+        asked = {row: r.wanted for r, row in zip(running, rows, strict=True) if r.wanted.of_prompt}
+        features = self._strongest([(row, len(w.tokens), w) for row, w in asked.items()])
+        events = self._events()
+        for r, row in zip(running, rows, strict=True):
+            if self.watching is not None:
+                r.followed = self.watching.rows[row]
+            if r.watched:
+                r.knows(self._prompt(r, row, features.get(row), events[row]))
+                self._stop(r)
 
-    def _prompt(self, r: Running, row: int, features: list[Features] | None) -> tuple[Said, ...]:
+    def _events(self) -> dict[int, list[Event]]:
+        """Those of the last pass, by row."""
+        found: dict[int, list[Event]] = defaultdict(list)
+        for row, event in self.watching.events if self.watching is not None else ():
+            found[row].append(event)
+        return found
+
+    def _prompt(self, r: Running, row: int, features: list[Features] | None, events: list[Event]) -> tuple[Said, ...]:
         """What is told of a prompt: all its tokens where that was asked for, else what the rules say of them."""
         tokens, n = r.wanted.tokens, len(r.wanted.tokens)
-        if r.wanted.of_prompt and r.watched:
-            minds = [self._mind(r, row, i - n, features[i] if features else ()) for i in range(n)]
-            return tuple(map(Said, tokens, spoken(self._decode, tokens), repeat(None), minds))
-        if r.monitor is None or self.watching is None:
-            return ()
-        events = r.monitor.step(self.watching.values[row, -n:].numpy())
-        told = Mind((), {}, tuple(map(asdict, events)), tuple(r.monitor.active))
-        return (Said(tokens[-1], "", None, told),) if events else ()
+        if not r.wanted.of_prompt:
+            mind = self._mind(r, row, -1, (), events)
+            return (Said(tokens[-1], "", None, mind),) if events else ()
+        minds = []
+        for i in range(n):
+            here = [event for event in events if event.place == i]
+            minds.append(self._mind(r, row, i - n, features[i] if features else (), here))
+        return tuple(map(Said, tokens, spoken(self._decode, tokens), repeat(None), minds))
 
-    def _mind(self, r: Running, row: int, column: int, features: Features) -> Mind:
-        if r.monitor is None or self.watching is None:
+    def _mind(self, r: Running, row: int, column: int, features: Features, events: list[Event]) -> Mind:
+        if self.watching is None:
             return Mind(features)
-        values = self.watching.values[row, column]
-        events = r.monitor.step(values[None].numpy())
-        signals = dict(zip(self.watching.rules.names, values.tolist(), strict=True))
-        return Mind(features, signals, tuple(map(asdict, events)), tuple(r.monitor.active))
+        for event in events:
+            (r.raised.add if event.kind == "raised" else r.raised.discard)(event.rule)
+        signals = dict(zip(self.watching.rules.names, self.watching.values[row, column].tolist(), strict=True))
+        active = tuple(rule.name for rule in self.watching.rules.rules if rule.name in r.raised)
+        return Mind(features, signals, tuple(map(asdict, events)), active)
+
+    def _stop(self, r: Running) -> None:
+        """End what a rule stops; in shadow mode none does."""
+        if r.followed is not None and r.followed.stopped:
+            r.stop()
 
     def _asks(self, wanted: Wanted) -> bool:
         return self.features is not None and wanted.features > 0
@@ -159,15 +191,6 @@ class Minds:
         asked = [(row, n, w.features) for row, n, w in rows if self._asks(w)]
         found = [] if self.features is None else self.features.strongest(asked)
         return dict(zip((row for row, *_ in asked), found, strict=True))
-
-
-@contextmanager
-def failing(r: Running) -> Iterator[None]:
-    """What cannot be watched ends its own sequence, and no other."""
-    try:
-        yield
-    except MonoscopeError as error:
-        r.fail(error.what)
 
 
 def spoken(decode: Decode, tokens: Sequence[int]) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from monoscope.serve.choosing import Draw
 from monoscope.serve.speech import Speech
 from monoscope.serve.wanted import Finish, LogProb, Mind, Piece, Said, Wanted
-from monoscope.watch.monitor import Monitor
+from monoscope.watch.following import Followed
 
 Tell = Callable[[Piece], None]
 
@@ -30,12 +30,11 @@ class Ticket:
 class Running:
     """A choice of a request. Where ``watched``, a token is told once it was read, else as soon as it is chosen."""
 
-    def __init__(
-        self, ticket: Ticket, choice: int, decode: Callable[[list[int]], str], watched: bool, monitor: Monitor | None
-    ) -> None:
-        """Begin with nothing chosen. ``monitor`` is told the values of all its tokens, if there are rules."""
+    def __init__(self, ticket: Ticket, choice: int, decode: Callable[[list[int]], str], watched: bool) -> None:
+        """Begin with nothing chosen."""
         self.ticket, self.wanted, self.choice, self.watched = ticket, ticket.wanted, choice, watched
-        self.monitor = monitor
+        self.followed: Followed | None = None  # what the watch knows of it
+        self.raised: set[str] = set()  # rules
         self.draw = Draw.of(self.wanted, choice)
         self.token = -1  # chosen last: what the next pass reads
         self.over = False
@@ -63,12 +62,18 @@ class Running:
 
     def read(self, mind: Mind | None) -> None:
         """The chosen token may be told, with what was read off it."""
+        if self.over:
+            return
         self._held.append((self.token, self._logprob, mind))
         self._release(self._speech.add(self.token))
         if self._speech.stopped:
             self._end("stop")
         elif self._count == self.wanted.most:
             self._end("length")
+
+    def stop(self) -> None:
+        """A rule ends it here."""
+        self._end("content_filter")
 
     def fail(self, problem: str) -> None:
         """It ends here, whatever it wanted."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Finish = Literal["stop", "length", "error"]
+Finish = Literal["stop", "length", "content_filter", "error"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Wanted:
         recipe: the name of the recipe that steers, if any.
         features: so many of the strongest features are told of each token.
         of_prompt: whether the prompt's tokens are told of too.
+        name: what logs and recordings call it.
     """
 
     tokens: tuple[int, ...]
@@ -38,6 +39,7 @@ class Wanted:
     recipe: str | None = None
     features: int = 0
     of_prompt: bool = False
+    name: str = ""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ class Follower:
         """``ends``: tokens that end a sequence when the model writes them. ``causal``: later tokens change no value."""
         self.rules, self.ends, self.causal = rules, ends, causal
         self.rows: list[Followed | None] = []
+        self.assigned: list[Followed | None] | None = None  # the rows of the next pass, where somebody says so
         self.ended: list[Followed] = []  # that no pass goes on with; whoever is told of them empties the list
         self.begun = 0
 
@@ -72,7 +73,10 @@ class Follower:
             names: of sequences that begin, by row.
         """
         columns = [[i for i, place in enumerate(row) if place >= 0] for row in places]
-        goes_on = len(self.rows) == len(places) and self._goes_on(places, tokens, columns)
+        if self.assigned is not None:
+            self.rows, goes_on = list(self.assigned), True
+        else:
+            goes_on = len(self.rows) == len(places) and self._goes_on(places, tokens, columns)
         if not goes_on:
             self.end()
             self.rows = [None] * len(places)

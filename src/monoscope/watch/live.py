@@ -85,6 +85,25 @@ class Watching:
             self._follower.end()
             self._tell_ended()
 
+    def assign(self, rows: Sequence[Followed | None]) -> None:
+        """Say which sequence each row of the next passes goes on with, for batches that sequences join and leave.
+
+        From then on nothing is guessed: every pass is preceded by this, and ``rows`` says after it who was in it.
+
+        Args:
+            rows: for each row its sequence, or None where one begins; empty where a pass is none of those watched.
+        """
+        assert self._follower is not None
+        self._follower.assigned = list(rows)
+
+    def leave(self, followed: Followed) -> None:
+        """Nothing more comes of a sequence, for batches that sequences join and leave."""
+        assert self._follower is not None
+        if not followed.over:
+            followed.over = True
+            self._follower.ended.append(followed)
+            self._tell_ended()
+
     def stopping(self, input_ids: Int[Tensor, "batch tokens"], *scores: Any, **more: Any) -> Bool[Tensor, " batch"]:
         """A stopping criterion: ``generate(…, stopping_criteria=[watching.stopping])`` ends what a rule stops."""
         rows = self.rows
@@ -136,7 +155,11 @@ class Watching:
             return
         if tokens is None:
             raise MonoscopeError("sequences are followed by their tokens", fix="call the model with input_ids")
-        if self._new is not None:  # the pass before was broken off
+        if self._follower.assigned == []:
+            self._new = None
+            self.acting.before([None] * shape[0], places)
+            return
+        if self._new is not None and self._follower.assigned is None:  # the pass before was broken off
             self.restart()
         self._new = list(self._follower.follow(places.tolist(), tokens.tolist(), self.names))
         self._tell_ended()

@@ -10,6 +10,9 @@ def serve(
     *,
     run: Path | None = None,
     watch: Path | None = None,
+    record: Path | None = None,
+    audit: Path | None = None,
+    shadow: bool = False,
     steer: list[str] | None = None,
     name: str = "",
     host: str = "127.0.0.1",
@@ -33,6 +36,12 @@ def serve(
         A run of this model: its dictionary's features are told, with their labels.
     watch
         Rules by which all that is read and written is watched; alarms are told with their tokens.
+    record
+        A new folder into which every token is recorded, with the codes of the rules' dictionaries.
+    audit
+        A file to which every alarm and what followed from it are appended.
+    shadow
+        Alarms are told, but nothing that the model says is changed by them.
     steer
         A recipe that requests may name: FILE, or NAME=FILE. Repeat it for more.
     name
@@ -68,7 +77,10 @@ def serve(
     for what, number in (("slots", slots), ("waiting", waiting), ("longest", 1 if longest is None else longest)):
         if number < 1:
             raise MonoscopeError(f"--{what} {number} leaves room for nothing", fix="give a number from 1")
-    recipes, watched = serving.named_recipes(steer or []), None if watch is None else rules.load(watch)
+    if watch is None and (record is not None or audit is not None or shadow):
+        raise MonoscopeError("nothing is watched, so there is nothing to record", fix="give --watch RULES")
+    recipes = serving.named_recipes(steer or [])
+    watched = None if watch is None else serving.Watched(rules.load(watch), record, audit, shadow)
     opened = None if run is None else Run(run)
     lm = load_model(model, device=device)
     called = name or lm.name.rsplit("/", 1)[-1]
