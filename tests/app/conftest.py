@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import uvicorn
 from app_demo import DemoCatalogue, demo_levels, demo_reader
-from pages_visit import Visit
 from planted_run import make as make_planted
 from starlette.testclient import TestClient
 
@@ -21,6 +20,7 @@ from monoscope.app.ui.blind import Blind
 from monoscope.app.ui.server import create_app, free_socket
 from monoscope.catalogue.annotations import Annotations
 from monoscope.interpret.ratings import Ratings
+from pages_visit import Visit
 
 
 @pytest.fixture(scope="session")
