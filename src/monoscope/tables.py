@@ -8,7 +8,9 @@ a class method ``parse`` may be written as a text.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
+import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -19,6 +21,9 @@ from monoscope import folder
 from monoscope.errors import MonoscopeError, unknown_name
 
 PATH: Mapping[str, bool] = {"path": True}  # the metadata of a field that holds a path
+
+BARE = re.compile(r"[A-Za-z0-9_-]+")  # a key that TOML takes without quotes
+WORDS: Mapping[type, str] = {str: "a text in quotes", bool: "true or false", int: "a whole number", float: "a number"}
 
 T = TypeVar("T")
 
@@ -82,10 +87,11 @@ def _made(kind: type, held: Any, where: str, base: Path) -> Any:
         return kind.parse(held)
     if not isinstance(held, Mapping):
         raise MonoscopeError(f"{where}: {held!r} is no table", fix="write it as { name = value, … }")
-    names, nested = {f.name: f for f in fields(kind)}, _nested(kind)
+    names, nested, hints = {f.name: f for f in fields(kind)}, _nested(kind), typing.get_type_hints(kind)
     for key in held:
         if key not in names:
             raise MonoscopeError(f"{where}: {unknown_name('key', key, list(names))}")
+        _check_type(held[key], hints[key], f"{where}: {key}")
     missing = [name for name in _required(kind) if name not in held]
     if missing:
         raise MonoscopeError(f"{where} says nothing of {missing[0]}", fix=f"add {missing[0]} = …")
@@ -94,6 +100,16 @@ def _made(kind: type, held: Any, where: str, base: Path) -> Any:
         return kind(**made)
     except TypeError as error:
         raise MonoscopeError(f"{where}: {error}", fix="write numbers as numbers and names in quotes") from error
+
+
+def _check_type(value: Any, hint: Any, what: str) -> None:
+    """Refuse a value that is none of a field's plain types; what is no plain type is looked at elsewhere."""
+    allowed = [t for t in (hint, *typing.get_args(hint)) if t in WORDS]
+    if not allowed or typing.get_origin(hint) not in (None, types.UnionType):
+        return
+    right = any(type(value) is t for t in allowed) or (float in allowed and type(value) is int)
+    if not right:
+        raise MonoscopeError(f"{what} is {value!r}", fix=f"give {WORDS[allowed[0]]}")
 
 
 def _field(field: Field, nested: tuple[type, bool] | None, value: Any, where: str, base: Path) -> Any:
@@ -128,10 +144,14 @@ def _held(value: Any, base: Path) -> dict[str, Any]:
     return table
 
 
+def _key(name: str) -> str:
+    return name if BARE.fullmatch(name) else _toml(name)
+
+
 def _toml(value: Any) -> str:
     """A value as TOML; strings are written as JSON writes them, which TOML reads."""
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_toml(str(k))} = {_toml(v)}" for k, v in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(str(k))} = {_toml(v)}" for k, v in value.items()) + " }"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):

@@ -122,7 +122,37 @@ def test_exact_above_is_the_fp32_code_whatever_the_product(shape, dtype):
     threshold = torch.rand(n_features, generator=torch.Generator().manual_seed(seed))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(product, "fastest", lambda device="cpu": dtype)
-        agree(encode.above(x, weight, bias, threshold), encode.reference_above(x, weight, bias, threshold), x, weight)
+        wanted, every = encode.reference_above(x, weight, bias, threshold), encode.above(x, weight, bias, threshold)
+        patch.setattr(encode, "FEW", 0)
+        found = encode.above(x, weight, bias, threshold)
+        agree(found, wanted, x, weight)
+        assert identical(found, every)  # however few scores there are, not by a bit
+
+
+def identical(a: Code, b: Code) -> bool:
+    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in ("indices", "values", "offsets"))
+
+
+@quick
+@given(shapes, st.sampled_from([torch.float32, torch.bfloat16]))
+def test_what_is_kept_of_an_encoder_changes_no_code(shape, dtype):
+    n, n_features, d, seed = shape
+    x, weight, bias = rows(n, d, seed), rows(n_features, d, seed + 1) / 10, rows(1, n_features, seed + 2)[0]
+    threshold = torch.full((n_features,), 0.1)
+
+    def codes() -> list[Code]:
+        return [encode.above(x, weight, bias, threshold), encode.topk(x, weight, bias, min(3, n_features))]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(product, "fastest", lambda device="cpu": dtype)
+        patch.setattr(encode, "FEW", 0)
+        before = codes()
+        encode.keep(weight, bias)
+        assert all(map(identical, codes(), before))
+        weight.neg_()
+        after = codes()
+        encode._KEPT.clear()
+        assert all(map(identical, codes(), after))  # a change in place is noticed
 
 
 @quick

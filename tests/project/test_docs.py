@@ -87,6 +87,30 @@ def test_the_way_to_search(shown: ModuleType) -> None:
     assert shown.search(Query(7), Catalogue(), np.array([True, True, False])).ids.tolist() == [0]
 
 
+@example("aggregation")
+def test_the_aggregation(shown: ModuleType) -> None:
+    from monoscope.watch.rules import Condition
+
+    made = Condition("x", 1.0, aggregation="theirs.aggregation", options={"scale": 2}).aggregated()
+    assert [made.step(value) for value in (1.0, 3.0, 2.0)] == [2.0, 4.0, -2.0]
+
+
+@example("action")
+def test_the_action(shown: ModuleType) -> None:
+    from monoscope.signals.direction import Direction
+    from monoscope.watch.acting import Acting
+    from monoscope.watch.following import Followed
+    from monoscope.watch.monitor import Monitor
+    from monoscope.watch.rules import Act, Condition, Rule, Rules, Signal
+
+    rule = Rule("high", Condition("x", 1.0), actions=(Act("theirs.action"),))
+    rules, told = Rules((Signal("x", Direction("d", 0)),), (rule,)), []
+    monitor = Monitor(rules)
+    acting = Acting(rules, {"theirs.action": {"into": told}})
+    acting.on(Followed(0, monitor, 0), monitor.step([[2.0], [0.0]]))
+    assert told == ["high raised", "high cleared"]
+
+
 @example("preset")
 def test_the_preset(shown: ModuleType) -> None:
     from monoscope.train import presets

@@ -83,6 +83,15 @@ def test_what_makes_no_sense_is_refused_at_once() -> None:
             make()
 
 
+def test_the_rules_that_the_page_shows_are_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "watching.md").read_text()
+    (tmp_path / "rules.toml").write_text(page.split("```toml\n")[1].split("```")[0])
+    found = rules.load(tmp_path / "rules.toml")
+    assert found.names == ["after a colon", "my probe"] and [rule.lasting for rule in found.rules] == [1, 3]
+    assert [act.name for act in found.rules[1].actions] == ["log", "tag", "stop"]
+    assert len(list(found.rules[1].when.leaves())) == 2
+
+
 SOME = "[[signals]]\nname = 'x'\nof = { dictionary = 'd', feature = 1 }\n"
 RULE = SOME + "[[rules]]\nname = 'r'\nwhen = "
 

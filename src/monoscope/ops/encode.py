@@ -8,11 +8,14 @@ neighbours: not by a single bit on a CPU.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from numba import njit, prange
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from monoscope.ops import product
 from monoscope.ops.topk import GROUPS, collect, group_maxima, kth_largest
@@ -59,14 +62,50 @@ def above(
     return _exact(x, weight, bias, threshold, 0)
 
 
+class _Kept(NamedTuple):
+    """What is made of a weight and its bias before the first row is seen."""
+
+    bias: Tensor  # the very tensor that it was made of
+    versions: tuple[int, int]
+    rounded: tuple[Tensor, Tensor]
+    features: np.ndarray
+
+
+_KEPT = WeakTensorKeyDictionary()
+
+
+def keep(weight: Float[Tensor, "n_features d"], bias: Float[Tensor, " n_features"]) -> None:
+    """These will not change: what ``topk`` and ``above`` make of them is made once, and kept while ``weight`` lives.
+
+    That is most of what encoding a few rows costs. A change in place is noticed by torch's count of them, one of
+    ``.data`` is not. On other devices than the CPU there is nothing to keep.
+    """
+    if weight.device.type == "cpu" and not weight.is_inference():
+        dtype = product.fastest()
+        rounded = weight.detach().to(dtype), bias.detach().to(dtype)
+        features = _rounding(weight.detach().float(), bias.detach().float(), dtype)
+        _KEPT[weight] = _Kept(bias, (weight._version, bias._version), rounded, features)
+
+
+def _made(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[tuple[Tensor, Tensor], np.ndarray]:
+    """The operands of the product, and the bounds of its error."""
+    kept = _KEPT.get(weight)
+    if kept is not None and kept.bias is bias and kept.versions == (weight._version, bias._version):
+        return kept.rounded, kept.features
+    weight, bias = (t.detach().float().contiguous() for t in (weight, bias))
+    return (weight, bias), _rounding(weight, bias, dtype)
+
+
 def _exact(x: Tensor, weight: Tensor, bias: Tensor, threshold: Tensor | None, k: int) -> Code:
-    x, weight, bias = (t.detach().float().contiguous() for t in (x, weight, bias))
     dtype = product.fastest()
+    if threshold is not None and 0 < len(x) * len(weight) <= FEW:
+        return _every(x, weight, bias, threshold)
+    operands_of_product, features = _made(weight, bias, dtype)
+    x, weight, bias = (t.detach().float().contiguous() for t in (x, weight, bias))
     bits, shift = (torch.int16, 16) if dtype == torch.bfloat16 else (torch.int32, 0)
-    features = _rounding(weight, bias, dtype)
     cut = None if threshold is None else threshold.detach().float().contiguous().numpy()
     parts = [(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))]
-    for first, scores in product.blocks(x, weight, bias, dtype):
+    for first, scores in product.blocks(x, *operands_of_product, dtype):
         rows = x[first : first + len(scores)]
         rounded = rows.to(dtype).float()
         lengths = torch.stack([(rows - rounded).norm(dim=1), rounded.norm(dim=1)], 1).numpy()
@@ -81,6 +120,18 @@ def _exact(x: Tensor, weight: Tensor, bias: Tensor, threshold: Tensor | None, k:
     return Code(torch.from_numpy(indices), torch.from_numpy(values), offsets, len(weight))
 
 
+def _every(x: Tensor, weight: Tensor, bias: Tensor, threshold: Tensor) -> Code:
+    """Every score as the preselected ones are computed: nothing is ruled out by an infinite one."""
+    x, weight, bias, threshold = (t.detach().float().contiguous() for t in (x, weight, bias, threshold))
+    n, n_features = len(x), len(weight)
+    scores, nothing = np.full((n, n_features), np.inf, np.float32), np.zeros((n_features, 3), np.float32)
+    operands = np.zeros((n, 2), np.float32), nothing, x.numpy(), weight.numpy(), bias.numpy(), threshold.numpy()
+    counts, indices, values = _rescore_above(scores, np.float32(1), *operands)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return Code(torch.from_numpy(indices), torch.from_numpy(values), torch.from_numpy(offsets), n_features)
+
+
+FEW = 1 << 12  # scores, of which preselecting some takes longer than computing all
 UNIT = {torch.bfloat16: 2.0**-8, torch.float32: 2.0**-23}  # of the rounding of a result
 
 

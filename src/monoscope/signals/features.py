@@ -9,11 +9,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
+from monoscope.ops import encode
 from monoscope.types import Code
 
 
 class Watched:
-    """The values of some features; what a full ``encode`` gives, without the other features where they don't matter."""
+    """The values of some features; what a full ``encode`` gives, without the other features where they don't matter.
+
+    The dictionary's encoder must not change any more.
+    """
 
     def __init__(self, dictionary: Dictionary, features: Sequence[int], *, whole: bool = False) -> None:
         """Choose the features.
@@ -30,6 +34,9 @@ class Watched:
         self.code: Code | None = None
         dictionary.check_features(self.features)
         self._alone = dictionary.subset(self.features) if dictionary.independent and not whole else None
+        read = self._alone or dictionary
+        if read.own_encoder:
+            encode.keep(read.w_enc, read.b_enc)
         self._column = torch.full((dictionary.n_features,), -1)
         self._column[list(self.features)] = torch.arange(len(self.features))
 

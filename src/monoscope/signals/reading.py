@@ -33,10 +33,15 @@ class Reading:
         held.append(direction.feature if vector is None else vector)
         return len(held) - 1
 
+    def begin(self) -> None:
+        """Make ready what reading needs, once all columns are asked for; ``read`` does it where nobody did."""
+        if self.dictionary is not None and self.watched is None:
+            self.watched = Watched(self.dictionary, self.features, whole=self.whole)
+
     def read(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n columns"]:
         """Read all values of some rows."""
-        if self.dictionary is not None:
-            self.watched = self.watched or Watched(self.dictionary, self.features, whole=self.whole)
+        self.begin()
+        if self.watched is not None:
             self.found = self.watched.values(x)
         else:
             self.found = x @ torch.stack(self.vectors).to(x.device).T

@@ -84,6 +84,8 @@ class Columns:
         for path in full or ():
             if not any(group.path == path for group in self):
                 self._group(Direction(path, 0), None, False, f"{path} reads", None)
+        for group in self:
+            group.reading.begin()
 
     def __iter__(self) -> Iterator[Group]:
         return iter(self._groups.values())

@@ -22,6 +22,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -124,7 +125,7 @@ class Condition:
             MonoscopeError: there is none of the name, or it does not take the options.
         """
         try:
-            made: Aggregation = plugins.load(PACKAGE, self.aggregation).Aggregation(**self.options)
+            made: Aggregation = _kind(self.aggregation)(**self.options)
         except TypeError as error:
             raise MonoscopeError(
                 f"{self.aggregation} of {self.signal} does not take {dict(self.options)}: {error}",
@@ -138,6 +139,13 @@ class Condition:
             yield self
         for part in (*self.all, *self.any, *self.none):
             yield from part.leaves()
+
+
+@cache
+def _kind(name: str) -> type:
+    """The class of an aggregation; looked up once, because every sequence asks for those of all conditions."""
+    found: type = plugins.load(PACKAGE, name).Aggregation
+    return found
 
 
 @dataclass(frozen=True)
