@@ -253,3 +253,23 @@ def test_without_opentelemetry_tracing_says_what_is_missing(tmp_path: Path, monk
     monkeypatch.setitem(__import__("sys").modules, "opentelemetry", None)
     with pytest.raises(MonoscopeError, match=r"monoscope\[otel\]"), ms.watch(model(), acting(tmp_path, Act("trace"))):
         pass
+
+
+def test_a_watch_that_cannot_begin_leaves_nothing_open(tmp_path: Path) -> None:
+    """Neither threads nor a locked log: with both mended it begins."""
+    before = threading.active_count()
+    made = acting(tmp_path, Act("alert"), Act("steer"))
+    settings = {"alert": {"url": "http://127.0.0.1:9/"}}
+    with pytest.raises(MonoscopeError, match="needs a recipe"):
+        with ms.watch(model(), made, settings=settings, audit=tmp_path / "log.jsonl"):
+            pass
+    wrong = Rules((Signal("x", Direction(str(tmp_path / "d"), 99)),), acting(tmp_path, Act("alert")).rules)
+    with pytest.raises(MonoscopeError, match="no feature 99"):
+        with ms.watch(model(), wrong, settings=settings, audit=tmp_path / "log.jsonl"):
+            pass
+    with ms.watch(model(), acting(tmp_path), audit=tmp_path / "log.jsonl"):
+        pass
+    for thread in threading.enumerate():
+        if thread.name == "monoscope alerts":
+            thread.join(2)
+    assert threading.active_count() <= before

@@ -218,7 +218,7 @@ def show(report: Report, console: Console) -> None:
             if each.get("written"):
                 console.print(Text(safe(each["written"]), style="dim"))
         mark, style = MARKS[event["kind"]]
-        line = Text.assemble((f" {mark} ", style), (f"{event['place']:>5} ", "dim"), (event["rule"], style), "  ")
+        line = Text.assemble((f" {mark} ", style), (f"{event['place']:>5} ", "dim"), (safe(event["rule"]), style), "  ")
         line.append_text(_visible(event["before"], "dim")).append_text(_visible(event["token"], "reverse"))
         line.append_text(_visible(event["after"], "dim")).append(f"  {event['value']:.3g}", style="dim")
         console.print(line, no_wrap=True, overflow="ellipsis", crop=True)

@@ -38,15 +38,19 @@ class Acting:
         """
         self.shadow, self.audit, self.metrics = shadow, audit, Metrics()
         self._made: dict[str, Action] = {}
-        self._of: dict[str, list[tuple[str, Action]]] = {
-            rule.name: [(act.name, self._action(act, settings.get(act.name, {}))) for act in rule.actions]
-            for rule in rules.rules
-        }
         unused = set(settings) - {act.name for rule in rules.rules for act in rule.actions}
         if unused:
             raise MonoscopeError(
                 f"no rule asks for {sorted(unused)[0]}", fix="leave the setting out, or add the action"
             )
+        try:
+            self._of: dict[str, list[tuple[str, Action]]] = {
+                rule.name: [(act.name, self._action(act, settings.get(act.name, {}))) for act in rule.actions]
+                for rule in rules.rules
+            }
+        except MonoscopeError:
+            self.close()
+            raise
 
     def _action(self, act: Act, settings: Mapping[str, Any]) -> Action:
         key = json.dumps([act.name, act.options, act.file], sort_keys=True, default=str)
@@ -68,15 +72,17 @@ class Acting:
 
     @contextmanager
     def held(self, model: nn.Module, sites: Sites) -> Iterator[None]:
-        """What actions hold while the model is watched; at the end they are closed."""
+        """What actions hold while the model is watched."""
         with ExitStack() as stack:
-            if self.audit is not None:
-                stack.callback(self.audit.close)
             for action in self._made.values():
-                stack.callback(action.close)
                 if not (self.shadow and action.changes):
                     stack.enter_context(action.held(model, sites))
             yield
+
+    def close(self) -> None:
+        """The watch is over."""
+        for action in self._made.values():
+            action.close()
 
     def before(self, rows: list[Followed | None], places: Int[Tensor, "batch tokens"]) -> None:
         """A pass begins."""

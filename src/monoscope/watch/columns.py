@@ -25,6 +25,7 @@ class Group:
         self.signals: list[Signal] = []
         self.columns: list[int] = []  # of the values
         self._sources: list[int] = []  # of the reading
+        self._from = self._to = torch.zeros(0, dtype=torch.long)  # the same two
         self._biases: Tensor | None = None
 
     def add(self, column: int, signal: Signal, source: int) -> None:
@@ -32,6 +33,7 @@ class Group:
         self.signals.append(signal)
         self.columns.append(column)
         self._sources.append(source)
+        self._from, self._to = torch.tensor(self._sources), torch.tensor(self.columns)
         biases = torch.tensor([signal.bias for signal in self.signals])
         self._biases = biases if bool(biases.any()) else None
 
@@ -45,14 +47,13 @@ class Group:
             raise MonoscopeError(error.what, where=f"{self.site}, while it is watched", fix=error.fix) from error
         if not self.columns:
             return
-        found = found[:, self._sources].float().cpu()
+        found = found.float().cpu().index_select(1, self._from)
         found = found if self._biases is None else found + self._biases
+        rows = values.view(-1, values.shape[-1])
         if every:
-            values[:, :, self.columns] = found.view(*live.shape, -1)
+            rows.index_copy_(1, self._to, found)
         else:
-            rows = values[live]
-            rows[:, self.columns] = found
-            values[live] = rows
+            rows[live.reshape(-1).nonzero(), self._to] = found
 
     @property
     def code(self) -> Code:

@@ -7,7 +7,7 @@ features that are watched are encoded where the dictionary allows it, all of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -199,7 +199,7 @@ class Watching:
         )
         tokens = np.concatenate([np.array(followed.tokens[-len(columns) :]) for _, followed, columns in new])
         for _, followed, some in new:
-            if followed.name is not None and followed.seen - followed.first == len(some):
+            if followed.name and followed.seen - followed.first == len(some):
                 recorder.named(followed.number, followed.name)
         live = np.cumsum(self._live.numpy().reshape(-1)) - 1
         kept = live[rows * self._live.shape[1] + columns]  # which of the live tokens are new
@@ -259,11 +259,12 @@ def watch(
     recorder = record if isinstance(record, Recorder) or record is None else Recorder(record)
     rules, module = rules or Rules(()), model.model if isinstance(model, LanguageModel) else model
     sites = sites_of(module, model.name if isinstance(model, LanguageModel) else type(module).__name__)
-    log = None if audit is None else Audit(audit)
-    acting = Acting(rules if follow else Rules(()), settings, shadow=shadow, audit=log)
-    watching = Watching(module, sites, rules, acting, follow=follow, ends=ends, recorder=recorder)
-    with watching.held():
-        yield watching
+    with ExitStack() as stack:
+        log = None if audit is None else stack.enter_context(closing(Audit(audit)))
+        acting = Acting(rules if follow else Rules(()), settings, shadow=shadow, audit=log)
+        stack.enter_context(closing(acting))
+        watching = Watching(module, sites, rules, acting, follow=follow, ends=ends, recorder=recorder)
+        yield stack.enter_context(watching.held())
 
 
 def _rows(code: Code, kept: Int[np.ndarray, " n"]) -> Code:

@@ -73,7 +73,7 @@ class Recorder:
         head = {"kind": KIND, "version": VERSION, "begun": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
         folder.write_json(self.path / HEAD, head)
         try:
-            self._file = os.open(self.path / BLOCKS, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+            self._file = os.open(self.path / BLOCKS, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         except OSError as error:
             raise folder.unwritable(self.path / BLOCKS, error) from error
 
