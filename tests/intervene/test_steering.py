@@ -273,3 +273,25 @@ def test_an_edit_that_makes_no_sense_is_refused_at_once() -> None:
     ):
         with pytest.raises(MonoscopeError, match=message):
             make()
+
+
+def test_rows_of_passes_are_assigned_to_requests_that_come_and_go(tmp_path: Path) -> None:
+    where, given = saved(tmp_path / "d", dictionary()), tokens(4)
+    recipes = [recipe(edit(where, 3, "add", 2.0)), recipe(edit(where, 5, "clamp", 3.0))]
+    alone = [logits("gpt2", given)]
+    for one in recipes:
+        with ms.steer(model(), one):
+            alone.append(logits("gpt2", given))
+    with ms.steer(model(), recipes) as steering:
+        for rows in ([1, None, 0, 0], [None, 1], [0], [None, None, None]):
+            steering.assign(rows)
+            found = logits("gpt2", given[: len(rows)])
+            for i, row in enumerate(rows):
+                torch.testing.assert_close(found[i], alone[0 if row is None else row + 1][i], rtol=1e-5, atol=1e-5)
+        steering.assign([])
+        assert torch.equal(logits("gpt2", given), alone[0])
+        steering.assign([0, 1])
+        with pytest.raises(MonoscopeError, match="2 recipes for a batch of 3"):
+            logits("gpt2", given[:3])
+        steering.assign(None)
+        torch.testing.assert_close(logits("gpt2", given)[3], alone[2][3], rtol=1e-5, atol=1e-5)

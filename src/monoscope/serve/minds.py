@@ -17,6 +17,7 @@ from monoscope.errors import MonoscopeError
 from monoscope.models import taps
 from monoscope.models.language_model import LanguageModel
 from monoscope.models.sites import sites_of
+from monoscope.ops import encode
 from monoscope.serve.running import Running, Ticket
 from monoscope.serve.speech import Speech
 from monoscope.serve.wanted import Mind, Said, Wanted
@@ -38,6 +39,8 @@ class FeatureTap:
             MonoscopeError: the model has no such site, or the dictionary reads another width.
         """
         self.dictionary, self.site = dictionary.to(lm.device).requires_grad_(False), Site.parse(site)
+        if self.dictionary.own_encoder:
+            encode.keep(self.dictionary.w_enc, self.dictionary.b_enc)
         self._module, self._place = lm.model, sites_of(lm.model, lm.name).place(self.site)
         self._found: Tensor | None = None
         if lm.width(self.site) != dictionary.d_in:
