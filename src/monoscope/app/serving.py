@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from fastapi import FastAPI
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -27,7 +28,7 @@ from monoscope.serve.engine import Engine, Limits
 from monoscope.serve.minds import FeatureTap
 from monoscope.watch.acting import Acting
 from monoscope.watch.audit import Audit
-from monoscope.watch.live import Watching
+from monoscope.watch.live import Watching, watch
 from monoscope.watch.recorder import Recorder
 from monoscope.watch.rules import Rules
 
@@ -66,11 +67,13 @@ class Watched:
     shadow: bool = False
 
     def of(self, lm: LanguageModel) -> Watching:
-        """Everything opened.
+        """Everything opened, and tried on one token, so that nobody waits for kernels to be compiled.
 
         Raises:
             MonoscopeError: the rules do not belong to the model, or a file cannot be written.
         """
+        with torch.inference_mode(), watch(lm, self.rules, follow=False):
+            lm.model(input_ids=torch.tensor([[lm.tokeniser.padding]], device=lm.device))
         recorder = None if self.record is None else Recorder(self.record)
         audit = None if self.audit is None else Audit(self.audit)
         acting = Acting(self.rules, {}, shadow=self.shadow, audit=audit)
