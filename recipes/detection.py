@@ -1,0 +1,443 @@
+"""Detecting strings of known kinds, here and elsewhere: a rule over features, dense probes, and tokens alone.
+
+    python recipes/detection.py RUN --out OUT              all kinds; about a quarter of an hour on two cores
+    python recipes/detection.py RUN --out OUT --kinds hex --texts 1000
+
+Snippets of Python source that RUN's dictionary was not trained on get a line with a string: an e-mail address, a URL,
+hexadecimal digits, base64, a key such as services give out, DNA, or plain words. To be detected is one kind among all
+the others, so that a string alone is no sign. Detectors are fitted and thresholds set on snippets of some packages, at
+a rate of false alarms promised with 95 % confidence. They are tested on
+
+    test        held-out snippets of the same packages
+    packages    snippets of other packages
+    real        strings of the kind that really stand in other packages' source, and source without any
+    long        the same as packages, in four times as many lines
+    prose       such strings in prose: the descriptions of installed packages
+
+beside two controls: labels shuffled before fitting, and rules that may use only features drawn at random. ``OUT``
+receives ``detection.json`` with every number and, with matplotlib, ``detection-roc.png`` and ``detection-shift.png``.
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from importlib import metadata, util
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cyclopts import App
+from rich.console import Console
+from rich.table import Table
+
+from monoscope import folder, progress
+from monoscope.app import detecting
+from monoscope.app.run import Run
+from monoscope.errors import MonoscopeError
+from monoscope.studies.detection import Fitted, Subject, dense, features, fitting, seeing, telling, thresholds, words
+from monoscope.studies.detection import examples as labelled
+from monoscope.studies.detection.detector import Detector, Part, columns
+from monoscope.studies.detection.examples import Example, Texts
+from monoscope.studies.detection.fitting import Chosen
+from monoscope.studies.detection.judging import judge
+from monoscope.studies.detection.seeing import Seen
+from monoscope.text.corpora import held_out
+from monoscope.types import Document
+
+SHORT, LONG = 8, 32  # lines of a snippet
+HOME = 2 / 3  # of the packages
+PLAIN = "words"
+LETTERS, DIGITS = "abcdefghijklmnopqrstuvwxyz", "0123456789"
+SOME = "data value result user index path config token client buffer field entry model cache".split()
+DETECTORS = (features.NAME, dense.DENSE, dense.DIFFERENCE, words.UNIGRAM, words.BAG)
+PLACES = ("test", "packages", "real", "long", "prose")
+RANDOM = 4  # features that the control may use
+COLOURS = dict(zip(DETECTORS, ("#d1495b", "#2e6f95", "#7fb7be", "#8d8d8d", "#c9a227"), strict=True))
+app = App(help=__doc__)
+
+
+def letters(rng: random.Random, low: int, high: int, among: str = LETTERS) -> str:
+    """So many characters, drawn at random."""
+    return "".join(rng.choices(among, k=rng.randint(low, high)))
+
+
+def email(rng: random.Random) -> str:
+    """An address."""
+    who, where = f"{letters(rng, 3, 8)}{rng.choice(('.', '_', ''))}{letters(rng, 2, 8)}", letters(rng, 3, 9)
+    return f"{who}@{where}.{rng.choice(('com', 'org', 'de', 'io'))}"
+
+
+def url(rng: random.Random) -> str:
+    """An address of a page."""
+    path = "/".join(letters(rng, 3, 8) for _ in range(rng.randint(1, 3)))
+    host = f"{rng.choice(('', 'www.'))}{letters(rng, 4, 9)}.{rng.choice(('com', 'org', 'net'))}"
+    return f"http{rng.choice(('', 's'))}://{host}/{path}"
+
+
+def secret(rng: random.Random) -> str:
+    """A key in the form in which services give them out; made up."""
+    mixed = LETTERS + LETTERS.upper() + DIGITS
+    forms = (
+        lambda: "ghp_" + letters(rng, 36, 36, mixed),
+        lambda: "AKIA" + letters(rng, 16, 16, LETTERS.upper() + DIGITS),
+        lambda: "sk-" + letters(rng, 40, 40, mixed),
+        lambda: "-".join(("xoxb", letters(rng, 11, 11, DIGITS), letters(rng, 24, 24, mixed))),
+    )
+    return rng.choice(forms)()
+
+
+KINDS: dict[str, Callable[[random.Random], str]] = {
+    "email": email,
+    "url": url,
+    "hex": lambda rng: rng.randbytes(rng.choice((16, 20, 32))).hex(),
+    "base64": lambda rng: base64.b64encode(rng.randbytes(rng.randint(24, 72))).decode(),
+    "secret": secret,
+    "dna": lambda rng: letters(rng, 40, 120, "ACGT"),
+}
+WORDS = {PLAIN: lambda rng: " ".join(rng.choices(SOME, k=rng.randint(2, 8)))}
+REAL = {
+    "email": re.compile(r"\b[\w.+-]+@[\w-]+\.(?:com|org|net|edu|de|io|fr|uk)\b"),
+    "url": re.compile(r"\bhttps?://[\w.-]+"),
+    "hex": re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*[0-9])[0-9a-f]{24,}\b"),
+    "base64": re.compile(
+        r"(?<![\w+/=-])(?=[\w+/]*[a-z])(?=[\w+/]*[A-Z])(?=[\w+/]*[0-9][\w+/]*[0-9])[A-Za-z0-9+/]{40,}={0,2}(?![\w+/=])"
+    ),
+    "secret": re.compile(r"\b(?:ghp_\w{36}|AKIA[0-9A-Z]{16}|sk-\w{40}|xoxb-\w+)\b"),
+    "dna": re.compile(r"\b[ACGT]{20,}\b"),
+}  # fmt: skip
+
+
+def found_in(text: str) -> list[str]:
+    """The kinds of string that really stand in a text."""
+    return [kind for kind, pattern in REAL.items() if pattern.search(text)]
+
+
+def package(document: Document) -> str:
+    """Whose file it is."""
+    return document.name.split("/")[0]
+
+
+def at_home(document: Document) -> bool:
+    """Whether detectors are fitted on its package."""
+    return zlib.crc32(f"home:{package(document)}".encode()) / 2**32 < HOME
+
+
+def snippet(document: Document, lines: int, rng: random.Random) -> list[str] | None:
+    """Some lines in a row, at least half of them not empty."""
+    rows = document.text.split("\n")
+    if len(rows) < lines + 2:
+        return None
+    first = rng.randrange(len(rows) - lines)
+    held = [row[:120] for row in rows[first : first + lines]]
+    return held if sum(bool(row.strip()) for row in held) * 2 >= lines else None
+
+
+def told(rng: random.Random) -> tuple[str, str]:
+    """A kind, plain words four times in ten, and a string of it."""
+    kind = PLAIN if rng.random() < 0.4 else rng.choice(list(KINDS))
+    return kind, (KINDS | WORDS)[kind](rng)
+
+
+def inserted(documents: Sequence[Document], lines: int, seed: str) -> Iterator[tuple[str, Example]]:
+    """A snippet of each document with a string in its first lines; those that hold a string of a kind are left out."""
+    for document in documents:
+        rng = random.Random(f"{seed}:{document.name}")
+        rows = snippet(document, lines, rng)
+        if rows is None or found_in("\n".join(rows)):
+            continue
+        kind, said = told(rng)
+        place = rng.randrange(1, SHORT)
+        indent = re.match(r"\s*", rows[place])[0]  # type: ignore[index]
+        line = rng.choice((f'{indent}{rng.choice(SOME)} = "{said}"', f"{indent}# {said}", f'{indent}"{said}",'))
+        rows.insert(place, line)
+        yield kind, _example(rows, place, said, document)
+
+
+def _example(rows: list[str], place: int, said: str, document: Document) -> Example:
+    text = "\n".join(rows)
+    first = text.index(said, sum(len(row) + 1 for row in rows[:place]))
+    return Example(text, True, ((first, first + len(said)),), document.name)
+
+
+def real(documents: Sequence[Document], seed: str) -> Iterator[tuple[str, Example]]:
+    """Snippets of source as it is: one around a string of each kind that a file holds, and one that holds none."""
+    for document in documents:
+        rng = random.Random(f"{seed}:{document.name}")
+        rows = document.text.split("\n")
+        for kind, pattern in REAL.items():
+            places = [i for i, row in enumerate(rows) if pattern.search(row[:120])]
+            if places:
+                first = max(0, rng.choice(places) - rng.randrange(SHORT))
+                held = "\n".join(row[:120] for row in rows[first : first + SHORT])
+                yield kind, Example(held, True, document=document.name)
+        plain = snippet(document, SHORT, rng)
+        if plain and not found_in("\n".join(plain)):
+            yield PLAIN, Example("\n".join(plain), False, document=document.name)
+
+
+def prose(seed: str) -> Iterator[tuple[str, Example]]:
+    """Paragraphs of what installed packages say of themselves, with a string between two words."""
+    for one in sorted(metadata.distributions(), key=lambda d: str(d.metadata["Name"])):
+        text = str(one.metadata.get("Description") or one.metadata.get_payload() or "")
+        able = [p for p in re.split(r"\n\s*\n", text) if len(p) > 200 and re.match(r"[A-Z][a-z]+ ", p)]
+        for i, paragraph in enumerate(p[:500] for p in able if not found_in(p)):
+            rng = random.Random(f"{seed}:{one.metadata['Name']}:{i}")
+            kind, said = told(rng)
+            parts = paragraph.split(" ")
+            parts.insert(rng.randrange(2, len(parts)), said)
+            yield kind, Example(" ".join(parts), True, document=f"{one.metadata['Name']}/{i}")
+
+
+def one_kind(texts: Sequence[tuple[str, Example]], kind: str) -> list[Example]:
+    """The same texts, of which those with strings of a kind are the positives."""
+    return [replace(e, label=k == kind, spans=e.spans if k == kind else ()) for k, e in texts]
+
+
+def sources(run: Run, number: int) -> tuple[list[Document], list[Document]]:
+    """Documents that the dictionary was not trained on, of home packages and of others."""
+    known = {run.store.document(int(i)).name for i in run.store.documents("dictionary")}
+    fresh = [d for d in islice(held_out.unseen_python(), number + len(known)) if d.name not in known]
+    return [d for d in fresh if at_home(d)], [d for d in fresh if not at_home(d)]
+
+
+def enough(examples: Sequence[Example]) -> Texts | None:
+    """The texts, where there are enough of both labels to measure anything."""
+    try:
+        texts = labelled.of(examples)
+        labelled.check(texts, "it")
+    except MonoscopeError:
+        return None
+    return texts
+
+
+def shuffled(parts: Mapping[str, Texts], seed: int) -> dict[str, Texts]:
+    """The labels of the texts that fit, dealt out anew; where strings stand is forgotten."""
+    texts = parts[labelled.FIT]
+    dealt = np.random.default_rng(seed).permutation(texts.labels)
+    examples = tuple(Example(e.text, bool(y)) for e, y in zip(texts.examples, dealt, strict=True))
+    return {**parts, labelled.FIT: Texts(examples, texts.clusters)}
+
+
+def drawn(run: Run, seed: int) -> list[int]:
+    """Features that fire, at random."""
+    live = np.flatnonzero(run.catalogue.features["density"] > 0)
+    return np.random.default_rng(seed).choice(live, RANDOM, replace=False).tolist()
+
+
+def study(
+    run: Run, texts: Mapping[str, list[tuple[str, Example]]], kinds: Sequence[str], fpr: float, seed: int
+) -> dict[str, Any]:
+    """Fit detectors of every kind and test them everywhere; all that read the model read it in the same passes."""
+    subject = detecting.subject(run.path)
+    parts = {kind: labelled.split(one_kind(texts["home"], kind), seed) for kind in kinds}
+    seen = fitting.observe(subject, seeing.tokenise(subject.lm, parts[kinds[0]][labelled.FIT]))
+    chosen = {kind: fitted(subject, seen, parts[kind], kind, fpr, seed) for kind in kinds}
+    controls = {kind: control(run, subject, seen, parts[kind], kind, fpr, seed) for kind in kinds}
+    places = {
+        kind: {
+            **parts[kind],
+            **{p: t for p in PLACES[1:] if (t := enough(one_kind(texts[p], kind))) is not None},
+        }
+        for kind in kinds
+    }
+    everyone = [d for one in (*chosen.values(), *(c for each in controls.values() for c in each.values()))
+                for d in one.detectors.values()]  # fmt: skip
+    reader = Reader(subject, everyone)
+    results = {}
+    for kind in kinds:
+        promised = thresholds.promise(fpr, int((~parts[kind][labelled.CALIBRATE].labels).sum()))
+        held = places[kind][labelled.CALIBRATE]
+        limits = {
+            name: thresholds.threshold(s[~held.labels], promised)
+            for name, s in reader.scores(chosen[kind], held).items()
+        }
+        made = Fitted(subject, chosen[kind], limits, promised, None, seen.tokens.cut)
+        judged = {
+            place: {
+                name: judge(s, where.labels, limits[name], seed)
+                for name, s in reader.scores(chosen[kind], where).items()
+            }
+            for place, where in places[kind].items()
+            if place in PLACES
+        }
+        results[kind] = telling.report(made, places[kind], judged)
+        results[kind]["controls"] = {
+            name: {
+                which: judge(s, places[kind]["test"].labels, np.inf, seed).to_json()["auc"]
+                for which, s in reader.scores(one, places[kind]["test"]).items()
+            }
+            for name, one in controls[kind].items()
+        }
+    return results
+
+
+class Reader:
+    """Reads each text once, for all detectors."""
+
+    def __init__(self, subject: Subject, detectors: Sequence[Detector]) -> None:
+        self.subject, self.detectors = subject, detectors
+        self.known: dict[str, np.ndarray] = {}
+
+    def scores(self, chosen: Chosen, texts: Texts) -> dict[str, np.ndarray]:
+        """Every detector's score of some texts."""
+        lm = self.subject.lm
+        fresh = tuple({e.text: e for e in texts.examples if e.text not in self.known}.values())
+        if fresh:
+            unread = seeing.tokenise(lm, Texts(fresh, np.arange(len(fresh))))
+            with progress.bar("reading", int(unread.offsets[-1])) as report:
+                read = seeing.values(lm, self.detectors, unread, report)
+            self.known |= {e.text: v for e, v in zip(fresh, read, strict=True)}
+        held = [self.known[e.text] for e in texts.examples]
+        return chosen.scores(seeing.tokenise(lm, texts), held, columns(self.detectors))
+
+
+def named(chosen: Chosen, name: str) -> Chosen:
+    """The same; a probe's signal is called by what it detects, so that many can be read at once."""
+
+    def part(p: Part) -> Part:
+        return p if p.vector is None else replace(p, name=f"{name} {p.name}")
+
+    detectors = {k: replace(d, parts=tuple(map(part, d.parts))) for k, d in chosen.detectors.items()}
+    return replace(chosen, detectors=detectors)
+
+
+def fitted(subject: Subject, seen: Seen, parts: Mapping[str, Texts], kind: str, fpr: float, seed: int) -> Chosen:
+    """Detectors of a kind."""
+    texts = parts[labelled.FIT]
+    here = replace(seen, tokens=seeing.tokenise(subject.lm, texts))
+    return named(fitting.choose(subject, here, texts, fpr, seed=seed), kind)
+
+
+def control(
+    run: Run, subject: Subject, seen: Seen, parts: Mapping[str, Texts], kind: str, fpr: float, seed: int
+) -> dict[str, Chosen]:
+    """Detectors of shuffled labels, and a rule over random features."""
+    mixed = shuffled(parts, seed)[labelled.FIT]
+    here = replace(seen, tokens=seeing.tokenise(subject.lm, mixed))
+    rule = features.choose(
+        seen, parts[labelled.FIT].labels, fpr, site=subject.site, dictionary=subject.dictionary,
+        label=subject.label, among=drawn(run, seed),
+    )  # fmt: skip
+    return {
+        "shuffled labels": named(fitting.choose(subject, here, mixed, fpr, seed=seed), f"{kind} shuffled"),
+        "random features": Chosen({} if rule is None else {rule.name: rule}, {}, {}),
+    }
+
+
+def share(held: Mapping[str, float | None], digits: int = 1) -> str:
+    """A rate in per cent with its interval."""
+    value, low, high = held["value"], held["low"], held["high"]
+    if value is None or low is None or high is None:
+        return "–"
+    return f"{value:.{digits}%} ({low:.{digits}%}–{high:.{digits}%})"
+
+
+def show(kind: str, told: Mapping[str, Any], console: Console) -> None:
+    """A line for each detector, three columns for each place."""
+    table = Table(title=f"{kind}: AUC, false alarms, caught")
+    table.add_column("")
+    places = [p for p in PLACES if p in told["detectors"][dense.DENSE]]
+    for place in places:
+        n = told["examples"][place]
+        table.add_column(f"{place}\n{n['positives']} of {n['positives'] + n['negatives']}", justify="right")
+    for name, found in told["detectors"].items():
+        cells = [
+            f"{found[p]['auc']['value']:.3f}\n{share(found[p]['fpr'])}\n{share(found[p]['recall'])}" for p in places
+        ]
+        table.add_row(name, *cells)
+    console.print(table)
+    for control, found in told["controls"].items():
+        line = ", ".join(
+            f"{name} {auc['value']:.2f} ({auc['low']:.2f}–{auc['high']:.2f})" for name, auc in found.items()
+        )
+        console.print(f"{control}: AUC of {line}", style="dim", highlight=False)
+    how = told["detectors"].get(features.NAME, {}).get("how")
+    console.print(str(how), markup=False)
+    for line in told["lesson"]:
+        console.print(line, markup=False)
+
+
+def figures(results: Mapping[str, Any], fpr: float, out: Path) -> None:
+    """ROC curves on the test texts, and what a fixed threshold does elsewhere."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    across = min(3, len(results))
+    down = -(-len(results) // across)
+    figure, axes = plt.subplots(down, across, figsize=(3.4 * across, 3 * down), squeeze=False, layout="constrained")
+    for axis, (kind, told) in zip(axes.flat, results.items(), strict=False):
+        for name, found in told["detectors"].items():
+            x, y = np.array(found["test"]["roc"]).T
+            axis.plot(np.maximum(x, 5e-4), y, color=COLOURS[name], label=name, lw=1.6)
+        axis.axvline(fpr, color="#444444", lw=0.8, ls=":")
+        axis.set(title=kind, xscale="log", xlim=(5e-4, 1), ylim=(0, 1.02))
+    figure.supxlabel("false-positive rate")
+    figure.supylabel("recall")
+    axes[0, 0].legend(fontsize=7, loc="lower right")
+    figure.savefig(out / "detection-roc.png", dpi=110)
+    plt.close(figure)
+    figure, axes = plt.subplots(2, len(results), figsize=(2.3 * len(results), 5), squeeze=False, layout="constrained")
+    for column, (kind, told) in enumerate(results.items()):
+        places = [p for p in PLACES if p in told["detectors"][dense.DENSE]]
+        for row, measure in enumerate(("fpr", "recall")):
+            axis = axes[row, column]
+            for i, name in enumerate(n for n in DETECTORS if n in told["detectors"]):
+                held = [told["detectors"][name][p][measure] for p in places]
+                value, low, high = (np.array([h[part] for h in held], float) for part in ("value", "low", "high"))
+                where = np.arange(len(places)) + 0.13 * (i - 2)
+                bars = np.maximum(0, [value - low, high - value])
+                axis.errorbar(where, value, bars, fmt="o", ms=3, lw=1, color=COLOURS[name], label=name)
+            axis.set_xticks(range(len(places)), places, rotation=45, fontsize=7)
+            axis.set_ylim(-0.03, 1.03)
+            if measure == "fpr":
+                axis.set_title(kind)
+                axis.axhline(fpr, color="#444444", lw=0.8, ls=":")
+                axis.set_yscale("symlog", linthresh=0.02)
+    axes[0, 0].set_ylabel("false-positive rate")
+    axes[1, 0].set_ylabel("recall")
+    axes[1, 0].legend(fontsize=6)
+    figure.savefig(out / "detection-shift.png", dpi=110)
+    plt.close(figure)
+
+
+@app.default
+def detection(
+    run: Path, *, out: Path, kinds: str = ",".join(KINDS), texts: int = 4500, fpr: float = 0.02, seed: int = 0
+) -> None:
+    """Fit, test, show.
+
+    Args:
+        run: a run's folder, with a catalogue.
+        out: where the numbers and figures go.
+        kinds: which are to be detected, with commas between.
+        texts: documents of source that are drawn from.
+        fpr: the rate of false alarms that thresholds promise.
+        seed: of splits, folds and draws.
+    """
+    opened, console = Run(run), Console(width=150)
+    home, away = sources(opened, texts)
+    held = {
+        "home": list(inserted(home, SHORT, f"home{seed}")),
+        "packages": list(inserted(away, SHORT, f"away{seed}")),
+        "real": list(real(away, f"real{seed}")),
+        "long": list(inserted(away, LONG, f"long{seed}")),
+        "prose": list(prose(f"prose{seed}")),
+    }
+    results = study(opened, held, kinds.split(","), fpr, seed)
+    for kind, told in results.items():
+        show(kind, told, console)
+    folder.write_json(out / "detection.json", {"fpr": fpr, "confidence": thresholds.CONFIDENCE, "kinds": results})
+    if util.find_spec("matplotlib"):
+        figures(results, fpr, out)
+
+
+if __name__ == "__main__":
+    app()
