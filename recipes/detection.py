@@ -359,8 +359,9 @@ def show(kind: str, told: Mapping[str, Any], console: Console) -> None:
         console.print(f"{control}: AUC of {line}", style="dim", highlight=False)
     how = told["detectors"].get(features.NAME, {}).get("how")
     console.print(str(how), markup=False)
-    for line in told["lesson"]:
-        console.print(line, markup=False)
+    for place in places:
+        for line in told["lesson"][place]:
+            console.print(f"{place}: {line}", markup=False)
 
 
 def figures(results: Mapping[str, Any], fpr: float, out: Path) -> None:
@@ -376,7 +377,7 @@ def figures(results: Mapping[str, Any], fpr: float, out: Path) -> None:
     for axis, (kind, told) in zip(axes.flat, results.items(), strict=False):
         for name, found in told["detectors"].items():
             x, y = np.array(found["test"]["roc"]).T
-            axis.plot(np.maximum(x, 5e-4), y, color=COLOURS[name], label=name, lw=1.6)
+            axis.plot(np.maximum(x, 5e-4), y, color=COLOURS[name], label=name, lw=1.6, alpha=0.9)
         axis.axvline(fpr, color="#444444", lw=0.8, ls=":")
         axis.set(title=kind, xscale="log", xlim=(5e-4, 1), ylim=(0, 1.02))
     figure.supxlabel("false-positive rate")
@@ -395,15 +396,17 @@ def figures(results: Mapping[str, Any], fpr: float, out: Path) -> None:
                 where = np.arange(len(places)) + 0.13 * (i - 2)
                 bars = np.maximum(0, [value - low, high - value])
                 axis.errorbar(where, value, bars, fmt="o", ms=3, lw=1, color=COLOURS[name], label=name)
-            axis.set_xticks(range(len(places)), places, rotation=45, fontsize=7)
+            axis.set_xticks(range(len(places)), places, rotation=45, fontsize=8)
             axis.set_ylim(-0.03, 1.03)
             if measure == "fpr":
                 axis.set_title(kind)
                 axis.axhline(fpr, color="#444444", lw=0.8, ls=":")
                 axis.set_yscale("symlog", linthresh=0.02)
+                axis.set_ylim(-0.001, 0.5)
+                axis.set_yticks([0, 0.01, 0.02, 0.05, 0.1, 0.2], ["0", "1 %", "2 %", "5 %", "10 %", "20 %"])
     axes[0, 0].set_ylabel("false-positive rate")
     axes[1, 0].set_ylabel("recall")
-    axes[1, 0].legend(fontsize=6)
+    figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(DETECTORS), fontsize=8)
     figure.savefig(out / "detection-shift.png", dpi=110)
     plt.close(figure)
 

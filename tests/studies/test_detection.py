@@ -79,12 +79,12 @@ def subject(dictionary):
 
 @pytest.fixture(scope="module")
 def parts():
-    return examples.split(texts(420))
+    return examples.split(texts(260))
 
 
 @pytest.fixture(scope="module")
 def fitted(subject, parts):
-    return fit(subject, parts, 0.05)
+    return fit(subject, parts, 0.1)
 
 
 def test_the_planted_feature_is_the_rule_and_it_explains_itself(fitted):
@@ -143,7 +143,7 @@ def test_the_ranges_for_the_drift_alarm_are_densities_in_windows(fitted):
 def test_shuffled_labels_teach_nothing(subject, parts):
     dealt = np.random.default_rng(0).permutation(parts[FIT].labels)
     mixed = tuple(Example(e.text, bool(y)) for e, y in zip(parts[FIT].examples, dealt, strict=True))
-    found = fit(subject, {**parts, FIT: Texts(mixed, parts[FIT].clusters)}, 0.05).judge(parts[TEST])
+    found = fit(subject, {**parts, FIT: Texts(mixed, parts[FIT].clusters)}, 0.1).judge(parts[TEST])
     for name in (dense.DENSE, dense.DIFFERENCE, words.BAG):
         auc = found[name].auc.estimate()
         assert auc.low < 0.62 and auc.high > 0.38
@@ -152,7 +152,7 @@ def test_shuffled_labels_teach_nothing(subject, parts):
 def test_a_rule_may_use_only_the_features_that_it_is_given(subject, parts):
     seen = fitting.observe(subject, seeing.tokenise(model(), parts[FIT]))
     among = [f for f in range(FEATURES) if f != PLANTED]
-    rule = fitting.choose(subject, seen, parts[FIT], 0.05, among=among).detectors.get(features.NAME)
+    rule = fitting.choose(subject, seen, parts[FIT], 0.1, among=among).detectors.get(features.NAME)
     assert rule is None or PLANTED not in [p.feature for p in rule.parts]
 
 
@@ -172,7 +172,7 @@ def test_long_texts_are_cut_and_counted():
 
 def test_a_dictionary_of_another_width_is_refused(dictionary, parts):
     with pytest.raises(MonoscopeError, match="reads 128 numbers"):
-        fit(Subject(model(), "mlp_act.0", str(dictionary)), parts, 0.05)
+        fit(Subject(model(), "mlp_act.0", str(dictionary)), parts, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -203,11 +203,11 @@ def written(path, some: list[Example]) -> str:
 
 
 def test_the_verb_writes_rules_and_a_report(dictionary, tmp_path, capsys):
-    given = written(tmp_path / "given.jsonl", texts(420))
+    given = written(tmp_path / "given.jsonl", texts(260))
     other = written(tmp_path / "other.jsonl", texts(60, seed=5))
     out = tmp_path / "out" / "rules.toml"
     code, said, _ = run(
-        capsys, str(dictionary), "--examples", given, "--fpr", "0.05", "--out", str(out), "--elsewhere", other, "--json"
+        capsys, str(dictionary), "--examples", given, "--fpr", "0.1", "--out", str(out), "--elsewhere", other, "--json"
     )
     assert code == 0
     report = json.loads(said)

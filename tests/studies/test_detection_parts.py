@@ -250,5 +250,8 @@ def test_lines_are_read(tmp_path):
 def test_too_few_examples_are_refused():
     with pytest.raises(MonoscopeError, match="labelled true"):
         examples.split([Example(code(i), i == 0) for i in range(60)])
+    copies = [Example(code(0) + f"\nmore = {i}", True) for i in range(60)]
+    with pytest.raises(MonoscopeError, match="labelled true"):
+        examples.split(copies + [Example(code(i), False) for i in range(200, 300)])
     with pytest.raises(MonoscopeError, match="no examples"):
         examples.split([])

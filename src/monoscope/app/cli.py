@@ -1,4 +1,4 @@
-"""The command line: every file of ``verbs`` is a verb, with a function of the same name; ``a_b.py`` is ``a b``."""
+"""The command line: every file of ``verbs`` is a verb, with a function of the same name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from monoscope.app import config_file
 from monoscope.errors import MonoscopeError
 
 VERBS = "monoscope.app.verbs"
-GROUPS = {"watch": "Watching a model: rules over features and probes, and alarms at a known rate."}
 DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
 
 
@@ -27,13 +26,8 @@ def app() -> App:
         help_format="markdown",
         config=config_file.fill,
     )
-    groups = {"": made}
     for verb in plugins.names(VERBS):
-        group, _, name = verb.rpartition("_")
-        if group not in groups:
-            groups[group] = App(name=group, help=GROUPS[group])
-            made.command(groups[group])
-        groups[group].command(f"{VERBS}.{verb}:{verb}", name=name)
+        made.command(f"{VERBS}.{verb}:{verb}", name=verb)
     return made
 
 

@@ -77,8 +77,9 @@ def show(report: Mapping[str, Any], console: Console) -> None:
         f"the {promise['negatives']} that set thresholds. So many can promise {promise['smallest']:.2g} at the least."
     )
     console.print(Text(told, style="dim"))
-    for line in report["lesson"]:
-        console.print(Text(line))
+    for place in places:
+        for line in report["lesson"][place]:
+            console.print(Text(line if place == "test" else f"Elsewhere: {line}"))
 
 
 def _cell(estimate: Mapping[str, float | None], percent: bool = False) -> Text:

@@ -14,6 +14,8 @@ watch = App(
     Example: monoscope watch run monoscope-run "class Shape" --rules rules.toml --generate 40""",
 )
 
+watch.command("monoscope.app.verbs._watch_fit:fit", name="fit")
+
 RULES = Parameter(help="The rules' file; `monoscope watch new` begins one.")
 
 

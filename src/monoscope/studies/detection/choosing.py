@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-WIDE = 10
+WIDE = 2
 FOLDS = 3
 
 

@@ -153,7 +153,7 @@ def check(texts: Texts, what: str) -> None:
         MonoscopeError: there are too few; the message says of which.
     """
     for label in (True, False):
-        n = int((texts.labels == label).sum())
+        n = len(np.unique(texts.clusters[texts.labels == label]))
         if n < LEAST:
             raise MonoscopeError(
                 f"{what} has {n} examples labelled {str(label).lower()} that do not depend on each other",

@@ -77,7 +77,6 @@ def choose(
         feature = int(pooled.features[place])
         said = label(feature)
         name = f"feature {feature}" + (f": {said}" if said else "")
-        name += "" if way == 0 or (0, place) not in chosen else ", averaged"
         counted = WAYS[way] if join == "any" else SO_FAR
         made.append(Part(name, counted, site, float(pooled.scale[way, place]), dictionary, feature, label=said))
     return Detector(NAME, tuple(made), join)

@@ -13,7 +13,7 @@ from monoscope.evaluate import binomial
 from monoscope.evaluate.intervals import Estimate, Resamples, Sampled
 from monoscope.interpret.probing import auroc
 
-POINTS = 200  # of a curve that is written down
+POINTS = 1000  # of a curve that is written down, at most
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Judged:
         caught: the share of positives above the threshold, resampled with ``auc`` so that detectors can be compared.
         recall: the same with its exact interval.
         fpr: the share of negatives above the threshold, with its exact interval.
-        curve: (false-positive rate, recall) at every threshold, from none to all.
+        curve: (false-positive rate, recall) at the corners of the ROC curve, from none to all.
     """
 
     auc: Sampled
@@ -63,12 +63,14 @@ def judge(scores: Float[np.ndarray, " n"], labels: Bool[np.ndarray, " n"], thres
 
 
 def curve(scores: Float[np.ndarray, " n"], labels: Bool[np.ndarray, " n"]) -> Float[np.ndarray, "points 2"]:
-    """The corners of the ROC curve."""
+    """The corners of the ROC curve, where it changes its direction."""
     order = np.argsort(-scores, kind="stable")
     ends = np.append(scores[order][1:] != scores[order][:-1], True)
     hits, alarms = (np.cumsum(held[order])[ends] for held in (labels, ~labels))
-    made = np.stack([alarms / max(1, (~labels).sum()), hits / max(1, labels.sum())], 1)
-    return np.concatenate([np.zeros((1, 2)), made])
+    counts = np.concatenate([np.zeros((1, 2), np.int64), np.stack([alarms, hits], 1)])
+    steps = np.diff(counts, axis=0)
+    turns = steps[:-1, 0] * steps[1:, 1] != steps[1:, 0] * steps[:-1, 1]
+    return counts[np.concatenate([[True], turns, [True]])] / np.maximum(1, [(~labels).sum(), labels.sum()])
 
 
 def differences(judged: Mapping[str, Judged], of: str, others: Sequence[str]) -> dict[str, dict[str, Estimate]]:

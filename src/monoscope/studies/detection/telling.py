@@ -88,15 +88,20 @@ def report(fitted: Fitted, parts: Mapping[str, Texts], judged: Mapping[str, Mapp
             }
             for name in test
         },
-        "differences": {
-            of: {
-                other: {measure: gap.to_json() for measure, gap in found.items()}
-                for other, found in differences(test, of, [o for o in test if o != of]).items()
-            }
-            for of in (features.NAME, dense.DENSE)
-            if of in test
-        },
-        "lesson": lesson(test),
+        "differences": {where: _differences(found) for where, found in judged.items()},
+        "lesson": {where: lesson(found) for where, found in judged.items()},
+    }
+
+
+def _differences(judged: Mapping[str, Judged]) -> dict[str, Any]:
+    """How much better the rule, and the dense probe, are than each other detector."""
+    return {
+        of: {
+            other: {measure: gap.to_json() for measure, gap in found.items()}
+            for other, found in differences(judged, of, [o for o in judged if o != of]).items()
+        }
+        for of in (features.NAME, dense.DENSE)
+        if of in judged
     }
 
 

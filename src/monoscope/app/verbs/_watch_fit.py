@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 
-def watch_fit(
+def fit(
     run: Path,
     *,
     examples: Path,
@@ -58,7 +58,7 @@ def watch_fit(
     from monoscope.app import detecting
     from monoscope.errors import MonoscopeError
     from monoscope.studies.detection import examples as labelled
-    from monoscope.studies.detection import fit, telling, thresholds
+    from monoscope.studies.detection import fitting, telling, thresholds
 
     if out.suffix != ".toml":
         raise MonoscopeError(f"{out} is no name for rules", fix="let it end in .toml")
@@ -69,7 +69,7 @@ def watch_fit(
     thresholds.promise(fpr, int((~parts[labelled.CALIBRATE].labels).sum()))
     subject = detecting.subject(run, model, site)
     with progress.bar("fitting detectors", None) as report:
-        fitted = fit(subject, parts, fpr, seed=seed, report=report)
+        fitted = fitting.fit(subject, parts, fpr, seed=seed, report=report)
         judged = {"test": fitted.judge(parts[labelled.TEST], seed, report)}
         if further is not None:
             judged["elsewhere"] = fitted.judge(further, seed, report)
