@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -253,6 +254,17 @@ def test_every_verb_explains_itself(capsys):
         shown = capsys.readouterr().out
         assert f"monoscope {verb}" in shown
         assert "Example" in shown, verb
+
+
+def test_the_list_of_verbs_says_what_each_is_for(capsys):
+    from monoscope import plugins
+
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    shown = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
+    for verb in plugins.names(cli.VERBS):
+        first = " ".join(cli.said(verb).split("\n\n")[0].replace("`", "").split())
+        assert first.endswith((".", "…")) and f"{verb} {first}" in shown, verb
 
 
 @pytest.mark.slow

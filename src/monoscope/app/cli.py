@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
+import inspect
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from cyclopts import App
@@ -27,8 +31,21 @@ def app() -> App:
         config=config_file.fill,
     )
     for verb in plugins.names(VERBS):
-        made.command(f"{VERBS}.{verb}:{verb}", name=verb)
+        made.command(f"{VERBS}.{verb}:{verb}", name=verb, help=said(verb))
     return made
+
+
+def said(verb: str) -> str:
+    """What a verb says of itself, read without importing it: its function's docstring, its App's help, its module's."""
+    found = importlib.util.find_spec(f"{VERBS}.{verb}")
+    assert found is not None and found.origin is not None
+    module = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef) and node.name == verb:
+            return (ast.get_docstring(node) or "").split("\n\nParameters\n")[0]
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == verb and isinstance(node.value, ast.Call):
+            return next(inspect.cleandoc(ast.literal_eval(k.value)) for k in node.value.keywords if k.arg == "help")
+    return ast.get_docstring(module) or ""
 
 
 def main(arguments: list[str] | None = None) -> Any:

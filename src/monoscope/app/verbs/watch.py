@@ -7,6 +7,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from monoscope.app.verbs._watch_fit import fit
+
 watch = App(
     name="watch",
     help="""Watch a model by rules over its features: alarms while it reads and writes, recordings, audit logs.
@@ -14,7 +16,7 @@ watch = App(
     Example: monoscope watch run monoscope-run "class Shape" --rules rules.toml --generate 40""",
 )
 
-watch.command("monoscope.app.verbs._watch_fit:fit", name="fit")
+watch.command(fit)
 
 RULES = Parameter(help="The rules' file; `monoscope watch new` begins one.")
 
