@@ -7,7 +7,8 @@ import json
 import random
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +22,12 @@ from monoscope.serve import errors
 from monoscope.serve.stream import EventStream
 
 openai = pytest.importorskip("openai")
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Its result; in a thread of its own, because a browser's tests leave an event loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 def request(body: bytes, *headers: str, path: str = "/v1/completions", length: int | None = None) -> bytes:
@@ -79,7 +86,7 @@ def test_64_streams_at_once_lose_and_mix_nothing(served: Live) -> None:
             return await asyncio.gather(*(one(client, i) for i in range(64)))
 
     lm = reference()
-    for i, (tokens, text) in enumerate(asyncio.run(all_of_them())):
+    for i, (tokens, text) in enumerate(run(all_of_them())):
         framed = [*lm.tokeniser.prefix, *lm.tokeniser.text(prompts[i]).tokens.tolist()]
         new, logits = generated(lm, framed, most[i])
         assert agree(tokens, new, logits), prompts[i]
@@ -138,7 +145,7 @@ def test_a_client_that_reads_nothing_is_given_up() -> None:
             await asyncio.sleep(60)
 
     began = time.monotonic()
-    asyncio.run(EventStream(events(), patience=0.02).stream_response(send))
+    run(EventStream(events(), patience=0.02).stream_response(send))
     assert closed == [True] and time.monotonic() - began < 5
 
 
@@ -159,7 +166,7 @@ def test_a_body_that_does_not_come_is_not_waited_for() -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"host", b"localhost")], "query_string": b""}
-    asyncio.run(Guard(application, patience=0.02, refuse=errors.refusal)(scope, receive, send))
+    run(Guard(application, patience=0.02, refuse=errors.refusal)(scope, receive, send))
     assert sent[1]["status"] == 408 and b"does not come" in sent[2]["body"]
 
 
