@@ -6,7 +6,7 @@ For each site a dictionary is trained on the corpus ``held_out``, which every in
 Cherokee, Gujarati, Syriac, Ukrainian, base64, hexadecimal and DNA), and catalogued, in ``OUT/SITE``. For each concept
 and method the number of features is searched for on the split ``fit`` and the removal is judged on ``test``; see
 ``monoscope remove --help`` for what stands beside it. ``OUT/forgetting.json`` holds every number, the models are in
-``OUT/models``. A run that is there is used as it is.
+``OUT/models``. What is there is not made again.
 """
 
 from __future__ import annotations
@@ -66,22 +66,25 @@ def forget(
     concepts: str = "script_cyrillic,in_dna",
     sites: str = "mlp_act.0,resid_post.0",
     methods: str = "regress,project",
-    tokens: int = 1_000_000,
-    judged: int = 200_000,
+    tokens: int = 1_500_000,
+    judged: int = 80_000,
     tolerance: float = 0.01,
     seed: int = 0,
 ) -> None:
     """Train, remove, judge."""
-    console, found = Console(width=120), {}
+    console, kept = Console(width=120), out / "forgetting.json"
+    found: dict[str, Any] = folder.read_json(kept) if kept.is_file() else {}
     for site in sites.split(","):
         run = prepared(out / site, site, tokens, seed)
         for concept in concepts.split(","):
             for method in methods.split(","):
                 name = f"{concept} {site} {method}"
+                if name in found:
+                    continue
                 console.rule(name)
                 wanted = removing.Wanted(concept, method, tolerance, tokens=judged, seed=seed)
                 found[name] = one(run, wanted, out / "models" / name.replace(" ", "-"), console)
-                folder.write_json(out / "forgetting.json", found)
+                folder.write_json(kept, found)
 
 
 def one(run: Run, wanted: removing.Wanted, model: Path, console: Console) -> dict[str, Any]:

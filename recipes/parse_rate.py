@@ -3,11 +3,11 @@
     python recipes/parse_rate.py OUT
 
 A dictionary of reference C's middle residual stream is trained and catalogued in ``OUT/run``. For each objective
-features and doses are searched for on prompts that begin at a ``def`` of held-out Python, and the winner is confirmed
-on prompts that the search never saw, beside random features and the samples' gradient at the same dose, other
-temperatures, and the best of n plain samples: of 2, of 4, and of as many as the search's tokens would have paid for.
-``OUT/parse_rate.json`` holds every number, ``OUT/*.toml`` the recipes. A run that is there is used as it is, a stopped
-search goes on.
+features and doses are searched for on prompts that begin at a ``def`` or ``class`` of held-out Python, and the winner
+is confirmed on prompts that the search never saw, beside random features and the samples' gradient at the same dose,
+other temperatures, and the best of n plain samples: of 2, of 4, and of as many as the search's tokens would have paid
+for. ``OUT/parse_rate.json`` holds every number, ``OUT/*.toml`` the recipes. A run that is there is used as it is, a
+stopped search goes on.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rich.console import Console
 from monoscope import folder
 from monoscope.app import plan, seeking, stages
 from monoscope.app.run import Run
+from monoscope.catalogue.build import build
 from monoscope.intervene import recipes
 from monoscope.models import load_model
 
@@ -28,8 +29,8 @@ OBJECTIVES = ("python_parses", "balanced_brackets+consistent_indentation")
 app = App(help=__doc__)
 
 
-def prepared(path: Path, site: str, tokens: int, seed: int) -> Run:
-    """The run: text, dictionary, catalogue, labels."""
+def prepared(path: Path, site: str, tokens: int, seed: int, labels: bool) -> Run:
+    """The run: text, dictionary, catalogue; labels where features are chosen by them."""
     lm = load_model(MODEL)
     plan.resolve(
         lm, site=site, text=None, tokens=tokens, features=4096, k=32, architecture="topk", seed=seed
@@ -38,7 +39,9 @@ def prepared(path: Path, site: str, tokens: int, seed: int) -> Run:
     run.lm = lm
     stages.text(run)
     stages.dictionaries(run, stages.stream(run, lm))
-    stages.labels(run, stages.catalogue(run, run.dictionary))
+    made = build(path, lm, site, run.dictionary, run.store, effects=0, seed=seed)
+    if labels:
+        stages.labels(run, made)
     return run
 
 
@@ -48,19 +51,19 @@ def search(
     *,
     site: str = "resid_post.1",
     train: int = 600_000,
-    begins: str = "keyword_def & line_indent_0",
-    concept: str = "py_newline",
-    budget: int = 300_000,
-    samples: int = 512,
+    begins: str = "keyword_defining & line_indent_0",
+    concept: str = "",
+    budget: int = 150_000,
+    samples: int = 384,
     candidates: int = 4,
     doses: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4),
     tokens: int = 48,
-    confirm: int = 400,
+    confirm: int = 300,
     seed: int = 0,
 ) -> None:
     """Train, search, confirm."""
     console, found = Console(width=120), {}
-    run = prepared(out / "run", site, train, seed)
+    run = prepared(out / "run", site, train, seed, bool(concept))
     for objective in OBJECTIVES:
         console.rule(objective)
         wanted = seeking.Wanted(

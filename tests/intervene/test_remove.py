@@ -40,7 +40,7 @@ def change(d: int, seed: int = 0, constant: bool = True) -> Affine:
 
 def moments(x: torch.Tensor, values: torch.Tensor) -> Moments:
     made = Moments(x.shape[1], values.shape[1])
-    made.add(x, values, torch.ones(len(x)))
+    made.add(x, values)
     return made
 
 
@@ -186,6 +186,13 @@ def test_regression_is_least_squares() -> None:
     left = (values - rows @ wanted).var(0, correction=0)
     torch.testing.assert_close(seen.r2(), 1 - left / values.double().var(0, correction=0), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(seen.of([2]).regression()[0], weights[:, [2]])
+    weighted = moments(x[:150], values[:150]).balanced(moments(x[150:], values[150:]))
+    repeated = torch.cat([rows[:150], *[rows[150:]] * 3]), torch.cat([values[:150], *[values[150:]] * 3]).double()
+    wanted = torch.linalg.lstsq(*repeated).solution
+    torch.testing.assert_close(
+        torch.cat([*weighted.regression()[:1], weighted.regression()[1][None]]), wanted, rtol=1e-4, atol=1e-5
+    )
+    torch.testing.assert_close(weighted.mean, x[:150].double().mean(0))
 
 
 def test_the_folder_opens_without_monoscope(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from monoscope import plugins, progress
@@ -28,10 +28,11 @@ from monoscope.models import LanguageModel
 from monoscope.signals.features import Watched
 from monoscope.studies import forgetting
 from monoscope.studies.forgetting import Change, Exam, compare, losses
+from monoscope.text.store import TokenStore
 
-SELECTIVE = 0.5  # share of a feature's activation, on fit text, that must be on the concept
+SELECTIVE, SOMEWHAT = 0.5, 0.1  # shares of a feature's activation, on fit text, that are on the concept
 MOST = 256  # features that a search removes at most
-ROWS = 200_000  # rows that moments are taken over
+ROWS = 100_000  # rows that moments are taken over
 RANDOM, ALIKE = 4, 3.0  # draws of random features, of at most so many times the density and at least such a part of it
 RELEARN = (2_048, 8_192, 32_768)
 
@@ -74,6 +75,23 @@ class Found:
         }  # fmt: skip
 
 
+class _Predictions(dict[int, Bool[np.ndarray, " n"]]):
+    """By document: at which tokens the prediction is of the concept or from it; asked when it is wanted."""
+
+    def __init__(self, store: TokenStore, concept: Expression) -> None:
+        super().__init__()
+        self.store, self.concept = store, concept
+
+    def __missing__(self, document: int) -> Bool[np.ndarray, " n"]:
+        here = self.concept.mask(self.store.document(document))
+        self[document] = here | np.append(here[1:], False)
+        return self[document]
+
+    def at(self, documents: Int[np.ndarray, " n"], positions: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+        """At some places."""
+        return np.array([self[d][p] for d, p in zip(documents.tolist(), positions.tolist(), strict=True)])
+
+
 class Removing:
     """One concept and one run: exams are made and the untouched model is judged once."""
 
@@ -88,7 +106,7 @@ class Removing:
         self.site = run.plan.target or run.plan.site
         self.method = plugins.load(PACKAGE, wanted.method)
         remove.takes_constant(self.lm, self.site, wanted.only)  # refuses what no matrix writes or reads
-        self.fit, self.test = (self._exam(split, part) for split, part in ((FIT, 4), (TEST, 1)))
+        self.fit, self.test = (self._exam(split, part) for split, part in ((FIT, 2), (TEST, 1)))
         self.plain = {exam: losses(self.lm, exam) for exam in (self.fit, self.test)}
 
     def _exam(self, split: str, part: int) -> Exam:
@@ -96,12 +114,13 @@ class Removing:
         return forgetting.exam(self.lm, self.run.store, documents, self.expression, self.wanted.tokens // part)
 
     def ranked(self) -> list[int]:
-        """The features that are active mostly on the concept, those that write most on it first.
+        """The features that are active on the concept: mostly first, then those that are so at all; by what they write.
 
         Raises:
-            MonoscopeError: there is none.
+            MonoscopeError: there is none of the first kind.
         """
-        catalogue, mask = self.run.catalogue, self._predictions()
+        catalogue, masks = self.run.catalogue, _Predictions(self.run.store, self.expression)
+        mask = np.concatenate([masks[d] for d in catalogue.rows.documents.tolist()])
         fit = catalogue.rows.in_split(FIT)
         index, inside, all_ = catalogue.index, np.zeros(len(catalogue)), np.zeros(len(catalogue))
         for feature in range(len(index)):
@@ -109,36 +128,34 @@ class Removing:
             values = values * fit[rows]
             inside[feature], all_[feature] = (values * mask[rows]).sum(), values.sum()
         written = inside * self.run.dictionary.directions.norm(dim=1).cpu().numpy()
-        selective = np.flatnonzero((inside >= SELECTIVE * all_) & (inside > 0))
-        if not len(selective):
+        share = inside / np.maximum(all_, 1e-30)
+        if not (share >= SELECTIVE).any():
             raise MonoscopeError(
                 f"no feature is active mostly on {self.wanted.concept}",
                 fix="name features with --features, choose another concept, or train on text that holds more of it",
             )
-        return selective[np.argsort(-written[selective], kind="stable")].tolist()
-
-    def _predictions(self) -> Bool[np.ndarray, " n_rows"]:
-        """On which catalogued tokens the prediction is of the concept or from it."""
-        rows = self.run.catalogue.rows
-        found = [np.zeros(0, bool)]
-        for document in rows.documents.tolist():
-            here = self.expression.mask(rows.store.document(document))
-            found.append(here | np.append(here[1:], False))
-        return np.concatenate(found)
+        able = np.flatnonzero(share >= SOMEWHAT)
+        return able[np.lexsort((-written[able] * share[able], share[able] < SELECTIVE))].tolist()
 
     def moments(self, features: Sequence[int]) -> Moments:
-        """Of the site and of some features' values, over fit documents, those with the concept first."""
+        """Of the site and of some features' values, over fit documents, those with the concept first.
+
+        Rows at which the prediction is of the concept count as much as all others together: values are to be predicted
+        well where they matter, and to be 0 elsewhere. The mean is that of the others.
+        """
         documents = self.run.store.documents(FIT)
         ordered = documents[np.argsort(~np.isin(documents, self.fit.documents), kind="stable")]
-        watched, made = Watched(self.run.dictionary, features), Moments(self.lm.width(self.site), len(features))
-        seen, sites = 0, list(dict.fromkeys([self.run.plan.site, self.site]))
-        for block in stream(self.lm, self.run.store, ordered, sites):
-            x = block.values[self.site]
-            made.add(x, watched.values(block.values[self.run.plan.site]), x.new_ones(len(x)))
+        watched, (d, n) = Watched(self.run.dictionary, features), (self.lm.width(self.site), len(features))
+        rest, rare, seen, masks = Moments(d, n), Moments(d, n), 0, _Predictions(self.run.store, self.expression)
+        for block in stream(self.lm, self.run.store, ordered, list(dict.fromkeys([self.run.plan.site, self.site]))):
+            x, values = block.values[self.site], watched.values(block.values[self.run.plan.site])
+            held = torch.from_numpy(masks.at(block.documents.numpy(), block.positions.numpy()))
+            rest.add(x[~held], values[~held])
+            rare.add(x[held], values[held])
             seen += len(x)
             if seen >= ROWS:
                 break
-        return made
+        return rest.balanced(rare)
 
     def removed(self, features: Sequence[int], moments: Moments) -> LanguageModel:
         """The model without some features; ``moments`` are of these."""
@@ -152,22 +169,24 @@ class Removing:
         return compare(self.plain[exam], losses(lm, exam), self.wanted.seed)
 
     def search(self, candidates: Sequence[int]) -> tuple[list[int], list[dict[str, Any]]]:
-        """How many of the candidates: the most forgotten within the tolerance, on fit documents; 1, 2, 4 … are tried.
+        """How many of the candidates: the most forgotten within the tolerance, on fit documents.
 
-        Where not even one is within the tolerance, one is taken.
+        1, 2, 4 … are tried until one harms too much, then numbers between the last two, by halving. Where not even one
+        is within the tolerance, one is taken.
         """
         candidates = list(candidates)[:MOST]
-        moments, tried, best = self.moments(candidates), [], (-np.inf, 1)
-        counts = [*(1 << i for i in range(len(candidates).bit_length()) if 1 << i < len(candidates)), len(candidates)]
-        with progress.bar("searching", len(counts), unit="removals") as report:
-            for count in counts:
+        moments, tried, best, low, high = self.moments(candidates), [], (-np.inf, 1), 0, len(candidates) + 1
+        with progress.bar("searching", None, unit="removals") as report:
+            while high - low > 1 + low // 8:
+                count = max(1, min(2 * low, len(candidates)) if high > len(candidates) else (low + high) // 2)
                 made = self.removed(candidates[:count], moments.of(list(range(count))))
                 found = self.judge(made, self.fit)
                 tried.append({"features": count, **found.to_json()})
                 report(1, f"{count} features")
                 if (found.relative.high or 0) > self.wanted.tolerance:
-                    break
-                best = max(best, (found.gain.value or 0.0, count))
+                    high = count
+                else:
+                    low, best = count, max(best, (found.gain.value or 0.0, count))
         return candidates[: best[1]], tried
 
     def random(self, features: Sequence[int]) -> list[list[int]]:
@@ -198,9 +217,14 @@ class Removing:
 
 def study(removing: Removing, features: Sequence[int], searched: list[dict[str, Any]]) -> tuple[LanguageModel, Found]:
     """Remove the features, judge the model on test documents beside its controls, and try to bring the concept back."""
-    run, lm, moments = removing.run, removing.lm, removing.moments(features)
-    made = removing.removed(features, moments)
-    draws = removing.random(features)
+    run, lm, draws = removing.run, removing.lm, removing.random(features)
+    together = list(dict.fromkeys([*features, *(f for drawn in draws for f in drawn)]))
+    of_all = removing.moments(together)
+
+    def of(some: Sequence[int]) -> Moments:
+        return of_all.of([together.index(f) for f in some])
+
+    made = removing.removed(features, of(features))
     with progress.bar("judging", 3 + RANDOM, unit="models") as report:
         arms = {"removed": removing.judge(made, removing.test)}
         report(1, "removed")
@@ -209,12 +233,12 @@ def study(removing: Removing, features: Sequence[int], searched: list[dict[str, 
             arms["ablated while running"] = removing.judge(lm, removing.test)
         report(1, "ablated while running")
         for i, others in enumerate(draws):
-            control = removing.removed(others, removing.moments(others))
+            control = removing.removed(others, of(others))
             arms[f"random features {i + 1}"] = removing.judge(control, removing.test)
             report(1, "random features")
-        arms["difference of means"] = removing.judge(_without_difference(removing, moments), removing.test)
+        arms["difference of means"] = removing.judge(_without_difference(removing, of_all), removing.test)
         report(1, "difference of means")
-    found = Found(list(features), searched, arms, _facts(removing, features, moments))
+    found = Found(list(features), searched, arms, _facts(removing, features, of(features)))
     found.facts["random"] = draws
     _bring_back(removing, made, found)
     return made, found

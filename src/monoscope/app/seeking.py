@@ -15,7 +15,7 @@ from rich.table import Table
 
 from monoscope import folder, progress
 from monoscope.app import steering
-from monoscope.app.plan import FIT, TEST
+from monoscope.app.plan import FIT, TEST, TRAIN
 from monoscope.app.removing_table import cell
 from monoscope.app.run import Run
 from monoscope.concepts import concept
@@ -30,9 +30,9 @@ from monoscope.studies.recipe_search import PLAIN, Candidate, Kept, Outcome, Sea
 from monoscope.visible import safe
 
 BEGINS = "first_after_blank_line & line_indent_0"
-TEMPERATURES = (0.8, 0.6, 0.4, 0.2, 0.0)
+TEMPERATURES = (0.7, 0.4, 0.0)
 BEST_OF = (2, 4)
-RANDOM, ALIKE = 4, 3.0
+RANDOM, ALIKE = 2, 3.0  # random features have at most so many times the density, and at least such a part of it
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Wanted:
     temperature: float = 1.0
     confirm: int = 256
     longest: int = 48
-    batch: int = 64
+    batch: int = 128
     seed: int = 0
 
     @property
@@ -74,7 +74,7 @@ def seek(run: Run, wanted: Wanted, kept_in: Path) -> tuple[Recipe, dict[str, Any
     if rest < 1:
         raise MonoscopeError("the samples alone use up the budget", fix="give more --budget, or fewer --samples")
     most = wanted.samples + rest // 6  # the last of the race see the most prompts, a small part of its pulls
-    given = _prompts(run, FIT, where, most, wanted)
+    given = _prompts(run, (TRAIN, FIT), where, most, wanted)
     settings = {"fingerprint": run.plan.fingerprint, "dictionary": content_hash(run.dictionary), **asdict(wanted)}
     kept = Kept(kept_in, {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()})
     digest = content_hash(run.dictionary)
@@ -103,7 +103,9 @@ def seek(run: Run, wanted: Wanted, kept_in: Path) -> tuple[Recipe, dict[str, Any
         "winner": {**_described(run, candidate), "dose": dose},
     }  # fmt: skip
     slope = _gradient(run, site, samples, abs(dose), kept_in.with_suffix(".npy"))
-    tried = _confirmed(run, wanted, winner, candidate, slope, _prompts(run, TEST, where, wanted.confirm, wanted), kept)
+    tried = _confirmed(
+        run, wanted, winner, candidate, slope, _prompts(run, (TEST,), where, wanted.confirm, wanted), kept
+    )
     return winner, facts, tried
 
 
@@ -122,8 +124,8 @@ def _column(able: np.ndarray) -> Any:
     return torch.from_numpy(able.astype(np.float32))[:, None]
 
 
-def _prompts(run: Run, split: str, where: Any, number: int, wanted: Wanted) -> list[list[int]]:
-    documents = run.store.documents(split).tolist()
+def _prompts(run: Run, splits: tuple[str, ...], where: Any, number: int, wanted: Wanted) -> list[list[int]]:
+    documents = run.store.documents(*splits).tolist()
     return beginnings(run.store, documents, where, number, wanted.longest, min(16, wanted.longest), wanted.seed)
 
 
@@ -159,7 +161,7 @@ def _confirmed(
     paid = 1 + round(kept.tokens / (len(given) * wanted.tokens))
     ways = [Way(PLAIN), Way("steered", (winner,)), Way("random features", controls), Way("gradient", (slope,))]
     ways += [Way(f"temperature {t:g}", temperature=t) for t in TEMPERATURES if t < wanted.temperature]
-    ways += [Way(f"steered, temperature {t:g}", (winner,), t) for t in TEMPERATURES[1:4:2] if t < wanted.temperature]
+    ways += [Way(f"steered, temperature {t:g}", (winner,), t) for t in TEMPERATURES[:2] if t < wanted.temperature]
     ways += [Way(f"best of {n}", n=n) for n in (*BEST_OF, paid) if n > 1]
     ways = list({way.name: way for way in ways if way.recipes}.values())
     sampling = replace(wanted.sampling, seed=wanted.seed + 1)

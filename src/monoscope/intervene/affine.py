@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -26,7 +28,7 @@ class Affine:
 class Moments:
     """Second moments of a site's activations and of some features' values, each with a constant 1 beside it.
 
-    Rows may be weighted, so that rare ones count as much as common ones.
+    ``mean`` is the mean activation that a removal puts in the place of what it takes out.
     """
 
     def __init__(self, d: int, n: int) -> None:
@@ -35,21 +37,27 @@ class Moments:
         self.xv = torch.zeros(d + 1, n, dtype=torch.float64)
         self.vv = torch.zeros(n, dtype=torch.float64)
 
-    def add(self, x: Float[Tensor, "rows d"], values: Float[Tensor, "rows n"], weights: Float[Tensor, " rows"]) -> None:
+    def add(self, x: Float[Tensor, "rows d"], values: Float[Tensor, "rows n"]) -> None:
         """Take in some rows."""
-        rows = torch.cat([x, x.new_ones(len(x), 1)], 1).double()
-        weighted = rows * weights[:, None].double()
-        self.xx += weighted.T @ rows
-        self.xv += weighted.T @ values.double()
-        self.vv += weights.double() @ values.double().square()
+        rows, v = torch.cat([x, x.new_ones(len(x), 1)], 1).double(), values.double()
+        self.xx += rows.T @ rows
+        self.xv += rows.T @ v
+        self.vv += v.square().sum(0)
 
     def of(self, columns: list[int]) -> Moments:
         """Those of some of the values only."""
-        made = Moments(0, 0)
-        made.xx, made.xv, made.vv = self.xx, self.xv[:, columns], self.vv[columns]
+        made = copy.copy(self)
+        made.xv, made.vv = self.xv[:, columns], self.vv[columns]
         return made
 
-    @property
+    def balanced(self, rare: Moments) -> Moments:
+        """With other rows beside these that count as much as all of these together; the mean stays that of these."""
+        made, weight = copy.copy(self), self.xx[-1, -1] / rare.xx[-1, -1].clamp_min(1)
+        made.xx, made.xv, made.vv = (getattr(self, n) + weight * getattr(rare, n) for n in ("xx", "xv", "vv"))
+        made.mean = self.mean
+        return made
+
+    @cached_property
     def mean(self) -> Float[Tensor, " d"]:
         """The mean activation."""
         return self.xx[-1, :-1] / self.xx[-1, -1]

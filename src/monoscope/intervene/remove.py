@@ -19,6 +19,7 @@ from torch import nn
 from monoscope import folder
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.intervene.affine import Affine
+from monoscope.models.huggingface import quiet
 from monoscope.models.language_model import LanguageModel
 from monoscope.models.layout import Layout
 from monoscope.models.sites import sites_of
@@ -108,8 +109,9 @@ def save(made: LanguageModel, out: str | Path, facts: Mapping[str, Any]) -> None
     """
     out = Path(out)
     with folder.renewing(out, KIND, {"source": facts.get("model"), "fingerprint": made.fingerprint}) as partial:
-        made.model.save_pretrained(partial)
-        made.tokeniser.fast.save_pretrained(partial)
+        with quiet():
+            made.model.save_pretrained(partial)
+            made.tokeniser.fast.save_pretrained(partial)
         folder.write_json(partial / FACTS, facts)
 
 

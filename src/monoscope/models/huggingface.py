@@ -43,7 +43,7 @@ def load_model(
     name = str(name)
     source, shown = _source(name)
     target = devices.find(device)
-    with _quiet():
+    with quiet():
         config = _config(source, name)
         tokeniser = _tokeniser(source, name)
         model = _weights(source, name, config, dtype)
@@ -94,7 +94,7 @@ def _choices() -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bars and no advice from the libraries while they load; errors are raised, not logged."""
     from huggingface_hub.utils import logging as hub
     from transformers.utils import logging

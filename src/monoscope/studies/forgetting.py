@@ -32,6 +32,7 @@ from monoscope.types import PADDING, Site, TokenBlock
 
 Progress = Callable[[int], None]
 TOKENS_PER_BLOCK = 4096  # logits of so many tokens are held at once
+LONGEST = 1024  # tokens of a document at most: many documents say more than long ones
 PROBED = 20_000  # rows that a probe is fitted to at most, as many with the concept as without
 
 
@@ -66,15 +67,18 @@ def exam(lm: LanguageModel, store: TokenStore, documents: Sequence[int], concept
         MonoscopeError: the concept holds nowhere in them.
     """
     masks = {d: concept.mask(store.document(d)) for d in documents}
-    holding = [d for d in documents if masks[d].any()]
-    half = int(np.searchsorted(np.cumsum([store.length(d) for d in holding]), tokens // 2)) + 1
-    ordered = [*holding[:half], *(d for d in documents if not masks[d].any()), *holding[half:]]
+    holding = [d for d in documents if masks[d][:LONGEST].any()]
+    sizes = {d: min(store.length(d), LONGEST) for d in documents}
+    half = int(np.searchsorted(np.cumsum([sizes[d] for d in holding]), tokens // 2)) + 1
+    ordered = [*holding[:half], *(d for d in documents if not masks[d][:LONGEST].any()), *holding[half:]]
     if not holding:
         raise MonoscopeError(f"{concept.text} holds on no token of the text", fix="make a run on text that it holds on")
-    ends = np.cumsum([store.length(d) for d in ordered])
-    used = np.sort(ordered[: int(np.searchsorted(ends, tokens)) + 1])
+    used = np.sort(ordered[: int(np.searchsorted(np.cumsum([sizes[d] for d in ordered]), tokens)) + 1])
     made = Exam([], [], [], used)
-    for block in pack.blocks(store, used, lm.tokeniser, lm.context, tokens_per_block=TOKENS_PER_BLOCK):
+    windows = pack.windows(store, used, lm.tokeniser, lm.context)
+    windows, size = windows[windows[:, 1] < LONGEST], max(1, TOKENS_PER_BLOCK // lm.context)
+    for first in range(0, len(windows), size):
+        block = pack.block(store, windows[first : first + size], lm.tokeniser, lm.context)
         holds = _held(block, masks)
         counted = torch.zeros_like(holds)
         counted[:, :-1] = block.is_text[:, 1:] & (block.documents[:, :-1] == block.documents[:, 1:])
@@ -165,9 +169,9 @@ def windows_of(asked: Exam) -> Iterator[tuple[Int[Tensor, " context"], Bool[Tens
                 yield block.tokens[i], block.documents[i] != PADDING
 
 
-def relearn(lm: LanguageModel, asked: Exam, tokens: int, *, rate: float = 1e-3, batch: int = 8, seed: int = 0) -> (
-    tuple[LanguageModel, int]
-):  # fmt: skip
+def relearn(
+    lm: LanguageModel, asked: Exam, tokens: int, *, rate: float = 3e-4, batch: int = 8, seed: int = 0
+) -> tuple[LanguageModel, int]:
     """A copy of a model, trained on text of the concept: all weights, AdamW, ``batch`` windows a step.
 
     Returns:

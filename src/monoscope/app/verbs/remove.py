@@ -60,17 +60,19 @@ def remove(
 
     from monoscope import folder
     from monoscope.app import removing, removing_table
+    from monoscope.app.ranges import whole_numbers
     from monoscope.app.run import Run
     from monoscope.errors import MonoscopeError
     from monoscope.intervene import remove as removal
 
-    opened, named = Run(run), _numbers("features", features)
+    opened, named = Run(run), whole_numbers("features", features)
     if not (named or concept):
         raise MonoscopeError("what is to be removed?", fix="give --concept EXPRESSION, or --features NUMBERS")
     folder.check_ours(out, removal.KIND)
+    amounts = tuple(whole_numbers("amounts of tokens", relearn))
     about = concept or removing.concept_of(opened, named)
     only = tuple(name.strip() for name in writers.split(",") if name.strip())
-    wanted = removing.Wanted(about, method, tolerance, only, tokens, seed, tuple(_numbers("relearn", relearn)))
+    wanted = removing.Wanted(about, method, tolerance, only, tokens, seed, amounts)
     opened.dictionary.check_features(named)
     task = removing.Removing(opened, wanted)
     chosen, searched = (named, []) if named else task.search(task.ranked())
@@ -81,12 +83,3 @@ def remove(
     else:
         removing_table.show(found, Console())
         Console().print(f"The model is in {out}", highlight=False, markup=False)
-
-
-def _numbers(name: str, text: str) -> list[int]:
-    from monoscope.errors import MonoscopeError
-
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError as error:
-        raise MonoscopeError(f"--{name} {text!r} are no numbers", fix="write them with commas between") from error

@@ -70,14 +70,14 @@ def seek(
     from rich.console import Console
 
     from monoscope.app import seeking
+    from monoscope.app.ranges import numbers
     from monoscope.app.run import Run
-    from monoscope.app.verbs.steer import _numbers
     from monoscope.intervene import recipes
 
+    sizes = tuple(numbers("doses", doses))
     wanted = seeking.Wanted(
-        objective, concept, begins, budget, samples, candidates, tuple(_numbers(doses)), tokens, temperature, confirm,
-        seed=seed,
-    )  # fmt: skip
+        objective, concept, begins, budget, samples, candidates, sizes, tokens, temperature, confirm, seed=seed
+    )
     name = hashlib.sha256(repr(wanted).encode()).hexdigest()[:16]
     winner, facts, tried = seeking.seek(Run(run), wanted, kept or run / "seeking" / f"{name}.jsonl")
     if save is not None:

@@ -70,6 +70,7 @@ def steer(
 
     from monoscope import plugins
     from monoscope.app import steering
+    from monoscope.app.ranges import numbers
     from monoscope.app.run import Run
     from monoscope.errors import MonoscopeError
     from monoscope.intervene import operations, recipes
@@ -85,7 +86,7 @@ def steer(
         made = [recipes.load(recipe)]
     else:
         takes = plugins.load(operations.PACKAGE, operation).NEEDS_DOSE
-        doses = _numbers(dose) if takes else [None]
+        doses = numbers("doses", dose) if takes else [None]
         made = [steering.recipe(opened, feature or 0, operation, d, unit if takes else "value") for d in doses]
     if text:
         _save(save, made[0] if len(made) == 1 else None)
@@ -104,17 +105,6 @@ def steer(
     else:
         Console().print(f"What counts: {tested}", style="dim", highlight=False, markup=False)
         steering.show(responses, tolerance, Console())
-
-
-def _numbers(text: str) -> list[float]:
-    from monoscope.errors import MonoscopeError
-
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise MonoscopeError(
-            f"{text!r} are no doses", fix="write numbers with commas between, such as 1,2,4"
-        ) from error
 
 
 def _save(path: Path | None, recipe: object) -> None:

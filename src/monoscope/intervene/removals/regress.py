@@ -2,7 +2,8 @@
 
 Ablation subtracts ``value · direction`` where a feature fires; an encoder's threshold is no matrix, so the value is
 replaced by its best linear prediction on text. Exact where the values are linear in the site (a dictionary whose
-features are the neurons themselves), and otherwise as good as that regression, whose R² is reported.
+features are the neurons themselves), and otherwise as good as that regression, whose R² is reported. Which text counts
+how much is for who takes the moments to say.
 """
 
 from __future__ import annotations
