@@ -21,6 +21,7 @@ from monoscope.models.sites import sites_of
 from monoscope.signals.direction import Direction
 from monoscope.types import Site
 from monoscope.watch.monitor import Event, Monitor
+from monoscope.watch.recording import Recording
 from monoscope.watch.rules import Condition, Rule, Rules, Signal
 
 
@@ -182,6 +183,23 @@ def test_only_watched_features_are_encoded_where_they_do_not_compete(
     with ms.watch(model(), Rules((Signal("x", Direction(saved(tmp_path / "d", dictionary()), 3)),))):
         model()(input_ids=tokens())
     assert sizes == [1]
+
+
+def test_a_pass_that_is_broken_off_ends_its_sequences(tmp_path: Path) -> None:
+    made, given = some_rules(tmp_path), tokens()
+    place = sites_of(model(), "tiny").place(Site.parse("resid_post.1"))
+    with ms.watch(model(), made, record=tmp_path / "r") as watching:
+        cache = model()(input_ids=given[:, :4], use_cache=True).past_key_values
+        write = {"w": (place, lambda h: torch.full_like(h, torch.nan))}
+        with pytest.raises(MonoscopeError, match="not finite"), taps.hold(model(), write, lambda shape, inputs: None):
+            model()(input_ids=given[:, 4:5], past_key_values=cache)
+        model()(input_ids=given)
+        assert [(row.number, len(row.tokens)) for row in watching.rows] == [(3, 10), (4, 10), (5, 10)]
+    (block,) = Recording(tmp_path / "r").blocks()
+    assert block.sequences.tolist() == [n for n in range(3) for _ in range(4)] + [
+        n for n in range(3, 6) for _ in range(10)
+    ]
+    assert block.notes["ended"] == [0, 1, 2, 3, 4, 5]
 
 
 def test_overflow_is_an_error_where_it_arises(tmp_path: Path) -> None:

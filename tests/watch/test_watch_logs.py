@@ -107,6 +107,10 @@ def test_numbers_are_told_as_prometheus_reads_them(tmp_path: Path) -> None:
     assert f'monoscope_watch_active{{rule="x is high"}} {active}\n' in during
     assert 'monoscope_watch_active{rule="x is high"} 0\n' in text
     assert "monoscope_watch_recorded_tokens_total 60\n" in text
+    often = acting(tmp_path, Act("stop"))
+    with ms.watch(model(), often) as watching:
+        model().generate(tokens(3, 8), max_new_tokens=5, stopping_criteria=[watching.stopping], pad_token_id=0)
+        assert 'monoscope_watch_active{rule="x is high"} 0\n' in watching.acting.metrics.text()  # stopped is ended
     for line in text.splitlines():
         assert line.startswith(("# HELP monoscope_watch_", "# TYPE monoscope_watch_", "monoscope_watch_"))
     odd = Metrics()

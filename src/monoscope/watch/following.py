@@ -59,8 +59,16 @@ class Follower:
 
     def end(self) -> None:
         """What comes next are new sequences."""
-        self.ended += [followed for followed in self.rows if followed is not None and not followed.over]
+        for followed in self.rows:
+            if followed is not None:
+                self.close(followed)
         self.rows = []
+
+    def close(self, followed: Followed) -> None:
+        """Nothing more of a sequence is watched."""
+        if not followed.over:
+            followed.over = True
+            self.ended.append(followed)
 
     def follow(
         self, places: Sequence[Sequence[int]], tokens: Sequence[Sequence[int]], names: Sequence[str] = ()
@@ -84,9 +92,8 @@ class Follower:
             if live:
                 followed, new = self._row(row, places[row], live, names[row] if row < len(names) else None)
                 said = [tokens[row][i] for i in new]
-                if goes_on and len(said) == 1 and said[0] in self.ends and not followed.over:
-                    followed.over = True
-                    self.ended.append(followed)
+                if goes_on and len(said) == 1 and said[0] in self.ends:
+                    self.close(followed)
                 if said and not followed.over:
                     followed.tokens += said
                     yield row, followed, new

@@ -49,7 +49,7 @@ class Watching:
         values: of the last pass: ``(batch, tokens, n_signals)``, float32; NaN on padding.
         events: those of the last pass, as (row of the batch, event), where sequences are followed.
         drifted: every drift alarm so far.
-        names: what the sequences of a batch that begin next are called, by row; for logs and recordings.
+        names: what the sequences of the batch that begins next are called, by row; for logs and recordings.
         acting: actions, and the ``metrics`` of the watch.
     """
 
@@ -106,11 +106,12 @@ class Watching:
 
     def stopping(self, input_ids: Int[Tensor, "batch tokens"], *scores: Any, **more: Any) -> Bool[Tensor, " batch"]:
         """A stopping criterion: ``generate(…, stopping_criteria=[watching.stopping])`` ends what a rule stops."""
-        rows = self.rows
-        for followed in rows:
-            if followed is not None and followed.stopped:
-                followed.over = True
-        stopped = [followed is not None and followed.stopped for followed in rows]
+        stopped = [followed is not None and followed.stopped for followed in self.rows]
+        if self._follower is not None and any(stopped):
+            for followed in self.rows:
+                if followed is not None and followed.stopped:
+                    self._follower.close(followed)
+            self._tell_ended()
         return torch.tensor(stopped, dtype=torch.bool, device=input_ids.device)
 
     @contextmanager
@@ -161,7 +162,9 @@ class Watching:
             return
         if self._new is not None and self._follower.assigned is None:  # the pass before was broken off
             self.restart()
+        begun = self._follower.begun
         self._new = list(self._follower.follow(places.tolist(), tokens.tolist(), self.names))
+        self.names = self.names if self._follower.begun == begun else ()
         self._tell_ended()
         self.acting.before(self.rows, places)
 
@@ -172,7 +175,7 @@ class Watching:
         self.events = []
         if self._new is None:
             return
-        new, self._new = self._new, None
+        new = self._new
         values = self.values.numpy()
         for row, followed, columns in new:
             seen = values[row, columns]
@@ -186,6 +189,7 @@ class Watching:
         self.acting.metrics.add("tokens", sum(len(columns) for _, _, columns in new))
         if self.recorder is not None and new:
             self._record(self.recorder, new, values)
+        self._new = None
 
     def _record(
         self, recorder: Recorder, new: list[tuple[int, Followed, list[int]]], values: Float[np.ndarray, "b t n"]
