@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
-from monoscope.app import cli
+from monoscope.app import cli, watching
 from monoscope.dictionary import io as dictionaries
 from monoscope.dictionary.base import architecture
 from monoscope.dictionary.identity import content_hash
+from monoscope.errors import MonoscopeError
 from monoscope.models import load_model
 from monoscope.signals.direction import Direction
 from monoscope.watch import rules
@@ -144,3 +146,23 @@ def test_what_cannot_be_watched_is_refused(given: Path, tmp_path: Path, capsys: 
     ):
         call(*arguments, code=2)
         assert message in capsys.readouterr().err, arguments
+
+
+def test_rules_are_begun_from_a_runs_features(given: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The catalogue is stood in for by what is asked of it: the largest values and the labels."""
+    held = dictionaries.load(given / "d")
+    plan = SimpleNamespace(model="reference-a", fingerprint=load_model("reference-a").fingerprint)
+
+    class Catalogue(dict):
+        features: ClassVar = {"label": ["a word", "a word", "", "a line break"]}
+
+    catalogue = Catalogue({i: SimpleNamespace(max=top) for i, top in enumerate((4.0, 2.0, 8.0, 0.0))})
+    run: Any = SimpleNamespace(path=given, dictionary=held, catalogue=catalogue, plan=plan)
+    (given / "dictionary").symlink_to(given / "d")
+    made = watching.rules_of(run, [0, 2], 0.5, 0.25)
+    assert [(r.name, r.when.above, r.when.clear) for r in made.rules] == [("a word", 2.0, 1.0), ("feature 2", 4.0, 2.0)]
+    assert [rule.name for rule in watching.rules_of(run, [0, 1], 0.5, None).rules] == ["feature 0", "feature 1"]
+    with pytest.raises(MonoscopeError, match="feature 3 never fires"):
+        watching.rules_of(run, [3], 0.5, None)
+    rules.save(made, tmp_path / "made.toml")
+    assert said(capsys, "run", "reference-a", TEXT, "--rules", tmp_path / "made.toml", "--json")["tokens"] > 20
