@@ -21,6 +21,7 @@ from monoscope.serve.api import Service
 from monoscope.serve.codes import Codes
 from monoscope.serve.engine import Engine, Limits
 from monoscope.serve.minds import FeatureTap
+from monoscope.watch.recorder import Recorder
 
 TOKEN = "secret"
 TEMPLATE = (
@@ -88,7 +89,7 @@ def everything(folder: Path) -> Service:
         lm,
         recipes=recipes,
         features=FeatureTap(lm, made, SITE),
-        watching=watching_of(lm, rules),
+        watching=watching_of(lm, rules, Recorder(folder / "recorded", seconds=0.0)),
         limits=Limits(64, 256),
     )
     words = [{"label": f"the token `{i}`", "label_f1": None if i % 3 else i / 64} for i in range(64)]

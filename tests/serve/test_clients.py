@@ -20,6 +20,8 @@ from monoscope.app.serving import LONGEST_BODY
 from monoscope.app.ui.guard import Guard
 from monoscope.serve import errors
 from monoscope.serve.stream import EventStream
+from monoscope.watch.recording import Recording
+from monoscope.watch.replay import replay
 
 openai = pytest.importorskip("openai")
 
@@ -64,34 +66,42 @@ def well(live: Live) -> None:
     assert found.choices[0].text == reference().tokeniser.backend.decode(new)
 
 
-def test_64_streams_at_once_lose_and_mix_nothing(served: Live) -> None:
+def test_64_streams_at_once_lose_and_mix_nothing_and_their_alarms_are_those_of_the_recording(served: Live) -> None:
     numbers = random.Random(1)
     words = ["import os\n", "def area(", "class Shape:\n", "for i in ", "return ", "é🦉 = '", "\n\n", "x"]
     prompts = [numbers.choice(words) + str(i) for i in range(64)]
     most = [numbers.randint(5, 40) for _ in prompts]
 
-    async def one(client: Any, i: int) -> tuple[list[int], str]:
-        tokens, text = list[int](), ""
+    async def one(client: Any, i: int) -> tuple[str, str, list[Any]]:
+        name, text, read = "", "", list[Any]()
         stream = await client.completions.create(
             model="reference-a", prompt=prompts[i], max_tokens=most[i], temperature=0, stream=True
         )
         async for chunk in stream:
             (choice,) = chunk.choices
-            text += choice.text
-            tokens += [t["token"] for t in getattr(choice, "monoscope", {}).get("tokens", [])]
-        return tokens, text
+            name, text, extra = chunk.id, text + choice.text, choice.monoscope
+            read += [(False, t) for t in extra.get("prompt", [])] + [(True, t) for t in extra.get("tokens", [])]
+        return name, text, read
 
-    async def all_of_them() -> list[tuple[list[int], str]]:
+    async def all_of_them() -> list[tuple[str, str, list[Any]]]:
         async with openai.AsyncOpenAI(base_url=f"{served.address}/v1", api_key=TOKEN, max_retries=0) as client:
             return await asyncio.gather(*(one(client, i) for i in range(64)))
 
-    lm = reference()
-    for i, (tokens, text) in enumerate(run(all_of_them())):
+    lm, alarms = reference(), 0
+    found = run(all_of_them())
+    well(served)  # so that all is recorded
+    assert served.engine.watching is not None and served.engine.watching.recorder is not None
+    replayed = replay(Recording(served.engine.watching.recorder.path), served.engine.watching.rules)
+    for i, (name, text, read) in enumerate(found):
+        tokens = [t["token"] for new, t in read if new]
         framed = [*lm.tokeniser.prefix, *lm.tokeniser.text(prompts[i]).tokens.tolist()]
         new, logits = generated(lm, framed, most[i])
         assert agree(tokens, new, logits), prompts[i]
         assert text == lm.tokeniser.backend.decode([*framed, *tokens])[len(prompts[i]) :]
-    well(served)
+        told = [event for _, t in read for event in t.get("events", [])]
+        assert told == [vars(e) for number, e in replayed.events if replayed.names[number] == f"{name}/0"]
+        alarms += len(told)
+    assert alarms > 100
 
 
 @pytest.mark.parametrize("stream", [True, False])

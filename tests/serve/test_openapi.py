@@ -22,7 +22,7 @@ ANSWERS = {
     "/v1/chat/completions": documented.ChatCompletion,
     "/v1/embeddings": documented.Embeddings,
 }
-fuzzed = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+fuzzed = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
 anything = st.recursive(
     scalars, lambda s: st.lists(s, max_size=3) | st.dictionaries(st.text(max_size=5), s, max_size=3), max_leaves=6
@@ -174,7 +174,7 @@ def test_what_is_not_allowed_is_refused_and_nothing_breaks(served: Live, path: s
 
 
 @given(anything)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_json_is_answered_in_the_documents_words(served: Live, body: Any) -> None:
     for path in POSTS:
         found = post(served, path, body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from serve_world import reference
 from tokenizers import Tokenizer, decoders, models
@@ -31,12 +31,14 @@ def encoded(text: str) -> list[int]:
     return found
 
 
+@settings(max_examples=60)
 @given(tokens)
 def test_joined_pieces_are_the_text_and_every_token_has_one(ids: list[int]) -> None:
     texts, _ = say(ids)
     assert "".join(texts) == decode(ids) and len(texts) == len(ids)
 
 
+@settings(max_examples=60)
 @given(st.text(st.characters(codec="utf-8"), max_size=20))
 def test_what_is_sent_of_valid_text_is_never_broken(text: str) -> None:
     ids, speech, sent = encoded(text), Speech(decode), ""
@@ -56,6 +58,7 @@ def test_a_character_belongs_to_the_token_that_completes_it() -> None:
     assert all(t == [] for t in texts[1:-2]) and set(texts[-2][:-1]) <= {""}
 
 
+@settings(max_examples=80)
 @given(st.text("ab\n", max_size=24), st.lists(st.text("ab\n", min_size=1, max_size=4), min_size=1, max_size=3))
 def test_the_stop_that_is_complete_first_cuts_the_text_and_nothing_of_it_is_sent(text: str, stops: list[str]) -> None:
     found = [(text.find(s) + len(s), text.find(s)) for s in stops if s in text]

@@ -59,12 +59,14 @@ class Watched:
         record: a new folder into which every token is recorded, with the codes of the rules' dictionaries.
         audit: a file to which every event and what was done are appended.
         shadow: alarms are told, and nothing that is said is changed.
+        alert: the address to which alarms of rules with the action ``alert`` are sent.
     """
 
     rules: Rules
     record: Path | None = None
     audit: Path | None = None
     shadow: bool = False
+    alert: str = ""
 
     def of(self, lm: LanguageModel) -> Watching:
         """Everything opened, and tried on one token, so that nobody waits for kernels to be compiled.
@@ -76,7 +78,8 @@ class Watched:
             lm.model(input_ids=torch.tensor([[lm.tokeniser.padding]], device=lm.device))
         recorder = None if self.record is None else Recorder(self.record)
         audit = None if self.audit is None else Audit(self.audit)
-        acting = Acting(self.rules, {}, shadow=self.shadow, audit=audit)
+        settings = {"alert": {"url": self.alert}} if self.alert else {}
+        acting = Acting(self.rules, settings, shadow=self.shadow, audit=audit)
         return Watching(lm.model, sites_of(lm.model, lm.name), self.rules, acting, ends=(), recorder=recorder)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from itertools import pairwise, repeat
 
@@ -33,7 +33,7 @@ class FeatureTap:
     """The activations of a dictionary's site in the last pass, and their strongest features for those who ask."""
 
     def __init__(self, lm: LanguageModel, dictionary: Dictionary, site: Site | str) -> None:
-        """Take the parts.
+        """Take the parts. The dictionary's encoder must not change any more.
 
         Raises:
             MonoscopeError: the model has no such site, or the dictionary reads another width.
@@ -49,6 +49,8 @@ class FeatureTap:
                 f"{lm.width(self.site)}",
                 fix="name the dictionary and the site that belong to this model",
             )
+        if dictionary.own_encoder:
+            encode.keep(self.dictionary.w_enc, self.dictionary.b_enc)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -101,11 +103,14 @@ class Minds:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Every pass is noted while the block runs."""
+        """Every pass is noted while the block runs; at its end logs and actions are closed."""
         with ExitStack() as stack:
             if self.features is not None:
                 stack.enter_context(self.features.held())
             if self.watching is not None:
+                if self.watching.acting.audit is not None:
+                    stack.enter_context(closing(self.watching.acting.audit))
+                stack.enter_context(closing(self.watching.acting))
                 stack.enter_context(self.watching.held())
             yield
 

@@ -13,6 +13,7 @@ def serve(
     record: Path | None = None,
     audit: Path | None = None,
     shadow: bool = False,
+    alert: str = "",
     steer: list[str] | None = None,
     name: str = "",
     host: str = "127.0.0.1",
@@ -42,6 +43,8 @@ def serve(
         A file to which every alarm and what followed from it are appended.
     shadow
         Alarms are told, but nothing that the model says is changed by them.
+    alert
+        The address to which alarms of rules with the action alert are sent.
     steer
         A recipe that requests may name: FILE, or NAME=FILE. Repeat it for more.
     name
@@ -80,7 +83,7 @@ def serve(
     if watch is None and (record is not None or audit is not None or shadow):
         raise MonoscopeError("nothing is watched, so there is nothing to record", fix="give --watch RULES")
     recipes = serving.named_recipes(steer or [])
-    watched = None if watch is None else serving.Watched(rules.load(watch), record, audit, shadow)
+    watched = None if watch is None else serving.Watched(rules.load(watch), record, audit, shadow, alert)
     opened = None if run is None else Run(run)
     lm = load_model(model, device=device)
     called = name or lm.name.rsplit("/", 1)[-1]

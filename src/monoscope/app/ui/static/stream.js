@@ -1,12 +1,14 @@
 // Server-sent events of an OpenAI-compatible server, one parsed chunk after the other.
 
-import { Problem, silent } from "./problem.js";
+import { Problem } from "./problem.js";
 
 const problem = ({ message } = {}, status) => new Problem(message ?? `The server failed (status ${status}).`, "", status);
 
+const silent = new Problem("The server does not answer.", "It may have been stopped. Start it again with “monoscope serve MODEL”, then try again.", 0);
+
 export async function model() {
   const response = await fetch("/v1/models").catch(() => {
-    throw silent();
+    throw silent;
   });
   const body = await response.json().catch(() => ({}));
   if (!response.ok) throw problem(body.error, response.status);
@@ -19,7 +21,7 @@ export async function* chunks(path, body, signal) {
     response = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw silent();
+    throw silent;
   }
   if (!response.ok) throw problem((await response.json().catch(() => ({}))).error, response.status);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
