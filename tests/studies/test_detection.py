@@ -6,6 +6,7 @@ import functools
 import io as io_
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from monoscope.dictionary import io
 from monoscope.dictionary.base import architecture
 from monoscope.errors import MonoscopeError
 from monoscope.studies.detection import Subject, dense, examples, features, fit, fitting, seeing, telling, words
-from monoscope.studies.detection.detector import columns
+from monoscope.studies.detection.detector import Aggregated, Detector, Part, columns
 from monoscope.studies.detection.examples import CALIBRATE, FIT, TEST, Example, Texts
 from monoscope.studies.detection.judging import judge
 from monoscope.watch import drift
@@ -185,8 +186,13 @@ def test_the_lesson_is_what_the_intervals_say(better, said):
     strong, weak = labels * 3 + noise, labels * 0.5 + rng.normal(size=400)
     pair = {0.3: (strong, weak), -0.3: (weak, strong), 0.0: (weak, labels * 0.5 + rng.normal(size=400))}[better]
     scores = {dense.DENSE: pair[0], features.NAME: pair[1], words.UNIGRAM: weak, words.BAG: noise}
-    told = telling.lesson({name: judge(s, labels, 0.0, 0) for name, s in scores.items()})
+    judged = {name: judge(s, labels, 0.0, 0) for name, s in scores.items()}
+    part = Part("f", Aggregated("token"), SITE, dictionary="d", feature=1)
+    told = telling.lesson(judged, Detector(features.NAME, (replace(part, label="digits"),)))
     assert said in told[0]
+    assert ("says by what" in told[0]) == (better == 0.3)
+    assert "says by what" not in telling.lesson(judged, Detector(features.NAME, (part,)))[0]
+    assert "there is no rule" in telling.lesson({k: v for k, v in judged.items() if k != features.NAME}, None)[0]
     assert ("knows more" in told[1]) == (better != 0.0)
 
 

@@ -14,21 +14,22 @@ from monoscope.studies.detection.judging import Judged, differences
 from monoscope.studies.detection.thresholds import smallest
 
 
-def lesson(judged: Mapping[str, Judged]) -> list[str]:
+def lesson(judged: Mapping[str, Judged], rule: Detector | None) -> list[str]:
     """Which detector tells texts apart better, where a paired interval of 95 % says so.
 
     Args:
         judged: of all detectors, on the same texts.
+        rule: the one over features.
     """
     told = []
-    if features.NAME not in judged:
+    if rule is None:
         told.append("No feature is on in any positive text: there is no rule over features.")
     else:
         gap = differences(judged, dense.DENSE, [features.NAME])[features.NAME]["auc"]
         told.append(
             _verdict(
                 gap,
-                f"The dense probe detects better than the rule over features (AUC {_more(gap)}); the rule explains.",
+                f"The dense probe detects better than the rule over features (AUC {_more(gap)}){_explains(rule)}.",
                 f"The rule over features detects better than the dense probe (AUC {_more(_negated(gap))}).",
                 f"The rule over features and the dense probe cannot be told apart (AUC {_more(gap)} for the probe).",
             )
@@ -45,6 +46,14 @@ def lesson(judged: Mapping[str, Judged]) -> list[str]:
         )
     )
     return told
+
+
+def _explains(rule: Detector) -> str:
+    """What a rule is still good for: an alarm says by what it was raised, where features have labels that hold."""
+    labelled = sum(part.label is not None for part in rule.parts)
+    if labelled == len(rule.parts):
+        return "; the rule says by what its alarms are raised"
+    return f"; {labelled or 'none'} of the rule's {len(rule.parts)} features has a label that holds"
 
 
 def _verdict(gap: Estimate, better: str, worse: str, neither: str) -> str:
@@ -89,7 +98,7 @@ def report(fitted: Fitted, parts: Mapping[str, Texts], judged: Mapping[str, Mapp
             for name in test
         },
         "differences": {where: _differences(found) for where, found in judged.items()},
-        "lesson": {where: lesson(found) for where, found in judged.items()},
+        "lesson": {w: lesson(found, fitted.chosen.detectors.get(features.NAME)) for w, found in judged.items()},
     }
 
 
