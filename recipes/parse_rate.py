@@ -13,6 +13,7 @@ stopped search goes on.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from cyclopts import App
 from rich.console import Console
@@ -25,7 +26,6 @@ from monoscope.intervene import recipes
 from monoscope.models import load_model
 
 MODEL = "reference-c"
-OBJECTIVES = ("python_parses", "balanced_brackets+consistent_indentation")
 app = App(help=__doc__)
 
 
@@ -49,6 +49,7 @@ def prepared(path: Path, site: str, tokens: int, seed: int, labels: bool) -> Run
 def search(
     out: Path,
     *,
+    objectives: tuple[str, ...] = ("python_parses", "balanced_brackets+consistent_indentation"),
     site: str = "resid_post.1",
     train: int = 600_000,
     begins: str = "keyword_defining & line_indent_0",
@@ -62,9 +63,10 @@ def search(
     seed: int = 0,
 ) -> None:
     """Train, search, confirm."""
-    console, found = Console(width=120), {}
+    console, written = Console(width=120), out / "parse_rate.json"
+    found: dict[str, Any] = folder.read_json(written) if written.is_file() else {}
     run = prepared(out / "run", site, train, seed, bool(concept))
-    for objective in OBJECTIVES:
+    for objective in objectives:
         console.rule(objective)
         wanted = seeking.Wanted(
             objective, concept, begins, budget, samples, candidates, doses, tokens, confirm=confirm, seed=seed
@@ -73,7 +75,7 @@ def search(
         recipes.save(winner, out / f"{objective}.toml")
         seeking.show(facts, tried, console)
         found[objective] = seeking.to_json(facts, tried)
-        folder.write_json(out / "parse_rate.json", found)
+        folder.write_json(written, found)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from monoscope.studies.continuations import beginnings
 
 SMALL = {
     "begins": "keyword_def", "budget": "2400", "samples": "40", "candidates": "1", "doses": "0.3,0.9", "tokens": "8",
-    "confirm": "32",
+    "confirm": "24",
 }  # fmt: skip
 
 
@@ -34,7 +34,11 @@ def seek(run: Run, *arguments: str, **changed: str) -> int:
     return int(exit_.value.code or 0)
 
 
-def test_a_recipe_is_found_confirmed_and_saved(run: Run, tmp_path: Path, capsys: Any) -> None:
+def test_a_recipe_is_found_confirmed_and_saved(
+    run: Run, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Any] = []  # what was confirmed once is shown again
+    monkeypatch.setattr(seeking, "confirm", lambda *a, once=seeking.confirm: kept or kept.extend(once(*a)) or kept)
     (tmp_path / "mine.py").write_text("def score(prompt, said):\n    return said.count('1') / max(1, len(said))\n")
     arguments = ["--objective", f"{tmp_path}/mine.py:score", "--save", str(tmp_path / "r.toml"), "--json"]
     assert seek(run, *arguments) == 0

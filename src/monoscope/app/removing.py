@@ -17,7 +17,7 @@ from monoscope.app.run import Run
 from monoscope.concepts import Expression, concept
 from monoscope.dictionary.identity import content_hash
 from monoscope.errors import MonoscopeError
-from monoscope.evaluate.intervals import Estimate
+from monoscope.evaluate.intervals import Estimate, finite
 from monoscope.harvest.stream import stream
 from monoscope.intervene import remove
 from monoscope.intervene.affine import Moments
@@ -280,6 +280,7 @@ def _facts(removing: Removing, features: Sequence[int], moments: Moments) -> dic
     run, features_table = removing.run, removing.run.catalogue.features
     shown = ("id", "density", "label", "label_concept", "label_f1")
     picked = {name: features_table[name][list(features)].tolist() for name in shown}
+    picked["label_f1"] = [finite(f1) for f1 in picked["label_f1"]]
     return {
         "model": run.plan.model,
         "fingerprint": run.plan.fingerprint,
