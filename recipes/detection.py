@@ -20,13 +20,9 @@ receives ``detection.json`` with every number and, with matplotlib, ``detection-
 
 from __future__ import annotations
 
-import base64
-import random
-import re
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import metadata, util
+from importlib import util
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,6 +32,7 @@ from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
+from detection_texts import CERTAIN, KINDS, LONG, SHORT, at_home, inserted, one_kind, prose, real
 from monoscope import folder, progress
 from monoscope.app import detecting
 from monoscope.app.run import Run
@@ -45,159 +42,16 @@ from monoscope.studies.detection import examples as labelled
 from monoscope.studies.detection.detector import Detector, Part, columns
 from monoscope.studies.detection.examples import Example, Texts
 from monoscope.studies.detection.fitting import Chosen
-from monoscope.studies.detection.judging import judge
+from monoscope.studies.detection.judging import Judged, judge
 from monoscope.studies.detection.seeing import Seen
 from monoscope.text.corpora import held_out
 from monoscope.types import Document
 
-SHORT, LONG = 8, 32  # lines of a snippet
-HOME = 2 / 3  # of the packages
-PLAIN = "words"
-LETTERS, DIGITS = "abcdefghijklmnopqrstuvwxyz", "0123456789"
-SOME = "data value result user index path config token client buffer field entry model cache".split()
 DETECTORS = (features.NAME, dense.DENSE, dense.DIFFERENCE, words.UNIGRAM, words.BAG)
 PLACES = ("test", "packages", "real", "long", "prose")
 RANDOM = 4  # features that the control may use
 COLOURS = dict(zip(DETECTORS, ("#d1495b", "#2e6f95", "#7fb7be", "#8d8d8d", "#c9a227"), strict=True))
 app = App(help=__doc__)
-
-
-def letters(rng: random.Random, low: int, high: int, among: str = LETTERS) -> str:
-    """So many characters, drawn at random."""
-    return "".join(rng.choices(among, k=rng.randint(low, high)))
-
-
-def email(rng: random.Random) -> str:
-    """An address."""
-    who, where = f"{letters(rng, 3, 8)}{rng.choice(('.', '_', ''))}{letters(rng, 2, 8)}", letters(rng, 3, 9)
-    return f"{who}@{where}.{rng.choice(('com', 'org', 'de', 'io'))}"
-
-
-def url(rng: random.Random) -> str:
-    """An address of a page."""
-    path = "/".join(letters(rng, 3, 8) for _ in range(rng.randint(1, 3)))
-    host = f"{rng.choice(('', 'www.'))}{letters(rng, 4, 9)}.{rng.choice(('com', 'org', 'net'))}"
-    return f"http{rng.choice(('', 's'))}://{host}/{path}"
-
-
-def secret(rng: random.Random) -> str:
-    """A key in the form in which services give them out; made up."""
-    mixed = LETTERS + LETTERS.upper() + DIGITS
-    forms = (
-        lambda: "ghp_" + letters(rng, 36, 36, mixed),
-        lambda: "AKIA" + letters(rng, 16, 16, LETTERS.upper() + DIGITS),
-        lambda: "sk-" + letters(rng, 40, 40, mixed),
-        lambda: "-".join(("xoxb", letters(rng, 11, 11, DIGITS), letters(rng, 24, 24, mixed))),
-    )
-    return rng.choice(forms)()
-
-
-KINDS: dict[str, Callable[[random.Random], str]] = {
-    "email": email,
-    "url": url,
-    "hex": lambda rng: rng.randbytes(rng.choice((16, 20, 32))).hex(),
-    "base64": lambda rng: base64.b64encode(rng.randbytes(rng.randint(24, 72))).decode(),
-    "secret": secret,
-    "dna": lambda rng: letters(rng, 40, 120, "ACGT"),
-}
-WORDS = {PLAIN: lambda rng: " ".join(rng.choices(SOME, k=rng.randint(2, 8)))}
-REAL = {
-    "email": re.compile(r"\b[\w.+-]+@[\w-]+\.(?:com|org|net|edu|de|io|fr|uk)\b"),
-    "url": re.compile(r"\bhttps?://[\w.-]+"),
-    "hex": re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*[0-9])[0-9a-f]{24,}\b"),
-    "base64": re.compile(
-        r"(?<![\w+/=-])(?=[\w+/]*[a-z])(?=[\w+/]*[A-Z])(?=[\w+/]*[0-9][\w+/]*[0-9])[A-Za-z0-9+/]{40,}={0,2}(?![\w+/=])"
-    ),
-    "secret": re.compile(r"\b(?:ghp_\w{36}|AKIA[0-9A-Z]{16}|sk-\w{40}|xoxb-\w+)\b"),
-    "dna": re.compile(r"\b[ACGT]{20,}\b"),
-}  # fmt: skip
-CERTAIN = ("email", "url", "hex")  # the others' patterns find names and paths too: they only keep strings out
-
-
-def found_in(text: str) -> list[str]:
-    """The kinds of string that really stand in a text."""
-    return [kind for kind, pattern in REAL.items() if pattern.search(text)]
-
-
-def package(document: Document) -> str:
-    """Whose file it is."""
-    return document.name.split("/")[0]
-
-
-def at_home(document: Document) -> bool:
-    """Whether detectors are fitted on its package."""
-    return zlib.crc32(f"home:{package(document)}".encode()) / 2**32 < HOME
-
-
-def snippet(document: Document, lines: int, rng: random.Random) -> list[str] | None:
-    """Some lines in a row, at least half of them not empty."""
-    rows = document.text.split("\n")
-    if len(rows) < lines + 2:
-        return None
-    first = rng.randrange(len(rows) - lines)
-    held = [row[:120] for row in rows[first : first + lines]]
-    return held if sum(bool(row.strip()) for row in held) * 2 >= lines else None
-
-
-def told(rng: random.Random) -> tuple[str, str]:
-    """A kind, plain words four times in ten, and a string of it."""
-    kind = PLAIN if rng.random() < 0.4 else rng.choice(list(KINDS))
-    return kind, (KINDS | WORDS)[kind](rng)
-
-
-def inserted(documents: Sequence[Document], lines: int, seed: str) -> Iterator[tuple[str, Example]]:
-    """A snippet of each document with a string in its first lines; those that hold a string of a kind are left out."""
-    for document in documents:
-        rng = random.Random(f"{seed}:{document.name}")
-        rows = snippet(document, lines, rng)
-        if rows is None or found_in("\n".join(rows)):
-            continue
-        kind, said = told(rng)
-        place = rng.randrange(1, SHORT)
-        indent = re.match(r"\s*", rows[place])[0]  # type: ignore[index]
-        line = rng.choice((f'{indent}{rng.choice(SOME)} = "{said}"', f"{indent}# {said}", f'{indent}"{said}",'))
-        rows.insert(place, line)
-        yield kind, _example(rows, place, said, document)
-
-
-def _example(rows: list[str], place: int, said: str, document: Document) -> Example:
-    text = "\n".join(rows)
-    first = text.index(said, sum(len(row) + 1 for row in rows[:place]))
-    return Example(text, True, ((first, first + len(said)),), document.name)
-
-
-def real(documents: Sequence[Document], seed: str) -> Iterator[tuple[str, Example]]:
-    """Snippets of source as it is: one around a string of each kind that a file holds, and one that holds none."""
-    for document in documents:
-        rng = random.Random(f"{seed}:{document.name}")
-        rows = document.text.split("\n")
-        for kind, pattern in REAL.items():
-            places = [i for i, row in enumerate(rows) if pattern.search(row[:120])]
-            if places:
-                first = max(0, rng.choice(places) - rng.randrange(SHORT))
-                held = "\n".join(row[:120] for row in rows[first : first + SHORT])
-                yield kind, Example(held, True, document=document.name)
-        plain = snippet(document, SHORT, rng)
-        if plain and not found_in("\n".join(plain)):
-            yield PLAIN, Example("\n".join(plain), False, document=document.name)
-
-
-def prose(seed: str) -> Iterator[tuple[str, Example]]:
-    """Paragraphs of what installed packages say of themselves, with a string between two words."""
-    for one in sorted(metadata.distributions(), key=lambda d: str(d.metadata["Name"])):
-        text = str(one.metadata.get("Description") or one.metadata.get_payload() or "")
-        able = [p for p in re.split(r"\n\s*\n", text) if len(p) > 200 and re.match(r"[A-Z][a-z]+ ", p)]
-        for i, paragraph in enumerate(p[:500] for p in able if not found_in(p)):
-            rng = random.Random(f"{seed}:{one.metadata['Name']}:{i}")
-            kind, said = told(rng)
-            parts = paragraph.split(" ")
-            parts.insert(rng.randrange(2, len(parts)), said)
-            yield kind, Example(" ".join(parts), True, document=f"{one.metadata['Name']}/{i}")
-
-
-def one_kind(texts: Sequence[tuple[str, Example]], kind: str) -> list[Example]:
-    """The same texts, of which those with strings of a kind are the positives."""
-    return [replace(e, label=k == kind, spans=e.spans if k == kind else ()) for k, e in texts]
 
 
 def sources(run: Run, number: int) -> tuple[list[Document], list[Document]]:
@@ -217,12 +71,11 @@ def enough(examples: Sequence[Example]) -> Texts | None:
     return texts
 
 
-def shuffled(parts: Mapping[str, Texts], seed: int) -> dict[str, Texts]:
-    """The labels of the texts that fit, dealt out anew; where strings stand is forgotten."""
-    texts = parts[labelled.FIT]
+def shuffled(texts: Texts, seed: int) -> Texts:
+    """The labels dealt out anew; where strings stand is forgotten."""
     dealt = np.random.default_rng(seed).permutation(texts.labels)
     examples = tuple(Example(e.text, bool(y)) for e, y in zip(texts.examples, dealt, strict=True))
-    return {**parts, labelled.FIT: Texts(examples, texts.clusters)}
+    return Texts(examples, texts.clusters)
 
 
 def drawn(run: Run, seed: int) -> list[int]:
@@ -238,48 +91,31 @@ def study(
     subject = detecting.subject(run.path)
     parts = {kind: labelled.split(one_kind(texts["home"], kind), seed) for kind in kinds}
     seen = fitting.observe(subject, seeing.tokenise(subject.lm, parts[kinds[0]][labelled.FIT]))
-    chosen = {kind: fitted(subject, seen, parts[kind], kind, fpr, seed) for kind in kinds}
+    chosen = {kind: chosen_for(subject, seen, parts[kind][labelled.FIT], kind, fpr, seed) for kind in kinds}
     controls = {kind: control(run, subject, seen, parts[kind], kind, fpr, seed) for kind in kinds}
-    places = {
-        kind: {
-            **parts[kind],
-            **{
-                p: t
-                for p in PLACES[1:]
-                if (p != "real" or kind in CERTAIN) and (t := enough(one_kind(texts[p], kind))) is not None
-            },
-        }
-        for kind in kinds
-    }
-    everyone = [d for one in (*chosen.values(), *(c for each in controls.values() for c in each.values()))
-                for d in one.detectors.values()]  # fmt: skip
-    reader = Reader(subject, everyone)
+    several = [*chosen.values(), *(each for one in controls.values() for each in one.values())]
+    reader = Reader(subject, [detector for one in several for detector in one.detectors.values()])
     results = {}
     for kind in kinds:
-        promised = thresholds.promise(fpr, int((~parts[kind][labelled.CALIBRATE].labels).sum()))
-        held = places[kind][labelled.CALIBRATE]
-        limits = {
-            name: thresholds.threshold(s[~held.labels], promised)
-            for name, s in reader.scores(chosen[kind], held).items()
-        }
-        made = Fitted(subject, chosen[kind], limits, promised, None, seen.tokens.cut)
-        judged = {
-            place: {
-                name: judge(s, where.labels, limits[name], seed)
-                for name, s in reader.scores(chosen[kind], where).items()
-            }
-            for place, where in places[kind].items()
-            if place in PLACES
-        }
-        results[kind] = telling.report(made, places[kind], judged)
+        held = {**parts[kind], **elsewhere(texts, kind)}
+        made = calibrated(reader, chosen[kind], parts[kind][labelled.CALIBRATE], fpr, seen.tokens.cut)
+        judged = {place: reader.judge(made, where, seed) for place, where in held.items() if place in PLACES}
+        results[kind] = telling.report(made, held, judged)
         results[kind]["controls"] = {
             name: {
-                which: judge(s, places[kind]["test"].labels, np.inf, seed).to_json()["auc"]
-                for which, s in reader.scores(one, places[kind]["test"]).items()
+                which: judge(s, held["test"].labels, np.inf, seed).to_json()["auc"]
+                for which, s in reader.scores(one, held["test"]).items()
             }
             for name, one in controls[kind].items()
         }
     return results
+
+
+def elsewhere(texts: Mapping[str, list[tuple[str, Example]]], kind: str) -> dict[str, Texts]:
+    """The texts of other places on which a kind can be judged."""
+    places = [place for place in PLACES[1:] if place != "real" or kind in CERTAIN]
+    found = {place: enough(one_kind(texts[place], kind)) for place in places}
+    return {place: held for place, held in found.items() if held is not None}
 
 
 class Reader:
@@ -288,6 +124,11 @@ class Reader:
     def __init__(self, subject: Subject, detectors: Sequence[Detector]) -> None:
         self.subject, self.detectors = subject, detectors
         self.known: dict[str, np.ndarray] = {}
+
+    def judge(self, made: Fitted, texts: Texts, seed: int) -> dict[str, Judged]:
+        """Measure all detectors of a kind on some texts."""
+        found = self.scores(made.chosen, texts)
+        return {name: judge(s, texts.labels, made.thresholds[name], seed) for name, s in found.items()}
 
     def scores(self, chosen: Chosen, texts: Texts) -> dict[str, np.ndarray]:
         """Every detector's score of some texts."""
@@ -302,6 +143,14 @@ class Reader:
         return chosen.scores(seeing.tokenise(lm, texts), held, columns(self.detectors))
 
 
+def calibrated(reader: Reader, chosen: Chosen, texts: Texts, fpr: float, cut: int) -> Fitted:
+    """The detectors with thresholds."""
+    promised = thresholds.promise(fpr, int((~texts.labels).sum()))
+    found = reader.scores(chosen, texts)
+    limits = {name: thresholds.threshold(s[~texts.labels], promised) for name, s in found.items()}
+    return Fitted(reader.subject, chosen, limits, promised, None, cut)
+
+
 def named(chosen: Chosen, name: str) -> Chosen:
     """The same; a probe's signal is called by what it detects, so that many can be read at once."""
 
@@ -312,9 +161,8 @@ def named(chosen: Chosen, name: str) -> Chosen:
     return replace(chosen, detectors=detectors)
 
 
-def fitted(subject: Subject, seen: Seen, parts: Mapping[str, Texts], kind: str, fpr: float, seed: int) -> Chosen:
+def chosen_for(subject: Subject, seen: Seen, texts: Texts, kind: str, fpr: float, seed: int) -> Chosen:
     """Detectors of a kind."""
-    texts = parts[labelled.FIT]
     here = replace(seen, tokens=seeing.tokenise(subject.lm, texts))
     return named(fitting.choose(subject, here, texts, fpr, seed=seed), kind)
 
@@ -323,14 +171,14 @@ def control(
     run: Run, subject: Subject, seen: Seen, parts: Mapping[str, Texts], kind: str, fpr: float, seed: int
 ) -> dict[str, Chosen]:
     """Detectors of shuffled labels, and a rule over random features."""
-    mixed = shuffled(parts, seed)[labelled.FIT]
-    here = replace(seen, tokens=seeing.tokenise(subject.lm, mixed))
     rule = features.choose(
         seen, parts[labelled.FIT].labels, fpr, site=subject.site, dictionary=subject.dictionary,
         label=subject.label, among=drawn(run, seed),
     )  # fmt: skip
     return {
-        "shuffled labels": named(fitting.choose(subject, here, mixed, fpr, seed=seed), f"{kind} shuffled"),
+        "shuffled labels": chosen_for(
+            subject, seen, shuffled(parts[labelled.FIT], seed), f"{kind} shuffled", fpr, seed
+        ),
         "random features": Chosen({} if rule is None else {rule.name: rule}, {}, {}),
     }
 
