@@ -140,22 +140,26 @@ def test_a_client_that_does_not_read_holds_nobody_up(served: Live) -> None:
     well(served)
 
 
-def test_a_client_that_reads_nothing_is_given_up() -> None:
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_stream_is_closed_when_its_client_reads_nothing_or_is_gone_before_it_begins(gone: bool) -> None:
     closed = []
 
     async def events() -> AsyncIterator[bytes]:
-        try:
-            while True:
-                yield b"data: x\n\n"
-        finally:
-            closed.append(True)
+        while True:
+            yield b"data: x\n\n"
 
     async def send(message: Any) -> None:
-        if message["type"] == "http.response.body":
+        if message["type"] == "http.response.body" or gone:
             await asyncio.sleep(60)
 
+    async def receive() -> Any:
+        if not gone:
+            await asyncio.sleep(60)
+        return {"type": "http.disconnect"}
+
+    stream = EventStream(events(), lambda: closed.append(True), patience=30 if gone else 0.02)
     began = time.monotonic()
-    run(EventStream(events(), patience=0.02).stream_response(send))
+    run(stream({"type": "http", "asgi": {"spec_version": "2.3"}}, receive, send))
     assert closed == [True] and time.monotonic() - began < 5
 
 

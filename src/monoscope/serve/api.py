@@ -105,7 +105,7 @@ class _Desk:
         head = Head(shape, self.service.name)
         answer = Answer(self.service.engine, [replace(w, name=head.id) for w in wanted])
         if asked.stream:
-            return EventStream(_stream(answer, shape, head, asked.wants_usage))
+            return EventStream(_stream(answer, shape, head, asked.wants_usage), answer.close)
         try:
             whole = await unless_gone(request.receive, _whole(answer, shape, head))
         finally:
@@ -137,8 +137,6 @@ async def _stream(answer: Answer, shape: Chat | Completions, head: Head, counted
         yield END
     except Refused as error:
         yield event(errors.told(error.message, error.status, code=error.code))
-    finally:
-        answer.close()
 
 
 def _add_errors(app: FastAPI) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from starlette.responses import StreamingResponse
-from starlette.types import Message, Send
+from starlette.types import Message, Receive, Scope, Send
 
 PATIENCE = 60.0  # seconds that a client may read nothing
 END = b"data: [DONE]\n\n"
@@ -27,23 +27,21 @@ def encoded(content: Any) -> bytes:
 class EventStream(StreamingResponse):
     """A stream that is given up when its client reads nothing for a while."""
 
-    def __init__(self, events: AsyncIterator[bytes], patience: float = PATIENCE) -> None:
-        """``events`` are closed when the stream ends, however it ends."""
+    def __init__(self, events: AsyncIterator[bytes], closed: Callable[[], None], patience: float = PATIENCE) -> None:
+        """``closed`` is called when the stream is over, however it ends: also where it never began."""
         super().__init__(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-        self._events, self._patience = events, patience
+        self._closed, self._patience = closed, patience
 
-    async def stream_response(self, send: Send) -> None:
-        """Send the events."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events until they end, the client is gone, or it has read nothing for too long."""
 
         async def within(message: Message) -> None:
             async with asyncio.timeout(self._patience):
                 await send(message)
 
         try:
-            await super().stream_response(within)
+            await super().__call__(scope, receive, within)
         except TimeoutError:
             pass  # the server closes a connection whose answer is not whole
         finally:
-            close = getattr(self._events, "aclose", None)
-            if close is not None:
-                await close()
+            self._closed()

@@ -30,7 +30,7 @@ KIND = "static site"
 FORMAT = 1
 BEST = 24
 STATIC = Path(__file__).parents[1] / "ui" / "static"
-LEFT_OUT = ("index.html", "report.css", "source.js")
+LEFT_OUT = ("index.html", "report.css", "source.js", "stream.js", "think.css", "think.html", "think.js")
 SOURCE = '// Written by the export: answers come from the files beside these pages.\nexport * from "./files.js";\n'
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
