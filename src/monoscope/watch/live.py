@@ -99,10 +99,8 @@ class Watching:
     def leave(self, followed: Followed) -> None:
         """Nothing more comes of a sequence, for batches that sequences join and leave."""
         assert self._follower is not None
-        if not followed.over:
-            followed.over = True
-            self._follower.ended.append(followed)
-            self._tell_ended()
+        self._follower.close(followed)
+        self._tell_ended()
 
     def stopping(self, input_ids: Int[Tensor, "batch tokens"], *scores: Any, **more: Any) -> Bool[Tensor, " batch"]:
         """A stopping criterion: ``generate(…, stopping_criteria=[watching.stopping])`` ends what a rule stops."""
