@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 
 def serve(
@@ -14,7 +17,7 @@ def serve(
     audit: Path | None = None,
     shadow: bool = False,
     alert: str = "",
-    steer: list[str] | None = None,
+    steer: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
     name: str = "",
     host: str = "127.0.0.1",
     port: int = 8477,
