@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -231,3 +232,44 @@ def test_every_page_is_in_the_navigation() -> None:
 def test_every_decision_is_in_the_index() -> None:
     index = (ROOT / "docs" / "adr" / "index.md").read_text()
     assert all(p.name in index for p in (ROOT / "docs" / "adr").glob("0*.md"))
+
+
+@example("wanted")
+def test_what_a_text_is_wanted_to_be(shown: ModuleType) -> None:
+    from monoscope.studies.objectives import objective
+
+    assert objective("theirs.wanted")("x = 1\n", "short\n" + "long " * 10) == 0.5
+
+
+@example("proposer")
+def test_the_proposer(shown: ModuleType) -> None:
+    from monoscope.models.huggingface import load_model
+    from monoscope.studies import proposers
+
+    lm = load_model("reference-a")
+    directions = torch.eye(3, 128)
+    directions[2] = directions[:2].sum(0) / 2**0.5
+    task = proposers.Task(lm, "resid_post.0", directions, proposers.Samples([], [], np.zeros(0)), {})
+    found = plugins.load(proposers.PACKAGE, "theirs.proposer").scores(task)
+    np.testing.assert_allclose(found, np.full(3, 1 - 0.5**0.5), rtol=1e-6)
+
+
+@example("removal")
+def test_the_removal(shown: ModuleType) -> None:
+    from monoscope.dictionary.base import architecture
+    from monoscope.intervene import removals
+    from monoscope.intervene.affine import Moments
+    from monoscope.models.huggingface import load_model
+    from monoscope.types import TokenBlock
+
+    torch.manual_seed(0)
+    lm, dictionary = load_model("reference-a"), architecture("topk")(512, 64, k=4).requires_grad_(False)
+    dictionary.w_dec.copy_(torch.randn(64, 512))
+    task = removals.Task(lm, "mlp_act.0", "mlp_act.0", dictionary, (3, 5), Moments(512, 2))
+    made = plugins.load(removals.PACKAGE, "theirs.removal").removed(task)
+    tokens = torch.arange(24).view(2, 12)
+    block = TokenBlock(tokens, torch.zeros_like(tokens), torch.arange(12).expand_as(tokens))
+    along, _ = torch.linalg.qr(dictionary.directions[[3, 5]].T)
+    written = lm.run(block, read=["logits"], write={"mlp_act.0": lambda h: h - (h @ along) @ along.T / 2})["logits"]
+    torch.testing.assert_close(made.run(block, read=["logits"])["logits"], written, rtol=1e-4, atol=1e-4)
+    assert made.fingerprint != lm.fingerprint
