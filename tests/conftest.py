@@ -59,10 +59,10 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
-LONGEST = ("quickstart", "train", "interpret", "app")  # folders, the longest first
+LONGEST = ("quickstart", "train", "app", "serve")  # folders, the longest first
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that no worker is left alone with one at the end."""
+    """The longest first, so that no worker is left alone with one; others find the kernels that these compile."""
     place = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.parent.name, len(LONGEST)))

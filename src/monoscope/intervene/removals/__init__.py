@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from monoscope.dictionary.base import Dictionary
-from monoscope.intervene.affine import Moments
-from monoscope.models.language_model import LanguageModel
+if TYPE_CHECKING:  # listing the folder waits for nothing
+    from monoscope.dictionary.base import Dictionary
+    from monoscope.intervene.affine import Moments
+    from monoscope.models.language_model import LanguageModel
 
 PACKAGE = "monoscope.intervene.removals"
 
