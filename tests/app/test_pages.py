@@ -8,9 +8,9 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from app_demo import DemoCatalogue
-from pages_visit import CONTRAST, TEXT, Visit, fits_and_can_be_read, until
 
 from monoscope.app import report
+from pages_visit import CONTRAST, TEXT, Visit, fits_and_can_be_read, until
 
 
 def test_overview_shows_health_and_leads_to_features(visit: Visit) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from pages_visit import Visit, fits_and_can_be_read, until
 
 

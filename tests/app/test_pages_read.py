@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+
 from pages_visit import TEXT, Visit, fits_and_can_be_read, until
 
 SIZES = """() => {
