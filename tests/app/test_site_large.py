@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_pages import Visit, until
 
 from monoscope.app.static_site.export import export
-from monoscope.catalogue.records import Example, ExcerptToken, FeatureRecord, Histogram, TokenWeight
+from monoscope.catalogue.records import Example, ExcerptToken, FeatureRecord, Histogram, Label, TokenWeight
+from pages_visit import Visit, until
 
 N = 100_000
 LENGTH, DOCUMENTS = 400, 500
@@ -51,7 +51,7 @@ class Large:
             "label_kind": kind,
             "label_concept": words,
             "label_f1": f1,
-            "label_f1_low": f1 - 0.05,
+            "label_f1_low": np.maximum(f1 - 0.05, 0),
             "label_f1_high": f1 + 0.05,
         }
         offsets = np.arange(n + 1) * 4
@@ -68,8 +68,20 @@ class Large:
         pairs = [((i + k) % self.n, 0.5) for k in range(1, 8)]
         return FeatureRecord(
             i, 4, float(self.features["density"][i]), 1.0, 0.5, Histogram([0.0, 1.0], [4]), {"top": (1.0, 1.0)},
-            {"top": examples}, weights, weights, weights, weights, pairs, pairs, pairs, 0.1, None,
+            {"top": examples}, weights, weights, weights, weights, pairs, pairs, pairs, 0.1, self._label(i),
         )  # fmt: skip
+
+    def _label(self, i: int) -> Label | None:
+        kind, words, f1 = (self.features[name][i] for name in ("label_kind", "label", "label_f1"))
+        if not kind:
+            return None
+        return Label(i, str(kind), str(words), str(words), 0.0, f1, f1, f1, max(f1 - 0.05, 0.0), f1 + 0.05, 0.1, 60, 20)
+
+    def explanations(self, feature: int) -> list[Any]:
+        return []
+
+    def scores(self, feature: int) -> list[Any]:
+        return []
 
     def activations(self, feature: int, document: int, first: int, last: int) -> np.ndarray:
         return np.full(last - first, 0.5, np.float32)
