@@ -38,7 +38,7 @@ CONTRAST = """() => {
 }"""
 
 
-def until(page: Any, expression: str, seconds: float = 30) -> None:
+def until(page: Any, expression: str, seconds: float = 10) -> None:
     """Wait for an expression to hold; Playwright's own waiting needs ``eval``, which the pages' policy forbids."""
     deadline = time.monotonic() + seconds
     while not page.evaluate(f"!!({expression})"):
