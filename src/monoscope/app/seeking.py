@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -75,9 +76,9 @@ def seek(run: Run, wanted: Wanted, kept_in: Path) -> tuple[Recipe, dict[str, Any
         raise MonoscopeError("the samples alone use up the budget", fix="give more --budget, or fewer --samples")
     most = wanted.samples + rest // 6  # the last of the race see the most prompts, a small part of its pulls
     given = _prompts(run, (TRAIN, FIT), where, most, wanted)
-    settings = {"fingerprint": run.plan.fingerprint, "dictionary": content_hash(run.dictionary), **asdict(wanted)}
-    kept = Kept(kept_in, {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()})
     digest = content_hash(run.dictionary)
+    settings = {"fingerprint": run.plan.fingerprint, "dictionary": digest, **asdict(wanted)}
+    kept = Kept(kept_in, {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()})
 
     def recipe(feature: int, dose: float) -> Recipe:
         made = steering.recipe(run, feature, "add", dose, "norm")
@@ -90,8 +91,8 @@ def seek(run: Run, wanted: Wanted, kept_in: Path) -> tuple[Recipe, dict[str, Any
         report(wanted.samples)
     directions = run.dictionary.directions.float()
     units = directions / directions.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    able = run.catalogue.features["max"] > 0
-    proposed = propose(Task(lm, site, units * _column(able), samples, labelled), wanted.candidates)
+    able = torch.from_numpy(run.catalogue.features["max"] > 0)  # what never fired is not proposed
+    proposed = propose(Task(lm, site, units * able[:, None], samples, labelled), wanted.candidates)
     with progress.bar("racing", None, unit="texts") as report:
         made, standings = search.race(proposed, wanted.doses, wanted.samples, report)
     candidate, dose = made[standings[0].arm]
@@ -116,12 +117,6 @@ def _gradient(run: Run, site: str, samples: Samples, dose: float, path: Path) ->
         np.save(file, slope.numpy())
     edit = Edit("add", Direction(vector=str(path)), dose, "norm", site)
     return Recipe((edit,), run.plan.model, run.plan.fingerprint)
-
-
-def _column(able: np.ndarray) -> Any:
-    import torch
-
-    return torch.from_numpy(able.astype(np.float32))[:, None]
 
 
 def _prompts(run: Run, splits: tuple[str, ...], where: Any, number: int, wanted: Wanted) -> list[list[int]]:

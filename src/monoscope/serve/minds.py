@@ -39,8 +39,6 @@ class FeatureTap:
             MonoscopeError: the model has no such site, or the dictionary reads another width.
         """
         self.dictionary, self.site = dictionary.to(lm.device).requires_grad_(False), Site.parse(site)
-        if self.dictionary.own_encoder:
-            encode.keep(self.dictionary.w_enc, self.dictionary.b_enc)
         self._module, self._place = lm.model, sites_of(lm.model, lm.name).place(self.site)
         self._found: Tensor | None = None
         if lm.width(self.site) != dictionary.d_in:
@@ -49,7 +47,7 @@ class FeatureTap:
                 f"{lm.width(self.site)}",
                 fix="name the dictionary and the site that belong to this model",
             )
-        if dictionary.own_encoder:
+        if self.dictionary.own_encoder:
             encode.keep(self.dictionary.w_enc, self.dictionary.b_enc)
 
     @contextmanager
