@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from monoscope.interpret.claims import AND, AND_NOT, MOST_LITERALS, MOST_TOKENS, NONE, OR, TOKENS, Claims
+from monoscope.interpret.claims import AND, AND_NOT, FIRST, MOST_LITERALS, MOST_TOKENS, NONE, OR, TOKENS, Claims
 from monoscope.interpret.counting import LOCAL, N_THRESHOLDS, Counts, Entries, least_on
 from monoscope.interpret.token_sets import best_set
 
@@ -95,23 +95,23 @@ def first_beam(entries: Entries, counts: Counts, names: np.ndarray, n_local: np.
     nothing, none = empty_beam(1).claims, np.full(MOST_TOKENS, -1, dtype=np.int64)
     on, members = entries.on, np.empty(MOST_TOKENS, dtype=np.int64)
     for c in range(len(counts.rows)):
-        best, bucket = 0.0, 0
+        best, bucket = 0.0, FIRST
         for b in range(N_THRESHOLDS):
             if on[b] < least_on(on):
                 break
             f1 = 2.0 * counts.hits[c, b] / (on[b] + counts.rows[c])
             if f1 > best:
                 best, bucket = f1, b
-        _offer(concepts, best, best, nothing, 0, 0, c, AND, none, bucket)
+        _offer(concepts, best, best, nothing, FIRST, FIRST, c, AND, none, bucket)
     for p in range(len(n_local)):
         for b in range(N_THRESHOLDS):
             if on[b] < least_on(on):
                 break
             hits, rows, above = counts.token_hits[p, b], counts.token_rows[p], sets.score.min()
             f1 = best_set(hits, rows, n_local[p], 0.0, 0.0, on[b], TOKEN_GAIN, above, members)
-            _offer(sets, f1, f1, nothing, 0, 0, TOKENS - p, AND, _named(names[p], members), b)
+            _offer(sets, f1, f1, nothing, FIRST, FIRST, TOKENS - p, AND, _named(names[p], members), b)
     beam = empty_beam(BEAM[0])
-    _append(sets, beam, 0)
+    _append(sets, beam, FIRST)
     _append(concepts, beam, len(sets.score))
     return beam
 
@@ -147,7 +147,7 @@ def extend(
             continue
         for join in (AND, AND_NOT, OR):
             rows = _with(join, n, of_claim.rows[c], of_all.rows[c])
-            best, at = 0.0, 0
+            best, at = 0.0, FIRST
             for b in range(N_THRESHOLDS):
                 if on[b] < least_on(on):
                     break

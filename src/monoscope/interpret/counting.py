@@ -9,7 +9,7 @@ import numpy as np
 
 from monoscope.interpret.claims import Claims
 from monoscope.interpret.evidence import FOLDS, Fit
-from monoscope.interpret.sampling import Rows, claimed, holds
+from monoscope.interpret.sampling import PROPOSING, Rows, claimed, holds
 
 N_THRESHOLDS = 10
 LEAST_ON = 50  # fit rows on at t: fewer say nothing about a label
@@ -179,7 +179,7 @@ def count(
 ) -> float:  # fmt: skip
     """Counts of the proposing rows of a claim; returns how many there are."""
     literals, joins, sets = claims.literals[i], claims.joins[i], claims.sets[i]
-    n, total = claimed(fit, literals, joins, sets, True, work)
+    n, total = claimed(fit, literals, joins, sets, PROPOSING, work)
     counts.rows[:] = 0
     for p in range(len(n_local)):
         counts.token_rows[p, : n_local[p]] = 0

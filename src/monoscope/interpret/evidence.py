@@ -115,7 +115,7 @@ def _fit(bits: ConceptBits, mask: Bool[np.ndarray, " n_rows"]) -> Fit:
     _locate(listed, starts, proposes, stride, row_starts, rows_of, positives)
     counts = np.stack([np.bincount(p[proposes & (p >= 0)], minlength=n_spellings) for p in tokens.T])
     token_rows, token_starts = _postings(tokens.T, n_spellings)
-    common = np.argsort(-counts, axis=1, kind="stable")[:, :COMMON]
+    common = np.ascontiguousarray(np.argsort(-counts, axis=1, kind="stable")[:, :COMMON])
     own = np.bincount(tokens[:, 0], minlength=n_spellings)
     return Fit(
         _number(mask), listed, starts, tokens, proposes, positives, counts.astype(np.float64), own,

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from monoscope.interpret.claims import AND, AND_NOT, MOST_LITERALS, MOST_TOKENS, NONE, OR, TOKENS
+from monoscope.interpret.claims import AND, AND_NOT, FIRST, MOST_LITERALS, MOST_TOKENS, NONE, OR, TOKENS
 from monoscope.interpret.evidence import Fit
 
 SCANNED = 4_000  # rows looked at for each literal of a claim
 KEPT = 1_500  # rows kept of a claim
+PROPOSING, CHOOSING = np.bool_(True), np.bool_(False)  # rows; typed as ``claims.AND`` is
 BUFFER = MOST_LITERALS * (SCANNED + MOST_TOKENS)
 
 
@@ -141,7 +142,7 @@ def claimed(
     """Rows of a claim among those that propose (or choose): how many are kept in ``into``, and how many there are."""
     used = np.zeros(MOST_LITERALS, dtype=np.bool_)
     _sources(fit, literals, joins, sets, used)
-    n = 0
+    n = FIRST
     for j in range(MOST_LITERALS):
         if not used[j]:
             continue

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from monoscope.interpret.beam import BEAM, JOIN_COST, Beam, empty_beam, extend, first_beam, put
-from monoscope.interpret.claims import MOST_LITERALS, MOST_TOKENS, Claims, no_claims
+from monoscope.interpret.claims import FIRST, MOST_LITERALS, MOST_TOKENS, Claims, no_claims
 from monoscope.interpret.counting import (
     LEAST_ON,
     LOCAL,
@@ -38,7 +38,7 @@ from monoscope.interpret.counting import (
     tally_tokens,
 )  # fmt: skip
 from monoscope.interpret.evidence import Fit
-from monoscope.interpret.sampling import Rows, claimed, holds, room
+from monoscope.interpret.sampling import CHOOSING, PROPOSING, Rows, claimed, holds, room
 from monoscope.interpret.token_sets import best_set
 
 GAIN = 0.02  # what a further literal must add to F1 to be worth its words
@@ -117,14 +117,14 @@ def _search(
         if part.start == part.stop:
             continue
         token_f1[f], token_bucket[f] = _best_tokens(fit, rows[part], buckets[part], hits, tokens[f])
-        entries = sampled(fit, rows[part], buckets[part], True)
-        others = sampled(fit, rows[part], buckets[part], False)
+        entries = sampled(fit, rows[part], buckets[part], PROPOSING)
+        others = sampled(fit, rows[part], buckets[part], CHOOSING)
         if entries.on[0] == 0:
             continue
         consider(fit, entries, hits, local, names, n_local)
         count_all(fit, entries, local, names, n_local, of_all)
         beam = first_beam(entries, of_all, names, n_local)
-        _settle(fit, others, beam, 0, f, claims[0], proposed, chosen, work)
+        _settle(fit, others, beam, FIRST, f, claims[0], proposed, chosen, work)
         for length in range(1, MOST_LITERALS):
             if token_f1[f] > PLAIN:
                 break
@@ -189,7 +189,7 @@ def _settle(
             if within[e] and others.buckets[e] >= bucket:
                 hits += others.weights[e]
         if hits > 0:
-            rows = claimed(fit, literals, joins, sets, False, work)[1]
+            rows = claimed(fit, literals, joins, sets, CHOOSING, work)[1]
             f1 = 2.0 * hits / (others.on[bucket] + rows)
             worth = f1 - (beam.f1[i] - beam.score[i])
             if worth > best_worth:

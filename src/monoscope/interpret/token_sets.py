@@ -28,7 +28,8 @@ def best_set(
     f1 = max(above, 2.0 * base_hits / (on + base_rows))
     gains = np.empty(MOST_TOKENS)
     picked = np.empty(MOST_TOKENS, dtype=np.int64)
-    members[:] = -1
+    for i in range(MOST_TOKENS):  # number by number: slices take Numba seconds to compile
+        members[i] = -1
     while True:
         k = 0
         floor = least * (on + base_rows)
@@ -50,5 +51,5 @@ def best_set(
         if better <= f1 + 1e-12:
             return f1
         f1 = better
-        members[:] = -1
-        members[:k] = picked[:k]
+        for i in range(MOST_TOKENS):
+            members[i] = picked[i] if i < k else -1
