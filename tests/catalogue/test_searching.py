@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -16,7 +20,8 @@ from searched import VOCABULARY, Spelled, age, label, make
 from monoscope.catalogue import schema
 from monoscope.catalogue.explanations import Explanation
 from monoscope.catalogue.searches import ways
-from monoscope.catalogue.searching import Filters
+from monoscope.catalogue.searches import words as by_words
+from monoscope.catalogue.searching import Filters, Query
 from monoscope.catalogue.store import Catalogue
 from monoscope.errors import MonoscopeError
 
@@ -134,6 +139,55 @@ def test_words_and_filters_as_brute_force_finds_them(world: tuple, query: list[s
     assert [hit.id for hit in hits] == [i for i, _ in expected]
     assert [hit.score for hit in hits] == pytest.approx([score for _, score in expected])
     assert all(a.score >= b.score for a, b in pairwise(hits))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    query=QUERIES,
+    filters=FILTERS,
+    limit=st.sampled_from([1, 3, 100]),
+    batch=st.integers(1, 6),
+    copy=st.sampled_from([0, 0.3, 1, 4]),
+)
+def test_copying_the_kept_rows_at_any_moment_changes_no_answer(
+    world: tuple, query: list[str], filters: dict, limit: int, batch: int, copy: float
+) -> None:
+    def ask() -> list[tuple[int, float]]:
+        return [(hit.id, hit.score) for hit in world[0].find(" ".join(query), limit=limit, **filters)]
+
+    with patch.object(by_words, "BATCH", batch):
+        with patch.object(by_words, "COPY", math.inf):
+            expected = ask()
+        with patch.object(by_words, "COPY", copy):
+            assert ask() == expected
+
+
+def walked(catalogue: Catalogue, kept: np.ndarray, copy: float) -> list[int]:
+    """The rows that a search for a common word looks at, one at a time."""
+    seen, fetch = [], by_words._rows
+
+    def noted(*asked: Any) -> Iterator[np.ndarray]:
+        for rows in fetch(*asked):
+            seen.extend(rows.tolist())
+            yield rows
+
+    with patch.multiple(by_words, BATCH=1, COPY=copy, _rows=noted):
+        by_words.search(Query("cat", limit=N), catalogue, kept)
+    return seen
+
+
+def test_few_rows_are_walked_where_few_features_pass(world: tuple) -> None:
+    kept = np.isin(np.arange(N), [3, 30])
+    assert len(walked(world[0], kept, math.inf)) > 20
+    assert (
+        len(walked(world[0], kept, 1)) <= 3 + 8 * 2
+    )  # until the copy is made; then both features, eight times at most
+
+
+def test_the_walk_skips_levels_that_no_kept_feature_has(world: tuple) -> None:
+    kept = Filters(kind="none").kept(world[0].features)
+    rows = walked(world[0], kept, math.inf)
+    assert rows and kept[np.array(rows) % N].all()
 
 
 @settings(max_examples=50, deadline=None)

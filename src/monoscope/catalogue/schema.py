@@ -46,13 +46,12 @@ CREATE TABLE labels (
     baseline_f1 REAL NOT NULL, support INTEGER NOT NULL, documents INTEGER NOT NULL
 );
 """
-SEARCHED = """
-CREATE VIRTUAL TABLE words USING fts5 (
-    label, concept, explained, tokens, promoted, context,
-    tokenize = 'porter unicode61 remove_diacritics 2', prefix = '1 2 3 4'
-);
+SPELLED = "label, concept, explained, tokens, promoted, context, tokenize = 'porter unicode61 remove_diacritics 2'"
+SEARCHED = f"""
+CREATE VIRTUAL TABLE words USING fts5 ({SPELLED}, prefix = '1 2 3 4');
 CREATE TABLE columns (name TEXT PRIMARY KEY, dtype TEXT NOT NULL, data BLOB NOT NULL);  -- an entry per feature
 """
+FEW = f"CREATE VIRTUAL TABLE words USING fts5 ({SPELLED}, content = '', columnsize = 0)"  # of some rows, for a search
 
 
 def create(path: Path, tables: str = TABLES + SEARCHED) -> sqlite3.Connection:

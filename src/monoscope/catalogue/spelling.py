@@ -12,11 +12,12 @@ leaves alone: a search for signs is a search for the beginning of such a word.
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 
-from monoscope.catalogue import explanations
+from monoscope.catalogue import explanations, schema
 
 LABELLED, LIVING, DEAD = 1000, 1001, 1002
 COLUMNS = ("label", "concept", "explained", "tokens", "promoted", "context")
@@ -128,6 +129,17 @@ def insert(connection: sqlite3.Connection, rows: Iterable[Sequence[int | str]]) 
     """Add rows, ascending: SQLite begins a new segment of the index at every step back."""
     marks = ", ".join("?" * (1 + len(COLUMNS)))
     connection.executemany(f"INSERT INTO words (rowid, {', '.join(COLUMNS)}) VALUES ({marks})", rows)
+
+
+def copied(connection: sqlite3.Connection, rows: Sequence[int]) -> sqlite3.Connection:
+    """An index in memory of some rows alone, which answers as the whole one would if it had no others."""
+    few = sqlite3.connect(":memory:")
+    few.execute(schema.FEW)
+    held = (
+        f"SELECT rowid, {', '.join(COLUMNS)} FROM words WHERE rowid IN (SELECT value FROM json_each(?)) ORDER BY rowid"
+    )
+    insert(few, connection.execute(held, (json.dumps(rows),)))
+    return few
 
 
 def _names(connection: sqlite3.Connection, feature: int) -> tuple[str, str, str]:
