@@ -22,6 +22,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numba
 import torch
 import transformers as hf
 
@@ -140,6 +141,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=24)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
+    numba.set_num_threads(given.threads)  # first: as its threads start, torch gets as many
     torch.set_num_threads(given.threads)
     model = a_model(given.model)
     site = middle(model)

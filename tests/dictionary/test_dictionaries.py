@@ -59,18 +59,21 @@ def test_encode_is_row_wise_bit_for_bit(name):
 def test_some_features_alone_have_the_values_that_they_have_among_all(name):
     dictionary, x, features = made(name), rows(), [7, 0, 39, 12]
     wanted = dictionary.encode(x).to_dense()[:, features]
-    torch.testing.assert_close(Watched(dictionary, features).values(x), wanted)
+    assert torch.equal(Watched(dictionary, features).values(x), wanted)  # not by a bit
+    assert torch.equal(Watched(dictionary, features, whole=True).values(x), wanted)
     with pytest.raises(MonoscopeError, match="no feature 40"):
         Watched(dictionary, [3, 40])
-    if not dictionary.independent:
-        with pytest.raises(MonoscopeError, match="compete"):
-            dictionary.subset(features)
-        return
-    alone = dictionary.subset(features)
-    torch.testing.assert_close(alone.encode(x).to_dense(), wanted)
-    assert (alone.n_features, dictionary.n_features) == (4, 40) and torch.equal(
-        alone.directions, dictionary.directions[features]
-    )
+
+
+@every_architecture
+def test_an_architecture_with_gates_encodes_what_they_let_through(name):
+    dictionary, x = made(name), rows()
+    gates = dictionary.gates()
+    assert name not in ("topk", "batch_topk") or (gates is None) == (name == "topk")
+    if gates is not None:
+        scores = x @ gates.weight.T + gates.bias
+        assert (gates.threshold >= 0).all()
+        torch.testing.assert_close(dictionary.encode(x).to_dense(), scores.where(scores > gates.threshold, 0.0))
 
 
 @every_architecture

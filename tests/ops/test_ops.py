@@ -123,10 +123,13 @@ def test_exact_above_is_the_fp32_code_whatever_the_product(shape, dtype):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(product, "fastest", lambda device="cpu": dtype)
         wanted, every = encode.reference_above(x, weight, bias, threshold), encode.above(x, weight, bias, threshold)
+        alone = encode.Few(encode.Gates(weight, bias, threshold), range(n_features))
+        few = alone(x)
         patch.setattr(encode, "FEW", 0)
         found = encode.above(x, weight, bias, threshold)
         agree(found, wanted, x, weight)
         assert identical(found, every)  # however few scores there are, not by a bit
+        assert torch.equal(few, found.to_dense()) and torch.equal(alone(x), few)
 
 
 def identical(a: Code, b: Code) -> bool:

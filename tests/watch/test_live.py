@@ -18,6 +18,7 @@ from monoscope.errors import MonoscopeError
 from monoscope.intervene.edit import Edit, Recipe
 from monoscope.models import taps
 from monoscope.models.sites import sites_of
+from monoscope.ops import encode
 from monoscope.signals.direction import Direction
 from monoscope.types import Site
 from monoscope.watch.monitor import Event, Monitor
@@ -176,13 +177,18 @@ def test_watching_changes_nothing_and_leaves_nothing_behind(tmp_path: Path) -> N
 def test_only_watched_features_are_encoded_where_they_do_not_compete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes: list[int] = []
-    kind = type(dictionary())
-    plain = kind.encode
-    monkeypatch.setattr(kind, "encode", lambda self, x: sizes.append(self.n_features) or plain(self, x))
-    with ms.watch(model(), Rules((Signal("x", Direction(saved(tmp_path / "d", dictionary()), 3)),))):
+    wanted = dictionary().encode(at(SITE, tokens()).reshape(-1, D)).to_dense()[:, 3]
+    monkeypatch.setattr(type(dictionary()), "encode", lambda self, x: 1 / 0)
+    with ms.watch(model(), Rules((Signal("x", Direction(saved(tmp_path / "d", dictionary()), 3)),))) as watching:
         model()(input_ids=tokens())
-    assert sizes == [1]
+    assert torch.equal(watching.values.flatten(), wanted) and wanted.any()
+
+
+def test_a_few_rows_wake_no_other_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encode, "_rescore_above", lambda *operands: 1 / 0)  # the parallel kernel
+    with ms.watch(model(), some_rules(tmp_path, "batch_topk")) as watching:
+        model()(input_ids=tokens())
+    assert (watching.values > 0).any()
 
 
 def test_a_pass_that_is_broken_off_ends_its_sequences(tmp_path: Path) -> None:

@@ -7,11 +7,10 @@ arXiv 2501.18823) is any of them with ``skip=True``.
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -22,6 +21,7 @@ from monoscope.dictionary import PACKAGE as PACKAGE
 from monoscope.dictionary import architectures as architectures
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.ops import weighted_rows
+from monoscope.ops.encode import Gates
 from monoscope.types import Code
 
 SHARED = ("b_dec", "w_skip")  # parameters that belong to no feature
@@ -44,7 +44,6 @@ class Dictionary(nn.Module):
 
     settings: ClassVar[dict[str, type]] = {}
     own_encoder: ClassVar[bool] = True  # False: no w_enc and b_enc; what is read must then be what is written
-    independent: ClassVar[bool] = False  # True: a feature's value does not depend on the other features
     objective: ClassVar[str]
     architecture: ClassVar[str]
     w_skip: nn.Parameter | None
@@ -82,6 +81,13 @@ class Dictionary(nn.Module):
     @abstractmethod
     def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
         """The features of each row and how strongly they are active, in the units of ``x``."""
+
+    def gates(self) -> Gates | None:
+        """What each feature's value depends on where it does not depend on other features; None where features compete.
+
+        Where there are some, ``encode(x)`` is ``ops.encode.above(x, *gates)``, so that some features can be read alone.
+        """
+        return None
 
     def options(self) -> dict[str, Any]:
         """The architecture's settings, as they are given to its constructor."""
@@ -127,27 +133,6 @@ class Dictionary(nn.Module):
     def directions(self) -> Float[Tensor, "n_features d_out"]:
         """What each feature writes per unit of its activation, in the model's own units."""
         return self.w_dec.detach()
-
-    def subset(self, features: Sequence[int]) -> Self:
-        """The dictionary of some features alone, in the order given: ``encode`` costs what they cost.
-
-        Raises:
-            MonoscopeError: a feature's value depends on the others here, or there is no such feature.
-        """
-        if not self.independent:
-            raise MonoscopeError(
-                f"the features of a {self.architecture} dictionary compete, so some of them cannot be encoded alone",
-                fix="encode all and pick those wanted; signals.features.watch does",
-            )
-        self.check_features(features)
-        view, rows = copy.copy(self), torch.as_tensor(list(features), dtype=torch.long, device=self.w_dec.device)
-        view.n_features = len(rows)
-        view._parameters = {
-            name: value if value is None or name in SHARED else nn.Parameter(value.data[rows], requires_grad=False)
-            for name, value in self._parameters.items()
-        }
-        view._buffers = {name: None if value is None else value[rows] for name, value in self._buffers.items()}
-        return view
 
     def check_features(self, features: Sequence[int]) -> None:
         """Refuse numbers that are no features of this dictionary.

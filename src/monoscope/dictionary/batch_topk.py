@@ -15,6 +15,7 @@ from torch import Tensor
 from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.ops import encode
+from monoscope.ops.encode import Gates
 from monoscope.types import Code
 
 
@@ -23,7 +24,6 @@ class Architecture(Dictionary):
 
     settings: ClassVar[dict[str, type]] = {"k": int}
     objective = "batch_topk"
-    independent = True
     threshold: Tensor
 
     def __init__(self, d_in: int, n_features: int, d_out: int | None = None, *, k: int = 32, **options: Any) -> None:
@@ -41,7 +41,11 @@ class Architecture(Dictionary):
         return not bool(self.threshold[0].isnan())
 
     def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
-        """The scores above the threshold.
+        """The scores above the threshold; see ``gates``."""
+        return encode.above(self.check(x), *self.gates())
+
+    def gates(self) -> Gates:
+        """Scores above the threshold.
 
         Raises:
             MonoscopeError: the threshold was never set (NaN): the file it came from has none.
@@ -51,7 +55,7 @@ class Architecture(Dictionary):
                 "this dictionary was saved without a threshold, so nothing says which features are active",
                 fix="set it on some thousand activations: monoscope.train.calibrate.calibrate(dictionary, activations)",
             )
-        return encode.above(self.check(x), self.w_enc, self.b_enc, self.threshold)
+        return Gates(self.w_enc, self.b_enc, self.threshold)
 
     def scale(self, s: float) -> None:
         """Thresholds are scores, so they scale too."""

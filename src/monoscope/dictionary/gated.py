@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops import encode
+from monoscope.ops.encode import Gates
 from monoscope.types import Code
 
 
@@ -22,7 +23,6 @@ class Architecture(Dictionary):
     """``b_enc`` is the gate's bias, ``b_mag`` the magnitude's, ``exp(r_mag)`` the ratio of their encoders."""
 
     objective = "gated"
-    independent = True
 
     def __init__(self, d_in: int, n_features: int, d_out: int | None = None, **options: Any) -> None:
         super().__init__(d_in, n_features, d_out, **options)
@@ -30,10 +30,13 @@ class Architecture(Dictionary):
         self.b_mag = nn.Parameter(torch.zeros(n_features))
 
     def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
-        """Positive magnitudes of open gates: ``u + b_enc > 0`` says that the magnitude exceeds ``threshold``."""
+        """Positive magnitudes of open gates."""
+        return encode.above(self.check(x), *self.gates())
+
+    def gates(self) -> Gates:
+        """``u + b_enc > 0`` says that the magnitude exceeds a threshold."""
         ratio = self.r_mag.exp()
-        threshold = (self.b_mag - ratio * self.b_enc).relu()
-        return encode.above(self.check(x), self.w_enc * ratio[:, None], self.b_mag, threshold)
+        return Gates(self.w_enc * ratio[:, None], self.b_mag, (self.b_mag - ratio * self.b_enc).relu())
 
     def scale(self, s: float) -> None:
         """The magnitude's bias is a bias."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops import encode
+from monoscope.ops.encode import Gates
 from monoscope.types import Code
 
 
@@ -18,7 +19,6 @@ class Architecture(Dictionary):
     """``encode(x)``: scores ``x @ w_encᵀ + b_enc`` that exceed ``exp(log_threshold)``, one per feature."""
 
     objective = "jumprelu"
-    independent = True
 
     def __init__(self, d_in: int, n_features: int, d_out: int | None = None, **options: Any) -> None:
         super().__init__(d_in, n_features, d_out, **options)
@@ -31,7 +31,11 @@ class Architecture(Dictionary):
 
     def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
         """The scores above the threshold."""
-        return encode.above(self.check(x), self.w_enc, self.b_enc, self.threshold)
+        return encode.above(self.check(x), *self.gates())
+
+    def gates(self) -> Gates:
+        """Scores above the threshold."""
+        return Gates(self.w_enc, self.b_enc, self.threshold)
 
     def scale(self, s: float) -> None:
         """Thresholds are scores, so they scale too."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops import encode
+from monoscope.ops.encode import Gates
 from monoscope.types import Code
 
 
@@ -14,8 +15,11 @@ class Architecture(Dictionary):
     """``encode(x) = relu(x @ w_encᵀ + b_enc)``."""
 
     objective = "l1"
-    independent = True
 
     def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
         """All positive scores."""
-        return encode.above(self.check(x), self.w_enc, self.b_enc, self.b_enc.new_zeros(self.n_features))
+        return encode.above(self.check(x), *self.gates())
+
+    def gates(self) -> Gates:
+        """Scores above 0."""
+        return Gates(self.w_enc, self.b_enc, self.b_enc.new_zeros(self.n_features))

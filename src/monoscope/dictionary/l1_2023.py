@@ -7,6 +7,7 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops import encode
+from monoscope.ops.encode import Gates
 from monoscope.types import Code
 
 
@@ -17,7 +18,6 @@ class Architecture(Dictionary):
     """
 
     objective = "l1_2023"
-    independent = True
 
     @property
     def centres(self) -> bool:
@@ -30,7 +30,11 @@ class Architecture(Dictionary):
 
     def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
         """All positive scores."""
-        return encode.above(self.check(x), self.w_enc, self.encoder_bias(), self.b_enc.new_zeros(self.n_features))
+        return encode.above(self.check(x), *self.gates())
+
+    def gates(self) -> Gates:
+        """Scores above 0."""
+        return Gates(self.w_enc, self.encoder_bias(), self.b_enc.new_zeros(self.n_features))
 
     def shift(self, mean_in: Float[Tensor, " d_in"], mean_out: Float[Tensor, " d_out"]) -> None:
         """The pre-encoder bias takes the mean along; only a transcoder's encoder bias must."""

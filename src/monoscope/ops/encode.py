@@ -8,6 +8,7 @@ neighbours: not by a single bit on a CPU.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -62,6 +63,40 @@ def above(
     return _exact(x, weight, bias, threshold, 0)
 
 
+class Gates(NamedTuple):
+    """Features that do not look at one another: each is its score where that exceeds its threshold (≥ 0).
+
+    What ``above`` takes after the rows.
+    """
+
+    weight: Float[Tensor, "n_features d"]
+    bias: Float[Tensor, " n_features"]
+    threshold: Float[Tensor, " n_features"]
+
+
+class Few:
+    """What ``above`` gives, as a dense matrix, for some features on a few rows; they will not change.
+
+    One thread does it, which wakes no others: that would take longer, and after it they wait at full speed.
+    """
+
+    def __init__(self, gates: Gates, features: Sequence[int]) -> None:
+        """Choose the features."""
+        self._gates = Gates(*(part.detach()[list(features)].float().contiguous() for part in gates))
+        keep(self._gates.weight, self._gates.bias)
+        self._on_cpu = self._gates.weight.device.type == "cpu"
+        self._ready = tuple(part.numpy() for part in self._gates) if self._on_cpu else ()
+
+    def __call__(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n n_features"]:
+        """The values of the features, in the order in which they were chosen; 0 where one is not active."""
+        shape = len(x), len(self._gates.bias)
+        if not self._on_cpu or shape[0] * shape[1] > FEW:
+            return above(x, *self._gates).to_dense()
+        out = np.zeros(shape, np.float32)
+        _score_few(x.detach().float().contiguous().numpy(), *self._ready, out)
+        return torch.from_numpy(out)
+
+
 class _Kept(NamedTuple):
     """What is made of a weight and its bias before the first row is seen."""
 
@@ -99,7 +134,7 @@ def _made(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[tuple[Tenso
 def _exact(x: Tensor, weight: Tensor, bias: Tensor, threshold: Tensor | None, k: int) -> Code:
     dtype = product.fastest()
     if threshold is not None and 0 < len(x) * len(weight) <= FEW:
-        return _every(x, weight, bias, threshold)
+        return Code.from_dense(_every(x, weight, bias, threshold))
     operands_of_product, features = _made(weight, bias, dtype)
     x, weight, bias = (t.detach().float().contiguous() for t in (x, weight, bias))
     bits, shift = (torch.int16, 16) if dtype == torch.bfloat16 else (torch.int32, 0)
@@ -120,15 +155,11 @@ def _exact(x: Tensor, weight: Tensor, bias: Tensor, threshold: Tensor | None, k:
     return Code(torch.from_numpy(indices), torch.from_numpy(values), offsets, len(weight))
 
 
-def _every(x: Tensor, weight: Tensor, bias: Tensor, threshold: Tensor) -> Code:
-    """Every score as the preselected ones are computed: nothing is ruled out by an infinite one."""
-    x, weight, bias, threshold = (t.detach().float().contiguous() for t in (x, weight, bias, threshold))
-    n, n_features = len(x), len(weight)
-    scores, nothing = np.full((n, n_features), np.inf, np.float32), np.zeros((n_features, 3), np.float32)
-    operands = np.zeros((n, 2), np.float32), nothing, x.numpy(), weight.numpy(), bias.numpy(), threshold.numpy()
-    counts, indices, values = _rescore_above(scores, np.float32(1), *operands)
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    return Code(torch.from_numpy(indices), torch.from_numpy(values), torch.from_numpy(offsets), n_features)
+def _every(x: Tensor, weight: Tensor, bias: Tensor, threshold: Tensor) -> Float[Tensor, "n n_features"]:
+    """Every score as the preselected ones are computed, and 0 for those that do not exceed their threshold."""
+    out = np.zeros((len(x), len(weight)), np.float32)
+    _score_few(*(t.detach().float().contiguous().numpy() for t in (x, weight, bias, threshold)), out)
+    return torch.from_numpy(out)
 
 
 FEW = 1 << 12  # scores, of which preselecting some takes longer than computing all
@@ -259,3 +290,12 @@ def _rescore_above(scores, unit, lengths, features, x, weight, bias, threshold):
                     at += 1
         counts[i] = at
     return _pack(counts, kept, exact)
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+def _score_few(x, weight, bias, threshold, out):  # type: ignore[no-untyped-def]
+    for i in range(len(x)):
+        for f in range(len(weight)):
+            score = _score(x, i, weight, bias, f)
+            if score > threshold[f]:
+                out[i, f] = score

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops import encode
+from monoscope.ops.encode import Few
 from monoscope.types import Code
 
 
@@ -33,17 +34,17 @@ class Watched:
         self.dictionary, self.features = dictionary, tuple(int(f) for f in features)
         self.code: Code | None = None
         dictionary.check_features(self.features)
-        self._alone = dictionary.subset(self.features) if dictionary.independent and not whole else None
-        read = self._alone or dictionary
-        if read.own_encoder:
-            encode.keep(read.w_enc, read.b_enc)
+        gates = None if whole else dictionary.gates()
+        self._alone = None if gates is None else Few(gates, self.features)
+        if gates is None and dictionary.own_encoder:
+            encode.keep(dictionary.w_enc, dictionary.b_enc)
         self._column = torch.full((dictionary.n_features,), -1)
         self._column[list(self.features)] = torch.arange(len(self.features))
 
     def values(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n n_watched"]:
         """How strongly each of the features is active in each row, 0 where it is not."""
         if self._alone is not None:
-            return self._alone.encode(x).to_dense()
+            return self._alone(self.dictionary.check(x))
         self.code = code = self.dictionary.encode(x)
         columns = self._column.to(x.device)[code.indices.long()]
         kept = columns >= 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
+import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -25,35 +25,37 @@ class Group:
         self.signals: list[Signal] = []
         self.columns: list[int] = []  # of the values
         self._sources: list[int] = []  # of the reading
-        self._from = self._to = torch.zeros(0, dtype=torch.long)  # the same two
-        self._biases: Tensor | None = None
+        self._biases: np.ndarray | None = None
 
     def add(self, column: int, signal: Signal, source: int) -> None:
         """One more signal, which stands at ``source`` in the reading."""
         self.signals.append(signal)
         self.columns.append(column)
         self._sources.append(source)
-        self._from, self._to = torch.tensor(self._sources), torch.tensor(self.columns)
-        biases = torch.tensor([signal.bias for signal in self.signals])
-        self._biases = biases if bool(biases.any()) else None
+        biases = np.array([signal.bias for signal in self.signals], np.float32)
+        self._biases = biases if biases.any() else None
 
-    def hear(self, h: Float[Tensor, "batch tokens d"], live: Bool[Tensor, "batch tokens"], values: Tensor) -> None:
-        """Write the signals' values on live tokens into their columns of ``values``."""
-        every = bool(live.all())
-        x = h.detach().reshape(-1, h.shape[-1]) if every else h.detach()[live.to(h.device)]
+    def hear(
+        self,
+        h: Float[Tensor, "batch tokens d"],
+        live: Bool[Tensor, "batch tokens"] | None,
+        values: Float[np.ndarray, "batch tokens n_signals"],
+    ) -> None:
+        """Write the signals' values on live tokens (None: on all) into their columns of ``values``."""
+        x = h.detach().reshape(-1, h.shape[-1]) if live is None else h.detach()[live.to(h.device)]
         try:
             found = self.reading.read(x.float())
         except MonoscopeError as error:
             raise MonoscopeError(error.what, where=f"{self.site}, while it is watched", fix=error.fix) from error
         if not self.columns:
             return
-        found = found.float().cpu().index_select(1, self._from)
-        found = found if self._biases is None else found + self._biases
-        rows = values.view(-1, values.shape[-1])
-        if every:
-            rows.index_copy_(1, self._to, found)
+        read = found.float().cpu().numpy()[:, self._sources]
+        read = read if self._biases is None else read + self._biases
+        rows = values.reshape(-1, values.shape[-1])
+        if live is None:
+            rows[:, self.columns] = read
         else:
-            rows[live.reshape(-1).nonzero(), self._to] = found
+            rows[np.ix_(live.numpy().reshape(-1), np.array(self.columns))] = read
 
     @property
     def code(self) -> Code:

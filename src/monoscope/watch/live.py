@@ -71,7 +71,9 @@ class Watching:
         self.events: list[tuple[int, Event]] = []
         self.drifted: list[Drifted] = []
         self.names: Sequence[str] = ()
+        self._values: Float[np.ndarray, "batch tokens n_signals"] = self.values.numpy()
         self._live: Bool[Tensor, "batch tokens"] = torch.zeros(0, 0, dtype=torch.bool)
+        self._whole = True  # no padding in the pass
         self._new: list[tuple[int, Followed, list[int]]] | None = None  # of a pass that has not ended
 
     @property
@@ -149,7 +151,9 @@ class Watching:
     def _begin(self, shape: tuple[int, int], inputs: Mapping[str, Any]) -> None:
         places, tokens = positions(shape, inputs), inputs.get("input_ids")
         self._live = places >= 0
-        self.values = torch.full((*shape, len(self.rules.signals)), torch.nan)
+        self._whole = bool(self._live.all())
+        self._values = np.full((*shape, len(self.rules.signals)), np.nan, np.float32)
+        self.values = torch.from_numpy(self._values)
         if self._follower is None:
             return
         if tokens is None:
@@ -167,14 +171,14 @@ class Watching:
         self.acting.before(self.rows, places)
 
     def _hear(self, group: Group, h: Float[Tensor, "batch tokens d"]) -> None:
-        group.hear(h, self._live, self.values)
+        group.hear(h, None if self._whole else self._live, self._values)
 
     def _end(self) -> None:
         self.events = []
         if self._new is None:
             return
         new = self._new
-        values = self.values.numpy()
+        values = self._values
         for row, followed, columns in new:
             seen = values[row, columns]
             events = followed.monitor.step(seen)

@@ -41,6 +41,7 @@ class Monitor:
         """Begin a sequence, at its first token or at a later ``place``."""
         self.place, self._names = place, rules.names
         self._states = [_State(rule, rules.names) for rule in rules.rules]
+        self._steps = [(state.when.step, state) for state in self._states]
 
     @property
     def active(self) -> list[str]:
@@ -66,8 +67,14 @@ class Monitor:
             )
         events = []
         for row in rounded(given).tolist():
-            for state in self._states:
-                event = state.step(row, self.place)
+            for holds, state in self._steps:
+                if holds(row):
+                    event = state.holds(self.place)
+                elif state.since is None:
+                    state.held = 0
+                    continue
+                else:
+                    event = state.ends(self.place)
                 if event is not None:
                     events.append(event)
             self.place += 1
@@ -77,17 +84,17 @@ class Monitor:
 class _Leaf:
     """A condition on a signal."""
 
-    __slots__ = ("above", "aggregation", "clear", "column", "holds", "value")
+    __slots__ = ("above", "clear", "column", "holds", "next", "value")
 
     def __init__(self, condition: Condition, names: list[str]) -> None:
         assert condition.signal is not None and condition.above is not None
-        self.column, self.aggregation = names.index(condition.signal), condition.aggregated()
+        self.column, self.next = names.index(condition.signal), condition.aggregated().step
         self.above = condition.above
         self.clear = condition.clear
         self.holds, self.value = False, 0.0
 
     def step(self, row: list[float]) -> bool:
-        self.value = value = self.aggregation.step(row[self.column])
+        self.value = value = self.next(row[self.column])
         self.holds = value > self.above if self.clear is None or not self.holds else value >= self.clear
         return self.holds
 
@@ -116,15 +123,18 @@ class _State:
         self.first, self.held = leaves[0], 0
         self.since: int | None = None
 
-    def step(self, row: list[float], place: int) -> Event | None:
-        holds = self.when.step(row)
-        self.held = self.held + 1 if holds else 0
-        if self.since is None:
-            if self.held < self.lasting:
-                return None
-            self.since = place
-            return Event(self.name, place, "raised", self.first.value)
-        if holds or place - self.since < self.keep:
+    def holds(self, place: int) -> Event | None:
+        """The condition holds on the token there."""
+        self.held += 1
+        if self.since is not None or self.held < self.lasting:
+            return None
+        self.since = place
+        return Event(self.name, place, "raised", self.first.value)
+
+    def ends(self, place: int) -> Event | None:
+        """The rule is raised, and its condition does not hold on the token there."""
+        self.held = 0
+        if self.since is None or place - self.since < self.keep:
             return None
         self.since = None
         return Event(self.name, place, "cleared", self.first.value)

@@ -14,4 +14,4 @@ LARGEST = float(np.finfo(np.float16).max)
 
 def rounded(values: Shaped[np.ndarray, "*shape"]) -> Shaped[np.ndarray, "*shape"]:
     """Values as fp16, to nearest; those beyond ±65,504 become that. NaN stays NaN."""
-    return np.clip(values, -LARGEST, LARGEST).astype(np.float16)
+    return values.clip(-LARGEST, LARGEST).astype(np.float16)
