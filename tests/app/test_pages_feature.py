@@ -9,7 +9,7 @@ def test_a_feature_page_tells_all(visit: Visit) -> None:
     page = visit.go("/feature/1")
     page.wait_for_selector(".kwic")
     text = page.inner_text("main")
-    for words in ("inside a docstring", "precision", "best token list", "Promotes", "Suppresses", "Similar directions"):
+    for words in ("inside a docstring", "precision", "by tokens alone", "Promotes", "Suppresses", "Similar directions"):
         assert words in text
     assert page.locator(".group").count() == 5
     assert page.locator(".tok.target").count() >= 10

@@ -101,6 +101,12 @@ def test_shuffled_activations_yield_next_to_nothing(catalogue, bits):
     assert real == {"token": {0.5: 1, 0.8: 1}, "context": {0.5: 4, 0.8: 4}}
 
 
+def test_being_on_at_most_tokens_is_no_context(rows, bits):
+    often = np.flatnonzero(np.random.default_rng(2).random(len(rows)) < 0.6)
+    label, *others = explainer.explain(Catalogue(rows, indexed([(often, np.ones(len(often)))])), bits)
+    assert not others and label.kind == "token"
+
+
 def test_shuffling_keeps_values_and_splits(catalogue, bits):
     number = np.where(catalogue.rows.in_split("fit"), np.arange(len(catalogue.rows)), -1)
     features = range(len(PLANTED))

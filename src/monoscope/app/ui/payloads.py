@@ -117,7 +117,7 @@ def _trust_words(label: Any, level: str) -> str:
         "none": "This label has no evidence.",
     }
     baseline = (
-        f" The best list of at most 8 tokens reaches F1 {label.baseline_f1:.2f}."
+        f" Tokens alone, at most 8 or all there are, reach F1 {label.baseline_f1:.2f}."
         if math.isfinite(label.baseline_f1) and label.kind == "context"
         else ""
     )

@@ -175,7 +175,7 @@ def _evidence(label: Label) -> str:
     return (
         f"concept: {label.concept}; on held-out text F1 {label.f1:.3f} (95 % interval {label.f1_low:.3f} to "
         f"{label.f1_high:.3f}), precision {label.precision:.3f}, recall {label.recall:.3f}, {label.support} tokens in "
-        f"{label.documents} documents; best token list F1 {label.baseline_f1:.3f}"
+        f"{label.documents} documents; tokens alone F1 {label.baseline_f1:.3f}"
     )
 
 

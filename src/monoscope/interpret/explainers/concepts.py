@@ -7,7 +7,7 @@ on the fit documents. ``search`` says how the number of literals is decided. Bot
 documents. A feature is labelled with the concept, as a *contextual* label, when that beats the token label there by
 ``MARGIN`` of F1 and the feature is on at ``LEAST_SUPPORT`` test tokens in ``LEAST_DOCUMENTS`` documents; else with the
 tokens. So that a mere change of threshold does not pass for context, the concept must beat the best set of tokens at
-its own threshold as well.
+its own threshold as well; and, so that being on often does not, the claim that holds on every token.
 
 ``shuffled`` is the control: the same search over activations that are shifted, feature by feature, along the rows of
 their split. What it finds is what the search finds in noise of the same density and burstiness.
@@ -211,7 +211,9 @@ def _explain(evidence: Evidence, index: Index, features: range, seed: int, shift
         token_claims(found.tokens[kept, context.bucket], context.bucket),
     )
     tried = [judge(tally(evidence.test, claim, test.offsets, test.rows, buckets), seed) for claim in claims]
-    return [_label(evidence.bits, features[f], i, *claims[:2], *tried) for i, f in enumerate(kept)]
+    on = np.diff(test.offsets)
+    always = 2 * on / (on + len(evidence.test.documents))  # F1 of saying yes to every token
+    return [_label(evidence.bits, features[f], i, *claims[:2], *tried, always[i]) for i, f in enumerate(kept)]
 
 
 def _entries(index: Index, features: range, number: Int[np.ndarray, " n_rows"], shift: _Shift) -> _Part:
@@ -248,8 +250,9 @@ def _label(
     context: Verdict,
     token: Verdict,
     rival: Verdict,
+    always: float,
 ) -> Label:
-    baseline = max(token.f1[i], rival.f1[i])
+    baseline = max(token.f1[i], rival.f1[i], always)
     is_context = (
         context.f1[i] >= baseline + MARGIN
         and context.support[i] >= LEAST_SUPPORT

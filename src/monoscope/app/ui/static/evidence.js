@@ -15,7 +15,7 @@ export function evidence(found) {
       h("dl", {},
         h("dt", {}, "F1"), h("dd", { class: "num" }, h("b", {}, fixed(found.f1))), h("dd", { data: { tip: `95 % interval ${fixed(found.f1_low)} to ${fixed(found.f1_high)}` } }, interval(found.f1, found.f1_low, found.f1_high, { baseline })),
         share("precision", found.precision), share("recall", found.recall),
-        baseline === null ? null : share("best token list, F1", baseline, "baseline"),
+        baseline === null ? null : share("by tokens alone, F1", baseline, "baseline"),
         h("dt", {}, "counts as on"), h("dd", { class: "wide" }, `above ${fixed(found.threshold, 1)} of the maximum`),
         h("dt", {}, "support"), h("dd", { class: "wide" }, `${count(found.support)} tokens, ${count(found.documents)} documents`)),
       h("p", { class: "concept" }, "Concept ", h("code", {}, found.concept))));
