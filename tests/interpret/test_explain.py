@@ -10,6 +10,7 @@ from interpret_world import Catalogue, indexed, planted, programs
 
 from monoscope.concepts import compile_bits, concept
 from monoscope.errors import MonoscopeError
+from monoscope.interpret import evidence
 from monoscope.interpret.explainers import concepts as explainer
 
 PLANTED = [
@@ -105,6 +106,14 @@ def test_being_on_at_most_tokens_is_no_context(rows, bits):
     often = np.flatnonzero(np.random.default_rng(2).random(len(rows)) < 0.6)
     label, *others = explainer.explain(Catalogue(rows, indexed([(often, np.ones(len(often)))])), bits)
     assert not others and label.kind == "token"
+
+
+def test_a_text_that_stands_in_every_file_is_one_surrounding(rows, bits, monkeypatch):
+    where = mask_of("in_docstring", rows)
+    planted_one = Catalogue(rows, indexed([planted(where, np.random.default_rng(3))]))
+    assert [label.kind for label in explainer.explain(planted_one, bits)] == ["context"]
+    monkeypatch.setattr(evidence, "surroundings", lambda tokens, documents: np.zeros(len(tokens), np.uint64))
+    assert [label.kind for label in explainer.explain(planted_one, bits)] == ["token"]
 
 
 def test_shuffling_keeps_values_and_splits(catalogue, bits):

@@ -7,7 +7,7 @@ A literal is a concept or a set of tokens at a place (``concepts.PLACES``). The 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -15,7 +15,7 @@ from jaxtyping import Int
 MOST_LITERALS = 3
 MOST_TOKENS = 8
 AND, AND_NOT, OR = np.int64(0), np.int64(1), np.int64(2)  # Numba compiles anew for every plain number it is given
-FIRST = np.int64(0)  # of several; typed for the same reason
+FIRST: Any = np.int64(0)  # of several; typed for the same reason
 NONE = -1  # in place of a literal
 TOKENS = -2  # the literal of a set of tokens; a set at place ``p`` is ``TOKENS - p``
 

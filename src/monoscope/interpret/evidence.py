@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int, UInt64
 
 from monoscope.concepts import ConceptBits
 from monoscope.errors import MonoscopeError
+from monoscope.interpret.surroundings import surroundings
 
 FOLDS = 4  # one fit document of so many chooses, the others propose
 LISTED = 1 << 15  # rows kept of each concept: enough to estimate how many rows of it have another one
@@ -56,14 +57,15 @@ class Fit(NamedTuple):
 class Test(NamedTuple):
     """The rows on which labels are tried, and where each spelling occurs among them.
 
-    ``documents[i]`` numbers the test documents from 0; rows with spelling ``s`` at place ``p`` are
-    ``token_rows[p, token_starts[p, s]:token_starts[p, s + 1]]``.
+    ``documents[i]`` numbers the test documents from 0, ``around[i]`` is the row's ``surroundings``; rows with spelling
+    ``s`` at place ``p`` are ``token_rows[p, token_starts[p, s]:token_starts[p, s + 1]]``.
     """
 
     number: Int[np.ndarray, " n_rows"]
     columns: UInt64[np.ndarray, "n_words n_test"]  # concept by concept, because a label is tried on every row
     tokens: Int[np.ndarray, "n_places n_test"]
     documents: Int[np.ndarray, " n_test"]
+    around: UInt64[np.ndarray, " n_test"]
     n_documents: int
     token_rows: Int[np.ndarray, "n_places n_test"]
     token_starts: Int[np.ndarray, "n_places n_spellings_plus_1"]
@@ -131,6 +133,7 @@ def _test(bits: ConceptBits, mask: Bool[np.ndarray, " n_rows"]) -> Test:
         np.ascontiguousarray(bits.words[mask].T),
         tokens,
         documents.astype(np.int32),
+        surroundings(tokens[0], documents),
         len(slots),
         *_postings(tokens, len(bits.lexicon)),
     )

@@ -61,7 +61,7 @@ def classes(spellings: Sequence[bytes], seed: int) -> Classes:
     for literals, mask in [*(([c], mask) for c, mask in own), *pairs]:
         if all(LEAST <= mask[half].sum() <= half.sum() - LEAST for half in (chooses, ~chooses)):
             found.setdefault(np.packbits(mask).tobytes(), (literals, mask))
-    said = [[Term(AND, literal) for literal in literals] for literals, _ in found.values()]
+    said = [[Term(int(AND), literal) for literal in literals] for literals, _ in found.values()]
     return Classes(
         tuple(map(wording.in_writing, said)),
         tuple(_in_words([c.words for c in literals]) for literals, _ in found.values()),

@@ -3,11 +3,11 @@
 For every feature two labels are chosen on the fit documents: the best *token label* (a set of at most 8 tokens) and the
 best *claim* (at most three literals joined by and, and not, or; a literal is a concept, or a set of at most 8 tokens
 at a place such as the token before), each with its threshold ``t``: the feature counts as on above ``t ·`` its maximum
-on the fit documents. ``search`` says how the number of literals is decided. Both are tried on the test
-documents. A feature is labelled with the concept, as a *contextual* label, when that beats the token label there by
-``MARGIN`` of F1 and the feature is on at ``LEAST_SUPPORT`` test tokens in ``LEAST_DOCUMENTS`` documents; else with the
-tokens. So that a mere change of threshold does not pass for context, the concept must beat the best set of tokens at
-its own threshold as well; and, so that being on often does not, the claim that holds on every token.
+on the fit documents. ``search`` says how the number of literals is decided. Both are tried on the test documents. A
+feature is labelled with the concept, as a *contextual* label, when that beats the token label there by ``MARGIN`` of F1
+and the feature is on at ``LEAST_SUPPORT`` test tokens of different ``surroundings`` in ``LEAST_DOCUMENTS`` documents;
+else with the tokens. So that a mere change of threshold does not pass for context, the concept must beat the best set
+of tokens at its own threshold as well; and, so that being on often does not, the claim that holds on every token.
 
 ``shuffled`` is the control: the same search over activations that are shifted, feature by feature, along the rows of
 their split. What it finds is what the search finds in noise of the same density and burstiness.
@@ -33,6 +33,7 @@ from monoscope.interpret.claims import Claims, chosen, token_claims
 from monoscope.interpret.evidence import Evidence, gather
 from monoscope.interpret.explainers import FIRES_ON, Task, Told
 from monoscope.interpret.search import bucketed, search
+from monoscope.interpret.surroundings import distinct
 from monoscope.interpret.trial import Verdict, judge, tally
 from monoscope.text.rows import Rows
 
@@ -210,10 +211,15 @@ def _explain(evidence: Evidence, index: Index, features: range, seed: int, shift
         token_claims(found.tokens[kept, token_bucket], token_bucket),
         token_claims(found.tokens[kept, context.bucket], context.bucket),
     )
-    tried = [judge(tally(evidence.test, claim, test.offsets, test.rows, buckets), seed) for claim in claims]
+    said = [judge(tally(evidence.test, claim, test.offsets, test.rows, buckets), seed) for claim in claims]
     on = np.diff(test.offsets)
     always = 2 * on / (on + len(evidence.test.documents))  # F1 of saying yes to every token
-    return [_label(evidence.bits, features[f], i, *claims[:2], *tried, always[i]) for i, f in enumerate(kept)]
+    baseline = np.maximum.reduce([said[1].f1, said[2].f1, always])
+    around = distinct(evidence.test.around, test.offsets, test.rows, buckets, context.bucket, LEAST_SUPPORT)
+    supported = (around >= LEAST_SUPPORT) & (said[0].documents >= LEAST_DOCUMENTS)
+    is_context = supported & (said[0].f1 >= baseline + MARGIN)
+    kinds = {True: ("context", context, said[0], baseline), False: ("token", claims[1], said[1], said[1].f1)}
+    return [_label(evidence.bits, features[f], i, *kinds[bool(is_context[i])]) for i, f in enumerate(kept)]
 
 
 def _entries(index: Index, features: range, number: Int[np.ndarray, " n_rows"], shift: _Shift) -> _Part:
@@ -245,33 +251,24 @@ def _label(
     bits: ConceptBits,
     feature: int,
     i: int,
+    kind: str,
     claims: Claims,
-    tokens: Claims,
-    context: Verdict,
-    token: Verdict,
-    rival: Verdict,
-    always: float,
+    verdict: Verdict,
+    baseline: Float[np.ndarray, " n"],
 ) -> Label:
-    baseline = max(token.f1[i], rival.f1[i], always)
-    is_context = (
-        context.f1[i] >= baseline + MARGIN
-        and context.support[i] >= LEAST_SUPPORT
-        and context.documents[i] >= LEAST_DOCUMENTS
-    )
-    verdict, claim = (context, claims) if is_context else (token, tokens)
-    said = wording.terms(bits, claim, i)
+    said = wording.terms(bits, claims, i)
     return Label(
         feature=feature,
-        kind="context" if is_context else "token",
+        kind=kind,
         concept=wording.in_writing(said),
         words=wording.in_words(said),
-        threshold=int(claim.bucket[i]) / 10,
+        threshold=int(claims.bucket[i]) / 10,
         precision=float(verdict.precision[i]),
         recall=float(verdict.recall[i]),
         f1=float(verdict.f1[i]),
         f1_low=float(verdict.low[i]),
         f1_high=float(verdict.high[i]),
-        baseline_f1=float(baseline if is_context else token.f1[i]),
+        baseline_f1=float(baseline[i]),
         support=int(verdict.support[i]),
         documents=int(verdict.documents[i]),
     )
