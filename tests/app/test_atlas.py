@@ -63,6 +63,30 @@ def test_columns_points_and_searches_agree(parts: list[Part], tmp_path: Path) ->
             atlas.point(wrong)
 
 
+class Counting:
+    """A catalogue that counts how often its columns are asked for; each time looks at a file."""
+
+    def __init__(self, catalogue: DemoCatalogue) -> None:
+        self._catalogue, self.asked = catalogue, 0
+
+    @property
+    def features(self) -> dict[str, np.ndarray]:
+        self.asked += 1
+        return self._catalogue.features
+
+
+def test_a_kept_map_is_prepared_before_it_is_asked_for(parts: list[Part], tmp_path: Path) -> None:
+    counting = Counting(parts[0].catalogue)
+    atlas = Atlas([Part("own", counting, parts[0].directions)], tmp_path)
+    atlas.prepare()
+    assert atlas._thread is None and not list(tmp_path.iterdir())  # nobody asked for it to be made
+    atlas.compute()
+    atlas.prepare()
+    assert 0 < counting.asked < 10  # columns are looked up, not features one by one
+    asked = counting.asked
+    assert atlas.state()["ready"] and counting.asked == asked
+
+
 def test_what_goes_wrong_in_the_background_is_told(parts: list[Part], tmp_path: Path) -> None:
     few = Part("few", DemoCatalogue(5), np.zeros((5, 8)))
     assert len(few.living) < 3

@@ -12,9 +12,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from monoscope.app.reading import WINDOWS_AT_ONCE, Reader, decode
+from monoscope.dictionary.base import architecture
 from monoscope.errors import MonoscopeError
 from monoscope.models import load_model
 from monoscope.models.generation import generate
+from monoscope.ops import encode
 from monoscope.types import Code, Site, TokenBlock
 
 N, D, CONTEXT = 12, 6, 8
@@ -54,7 +56,7 @@ class Model:
 
 
 class Dictionary:
-    d_in, n_features = D, N
+    d_in, n_features, own_encoder = D, N, False
     weights = torch.randn(D, N, generator=torch.Generator().manual_seed(1))
 
     def encode(self, x: torch.Tensor) -> Code:
@@ -111,6 +113,17 @@ def test_a_reading_is_what_window_after_window_gives(text: str) -> None:
             assert (f["label"], f["label_f1"]) == ((f"label {i}", pytest.approx(i / N)) if i % 2 else ("", None))
     assert "".join(t["text"] for t in tokens) == text
     assert [(t["start"], t["end"]) for t in tokens] == [(i, i + 1) for i in range(len(tokens))]
+
+
+def test_the_encoder_is_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    lm, made = load_model("reference-a"), architecture("l1")(512, N).requires_grad_(False)
+    made.w_enc.normal_(generator=torch.Generator().manual_seed(0))
+    kept = Reader(lm, SITE, made, Catalogue())
+    monkeypatch.setattr(encode, "FEW", 0)  # even these few scores are preselected
+    expected = kept.read("def f(x):\n    return x\n")
+    assert any(token["features"] for token in expected["tokens"])
+    monkeypatch.setattr(encode, "_rounding", lambda *_: pytest.fail("prepared again"))
+    assert kept.read("def f(x):\n    return x\n") == expected
 
 
 def test_an_empty_text_has_no_tokens() -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -339,6 +340,20 @@ def test_without_a_model_reading_says_what_to_do(catalogue: DemoCatalogue) -> No
     assert client.post("/api/annotations", json={"feature": 1}).status_code == 400
     assert client.get("/api/rating").status_code == client.get("/api/map").status_code == 400
     assert client.get("/api/features/1").json()["model_at_hand"] is False
+
+
+def test_what_first_requests_take_the_longest_is_done_before_them(catalogue: DemoCatalogue) -> None:
+    done, told = [], threading.Event()
+
+    class Prepared:
+        def prepare(self) -> None:
+            done.append("map")
+            told.set()
+
+    app = create_app(catalogue, lambda text: done.append(text), atlas=Prepared())  # type: ignore[arg-type]
+    with TestClient(app, base_url="http://localhost"):
+        assert told.wait(10)
+    assert len(done) == 2 and "def " in done[0] and done[1] == "map"
 
 
 def test_a_token_is_asked_for_where_one_is_set(catalogue: DemoCatalogue, reader: Any) -> None:

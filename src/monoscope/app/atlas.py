@@ -69,8 +69,13 @@ class Atlas:
         """A hash over everything that the places depend on."""
         digest = hashlib.sha256(f"{self.seed} {method()}".encode())
         for part in self.parts:
-            digest.update(np.ascontiguousarray(part.directions[part.living], dtype=np.float32).tobytes())
+            digest.update(np.ascontiguousarray(part.directions[part.living], dtype=np.float32).data)
         return digest.hexdigest()
+
+    def prepare(self) -> None:
+        """What the first look at a kept map takes the longest, done before it; a map that is not kept is not begun."""
+        if self.places() is not None:
+            _ = self.about
 
     @property
     def files(self) -> tuple[Path, Path]:
@@ -142,14 +147,11 @@ class Atlas:
     @cached_property
     def _families(self) -> list[str]:
         """Each point's family of concepts."""
-        known = {c.name: c.family for c in concepts.every()}
-        return [
-            _family(
-                str(part.catalogue.features["label_concept"][i]), str(part.catalogue.features["label_kind"][i]), known
-            )
-            for part in self.parts
-            for i in part.living.tolist()
-        ]
+        known, found = {c.name: c.family for c in concepts.every()}, []
+        for part in self.parts:
+            concept, kind = (part.catalogue.features[name] for name in ("label_concept", "label_kind"))
+            found += [_family(str(concept[i]), str(kind[i]), known) for i in part.living.tolist()]
+        return found
 
     @cached_property
     def _names(self) -> list[str]:

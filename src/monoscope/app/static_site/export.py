@@ -23,7 +23,7 @@ from monoscope import folder
 from monoscope.app.static_site.compact import record
 from monoscope.app.static_site.pack import PackWriter, encode
 from monoscope.app.static_site.text import BLOCK, WIDE, Passages
-from monoscope.app.ui import payloads
+from monoscope.app.ui import modules, payloads
 from monoscope.progress import bar
 
 KIND = "static site"
@@ -101,7 +101,8 @@ def _pages(out: Path) -> None:
         if path.name not in LEFT_OUT:
             shutil.copyfile(path, out / "static" / path.name)
     (out / "static" / "source.js").write_text(SOURCE, encoding="utf-8")
-    (out / "index.html").write_text(_index((STATIC / "index.html").read_text(encoding="utf-8")), encoding="utf-8")
+    page = _index((STATIC / "index.html").read_text(encoding="utf-8"))
+    (out / "index.html").write_text(modules.named(page, out / "static"), encoding="utf-8")
 
 
 def _index(page: str) -> str:

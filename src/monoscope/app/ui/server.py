@@ -18,12 +18,12 @@ from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from rich.console import Console
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from monoscope.app.atlas import Atlas
 from monoscope.app.ranges import interval
-from monoscope.app.ui import payloads, table
+from monoscope.app.ui import modules, payloads, table
 from monoscope.app.ui.annotation_api import add_annotations
 from monoscope.app.ui.answers import CompactJSON
 from monoscope.app.ui.blind import Blind
@@ -71,7 +71,7 @@ def create_app(
     """
     app = FastAPI(
         title="Monoscope",
-        lifespan=_warm(reader),
+        lifespan=_warm(catalogue, reader, atlas),
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
@@ -89,14 +89,22 @@ def create_app(
     return app
 
 
-def _warm(reader: ReadText | None) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Read a line while the first page loads, so that kernels are compiled before a person types."""
+def _warm(
+    catalogue: Any, reader: ReadText | None, atlas: Atlas | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Do what first requests take the longest while the first page loads, before a person types or opens the map."""
+
+    def work() -> None:
+        if reader is not None:
+            reader(WARMING)
+        payloads.brief(catalogue, [0])  # reads columns
+        if atlas is not None:
+            atlas.prepare()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if reader is not None:
-            warming = asyncio.get_running_loop().run_in_executor(None, reader, WARMING)
-            warming.add_done_callback(lambda done: done.cancelled() or done.exception())  # told when the person reads
+        warming = asyncio.get_running_loop().run_in_executor(None, work)
+        warming.add_done_callback(lambda done: done.cancelled() or done.exception())  # told when the person asks
         yield
 
     return lifespan
@@ -173,8 +181,10 @@ def _add_catalogue(app: FastAPI, catalogue: Any, annotations: Annotations | None
 
 
 def _add_pages(app: FastAPI) -> None:
+    index = modules.named((STATIC / "index.html").read_text(encoding="utf-8"), STATIC)
+
     async def page() -> Response:
-        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+        return HTMLResponse(index, headers={"Cache-Control": "no-cache"})
 
     for path in PAGES:
         app.add_api_route(path, page, include_in_schema=False)

@@ -74,21 +74,28 @@ export class Columns {
   }
 
   byWords(words) {
-    this.spelled ??= this.searched.map(([texts, weight]) => [texts.map((text) => ` ${wordsOf([text].flat().join(" ")).join(" ")}`), weight]);
-    const wanted = words.map((word) => ` ${word}`);
+    this.lowered ??= this.searched.map(([texts]) => texts.map((text) => (Array.isArray(text) ? text.join(" ") : text).toLowerCase()));
+    this.spelled ??= this.searched.map(() => []);
     const scores = new Map();
     const full = [];
     for (let i = 0; i < this.length; i++) {
       let [score, hit] = [0, 0];
-      for (const word of wanted) {
-        const best = this.spelled.find(([texts]) => texts[i].includes(word))?.[1] ?? 0;
+      for (const word of words) {
+        const best = this.searched.find((_, place) => this.begins(place, i, word))?.[1] ?? 0;
         score += best;
         hit += best > 0;
       }
       if (hit) scores.set(i, score * this.trust(i));
-      if (hit === wanted.length) full.push(i);
+      if (hit === words.length) full.push(i);
     }
     return this.ranked(full.length ? full : [...scores.keys()], scores);
+  }
+
+  // Whether a word of a text begins with this one. Only texts that hold it somewhere are taken apart, once each.
+  begins(place, i, word) {
+    const text = this.lowered[place][i];
+    if (!text.includes(word)) return false;
+    return (this.spelled[place][i] ??= ` ${wordsOf(text).join(" ")}`).includes(` ${word}`);
   }
 
   bySymbols(q) {
