@@ -342,7 +342,10 @@ def test_without_a_model_reading_says_what_to_do(catalogue: DemoCatalogue) -> No
     assert client.get("/api/features/1").json()["model_at_hand"] is False
 
 
-def test_what_first_requests_take_the_longest_is_done_before_them(catalogue: DemoCatalogue) -> None:
+def test_what_first_requests_take_the_longest_is_done_before_them(
+    catalogue: DemoCatalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "SOON", 0)
     done, told = [], threading.Event()
 
     class Prepared:

@@ -7,7 +7,7 @@ import math
 import socket
 import webbrowser
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from threading import Timer
@@ -45,6 +45,7 @@ PORTS_TRIED = 50
 CONNECTIONS = 1000  # at once; more are turned away
 VERBATIM = ("promoted", "text")  # ways to search in which spaces at the ends count
 
+SOON = 2.0  # seconds after the start; at once, the first page would wait for it
 WARMING = "def warm(up):\n    return up\n"
 
 
@@ -92,7 +93,7 @@ def create_app(
 def _warm(
     catalogue: Any, reader: ReadText | None, atlas: Atlas | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Do what first requests take the longest while the first page loads, before a person types or opens the map."""
+    """Do what first requests take the longest once the first page is likely there, before a person types or clicks."""
 
     def work() -> None:
         if reader is not None:
@@ -101,11 +102,16 @@ def _warm(
         if atlas is not None:
             atlas.prepare()
 
+    async def later() -> None:
+        await asyncio.sleep(SOON)
+        with suppress(Exception):  # told when the person asks
+            await asyncio.to_thread(work)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        warming = asyncio.get_running_loop().run_in_executor(None, work)
-        warming.add_done_callback(lambda done: done.cancelled() or done.exception())  # told when the person asks
+        warming = asyncio.create_task(later())
         yield
+        warming.cancel()
 
     return lifespan
 

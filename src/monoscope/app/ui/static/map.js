@@ -76,10 +76,7 @@ class FeatureMap {
   }
 
   schedule() {
-    this.frame ??= requestAnimationFrame(() => {
-      this.frame = undefined;
-      this.splat.draw();
-    });
+    this.splat.drawSoon();
     this.moved();
   }
 
@@ -221,7 +218,7 @@ export async function open(root, { query }, shell, visit) {
     status, map.canvas, map.legend);
   map.colour(by);
   await highlight();
-  const observer = new ResizeObserver(() => map.splat.draw());
+  const observer = new ResizeObserver(() => map.splat.resize() && map.splat.draw()); // a canvas that changes its size is empty
   observer.observe(map.canvas);
   const theme = new MutationObserver(() => map.colour(select.value));
   theme.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });

@@ -41,19 +41,29 @@ export class Splat {
 
   paint(colours, order, big = null) {
     Object.assign(this, { colours, order, big });
-    this.draw();
+    this.resize();
+    this.drawSoon();
   }
 
+  // Once a frame, however much has changed until then.
+  drawSoon() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = undefined;
+      this.draw();
+    });
+  }
+
+  // Makes the canvas as large as it is shown; whether it was not.
   resize() {
     const ratio = window.devicePixelRatio || 1;
     const [wide, high] = [Math.round(this.canvas.clientWidth * ratio), Math.round(this.canvas.clientHeight * ratio)];
-    if (!wide || !high) return;
-    if (wide !== this.canvas.width || high !== this.canvas.height || !this.image) {
-      [this.canvas.width, this.canvas.height] = [wide, high];
-      this.image = this.context.createImageData(wide, high);
-      this.pixels = new Uint32Array(this.image.data.buffer);
-    }
+    if (!wide || !high) return false;
     this.ratio = ratio;
+    if (wide === this.canvas.width && high === this.canvas.height && this.image) return false;
+    [this.canvas.width, this.canvas.height] = [wide, high];
+    this.image = this.context.createImageData(wide, high);
+    this.pixels = new Uint32Array(this.image.data.buffer);
+    return true;
   }
 
   get scale() {
