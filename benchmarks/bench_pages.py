@@ -1,6 +1,6 @@
 """How long the pages of a large run take in a browser, served by ``monoscope ui`` and exported as files.
 
-    python benchmarks/bench_pages.py make DIR [--features 100000]     # half an hour, 3 GB: see large_run.py
+    python benchmarks/bench_pages.py make DIR [--features 100000]     # 15 minutes of CPU, 2 GB: see large_run.py
     python benchmarks/bench_pages.py time DIR [--turns 5] [--only map] [--json FILE]
 
 ``time`` starts both servers and opens every kind of page in headless Chromium, in turns, each in a new browser context,
