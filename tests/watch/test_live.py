@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -219,3 +220,30 @@ def test_overflow_is_an_error_where_it_arises(tmp_path: Path) -> None:
     with ms.watch(model(), probe), taps.hold(model(), write, lambda shape, inputs: None):
         with pytest.raises(MonoscopeError, match="probe is nan on token 4"):
             model()(input_ids=given)
+
+
+@pytest.mark.parametrize("site", [SITE, "resid_mid.1"])
+def test_where_rows_are_assigned_only_the_row_that_overflows_fails(site: str, tmp_path: Path) -> None:
+    made, given = some_rules(tmp_path), tokens()
+    huge = torch.linspace(-1, 1, D).sign() * 3e38  # finite, but not its product with the probe
+    bad = torch.full((D,), torch.nan) if site == SITE else huge
+    row, column = torch.arange(3)[:, None, None] == 1, torch.arange(10)[:, None] == 4
+    write = {"w": (sites_of(model(), "tiny").place(Site.parse(site)), lambda h: torch.where(row & column, bad, h))}
+    with ms.watch(model(), made, record=tmp_path / "plain") as plain:
+        model()(input_ids=given)
+    with ms.watch(model(), made, record=tmp_path / "r") as watching:
+        watching.assign([None] * 3)
+        with taps.hold(model(), write, lambda shape, inputs: None):
+            model()(input_ids=given)
+        assert list(watching.failed) == [1] and watching.values[1].isnan().all()
+        assert re.search("token 4 are not finite|probe is -?(inf|nan) on token 4", str(watching.failed[1]))
+        assert watching.rows[1].over and not watching.rows[1].events
+        assert torch.equal(watching.values[[0, 2]], plain.values[[0, 2]])
+        assert [watching.rows[i].events for i in (0, 2)] == [plain.rows[i].events for i in (0, 2)]
+        watching.assign([watching.rows[0]])
+        model()(input_ids=given[:1], position_ids=torch.arange(10, 20)[None], attention_mask=torch.ones(1, 20))
+        assert not watching.failed and len(watching.rows[0].tokens) == 20
+    (block,), (whole,) = Recording(tmp_path / "r").blocks(), Recording(tmp_path / "plain").blocks()
+    kept = whole.sequences != 1
+    assert np.array_equal(block.sequences[:20], whole.sequences[kept]) and set(block.sequences[20:]) == {0}
+    assert np.array_equal(block.codes[0].column(3)[:20], whole.codes[0].column(3)[kept])

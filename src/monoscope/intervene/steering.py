@@ -187,6 +187,8 @@ class Steering:
                 return h
             live = (self._places >= 0).to(h.device)  # padding holds no text, and perhaps no finite numbers
             x = h[live].detach().float()
+            if self._assigned is not None:  # sequences that have nothing in common share the pass: each fails alone
+                x = x.where(x.isfinite().all(1, keepdim=True), 0.0)
             for reading in readings:
                 reading.read(x)
             added = [self._added(applied, x, live) for applied in edits]

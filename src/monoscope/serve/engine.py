@@ -218,7 +218,7 @@ class Engine:
         except Exception as error:  # whatever the model raised
             log.exception("a pass failed")
             for r in concerned:
-                r.fail(f"{type(error).__name__}: {error}".splitlines()[0])
+                r.fail(error)
             self._tell(concerned)
             self._drop(concerned)
 
@@ -281,7 +281,7 @@ class Engine:
 
     def _next(self, running: Sequence[Running], logits: Float[Tensor, "n vocabulary"]) -> None:
         """Choose the next token of each row that is not over, tell what is new, and let those leave that are over."""
-        going = [i for i, r in enumerate(running) if not r.over]
+        going = _sound(running, logits)
         if going:
             rows, left = logits[going], [running[i] for i in going]
             chosen = choose(rows, [r.draw for r in left])
@@ -321,6 +321,15 @@ class Engine:
         self._waiting.clear()
         while self._errands:
             self._errands.popleft()[1].cancel()
+
+
+def _sound(running: Sequence[Running], logits: Float[Tensor, "n vocabulary"]) -> list[int]:
+    """The rows that are not over; those whose likeliest token has no finite logit fail."""
+    found = logits.amax(1).isfinite().tolist()  # NaN where there is one; minus infinity excludes a token and no more
+    for r, sound in zip(running, found, strict=True):
+        if not (sound or r.over):
+            r.fail(MonoscopeError("the logits are not finite", fix="look for overflow in the model's forward pass"))
+    return [i for i, r in enumerate(running) if not r.over]
 
 
 def _ends(lm: LanguageModel) -> frozenset[int]:

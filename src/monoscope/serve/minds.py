@@ -41,6 +41,7 @@ class FeatureTap:
         self.dictionary, self.site = dictionary.to(lm.device).requires_grad_(False), Site.parse(site)
         self._module, self._place = lm.model, sites_of(lm.model, lm.name).place(self.site)
         self._found: Tensor | None = None
+        self.failed: dict[int, MonoscopeError] = {}  # rows of the last pass that hold a value that is not finite
         if lm.width(self.site) != dictionary.d_in:
             raise MonoscopeError(
                 f"the dictionary reads {dictionary.d_in} numbers a token; {self.site} of {lm.name} has "
@@ -58,7 +59,7 @@ class FeatureTap:
             yield
 
     def _note(self, h: Float[Tensor, "rows tokens d"]) -> None:
-        self._found = h
+        self._found, self.failed = h, {}
 
     def strongest(self, asked: Sequence[tuple[int, int, int]]) -> list[list[Features]]:
         """The strongest features in some rows of the last pass.
@@ -67,11 +68,20 @@ class FeatureTap:
             asked: a row, how many of its last tokens, and how many features of each at most.
 
         Returns:
-            For each of these its tokens' features, as (number, value), strongest first.
+            For each of these its tokens' features, as (number, value), strongest first. What is not finite is told as
+            a row of zeros, and its row is among the ``failed``.
         """
         if not asked or self._found is None:
             return [[] for _ in asked]
         x = torch.cat([self._found[row, self._found.shape[1] - n :] for row, n, _ in asked])
+        finite = x.isfinite().all(1)
+        if not bool(finite.all()):
+            x = x.where(finite[:, None], 0.0)
+            sound = finite.split([n for _, n, _ in asked])
+            why = MonoscopeError(
+                "activations are not finite", where=str(self.site), fix="look for overflow in the model's forward pass"
+            )
+            self.failed = {row: why for (row, *_), fine in zip(asked, sound, strict=True) if not bool(fine.all())}
         each = _sorted(self.dictionary.encode(x.float()), max(most for *_, most in asked))
         ends = [0]
         for _, n, _ in asked:
@@ -138,9 +148,11 @@ class Minds:
     def of_tokens(self, running: Sequence[Running]) -> None:
         """After a pass over one token of each sequence."""
         features = self._strongest([(row, 1, r.wanted) for row, r in enumerate(running)])
-        events = self._events()
+        events, failed = self._events(), self._failed()
         for row, r in enumerate(running):
-            if r.watched:
+            if row in failed:
+                r.fail(failed[row])
+            elif r.watched:
                 r.read(self._mind(r, row, -1, features.get(row, [()])[0], events[row]))
                 self._stop(r)
 
@@ -148,11 +160,13 @@ class Minds:
         """After a pass over the prompts of these sequences, each of which has a row that it may share."""
         asked = {row: r.wanted for r, row in zip(running, rows, strict=True) if r.wanted.of_prompt}
         features = self._strongest([(row, len(w.tokens), w) for row, w in asked.items()])
-        events = self._events()
+        events, failed = self._events(), self._failed()
         for r, row in zip(running, rows, strict=True):
             if self.watching is not None:
                 r.followed = self.watching.rows[row]
-            if r.watched:
+            if row in failed:
+                r.fail(failed[row])
+            elif r.watched:
                 r.knows(self._prompt(r, row, features.get(row), events[row]))
                 self._stop(r)
 
@@ -162,6 +176,11 @@ class Minds:
         for row, event in self.watching.events if self.watching is not None else ():
             found[row].append(event)
         return found
+
+    def _failed(self) -> dict[int, MonoscopeError]:
+        """The rows of the last pass in which something is not finite, and what."""
+        told = self.features, self.watching
+        return {row: error for each in told if each is not None for row, error in each.failed.items()}
 
     def _prompt(self, r: Running, row: int, features: list[Features] | None, events: list[Event]) -> tuple[Said, ...]:
         """What is told of a prompt: all its tokens where that was asked for, else what the rules say of them."""

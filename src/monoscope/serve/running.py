@@ -75,9 +75,9 @@ class Running:
         """A rule ends it here."""
         self._end("content_filter")
 
-    def fail(self, problem: str) -> None:
+    def fail(self, why: Exception | str) -> None:
         """It ends here, whatever it wanted."""
-        self._problem = problem
+        self._problem = why if isinstance(why, str) else f"{type(why).__name__}: {why}".splitlines()[0]
         self._end("error")
 
     def piece(self) -> Piece | None:

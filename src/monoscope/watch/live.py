@@ -48,6 +48,8 @@ class Watching:
         rules: the rules.
         values: of the last pass: ``(batch, tokens, n_signals)``, float32; NaN on padding.
         events: those of the last pass, as (row of the batch, event), where sequences are followed.
+        failed: the rows of the last pass that hold a value that is not finite, with the error, where rows are assigned:
+            their sequences are over. Otherwise such a value is raised as that error.
         drifted: every drift alarm so far.
         names: what the sequences of the batch that begins next are called, by row; for logs and recordings.
         acting: actions, and the ``metrics`` of the watch.
@@ -69,10 +71,12 @@ class Watching:
         self._drift = Drift(rules)
         self.values: Float[Tensor, "batch tokens n_signals"] = torch.zeros(0, 0, len(rules.signals))
         self.events: list[tuple[int, Event]] = []
+        self.failed: dict[int, MonoscopeError] = {}
         self.drifted: list[Drifted] = []
         self.names: Sequence[str] = ()
         self._values: Float[np.ndarray, "batch tokens n_signals"] = self.values.numpy()
-        self._live: Bool[Tensor, "batch tokens"] = torch.zeros(0, 0, dtype=torch.bool)
+        self._places = torch.zeros(0, 0, dtype=torch.long)
+        self._live: Bool[Tensor, "batch tokens"] = self._places >= 0
         self._whole = True  # no padding in the pass
         self._new: list[tuple[int, Followed, list[int]]] | None = None  # of a pass that has not ended
 
@@ -150,7 +154,7 @@ class Watching:
 
     def _begin(self, shape: tuple[int, int], inputs: Mapping[str, Any]) -> None:
         places, tokens = positions(shape, inputs), inputs.get("input_ids")
-        self._live = places >= 0
+        self._places, self._live, self.failed = places, places >= 0, {}
         self._whole = bool(self._live.all())
         self._values = np.full((*shape, len(self.rules.signals)), np.nan, np.float32)
         self.values = torch.from_numpy(self._values)
@@ -171,27 +175,62 @@ class Watching:
         self.acting.before(self.rows, places)
 
     def _hear(self, group: Group, h: Float[Tensor, "batch tokens d"]) -> None:
+        if self._assigned:
+            h = self._apart(group, h.detach())
         group.hear(h, None if self._whole else self._live, self._values)
+
+    @property
+    def _assigned(self) -> bool:
+        return self._follower is not None and bool(self._follower.assigned)
+
+    def _apart(self, group: Group, h: Float[Tensor, "batch tokens d"]) -> Float[Tensor, "batch tokens d"]:
+        """0 for the tokens that are not finite, whose rows fail, so that the others are read as ever."""
+        finite = h.isfinite().all(2).cpu() | ~self._live
+        if bool(finite.all()):
+            return h
+        for row, column in (~finite).nonzero().tolist():
+            error = MonoscopeError(
+                f"activations of token {int(self._places[row, column])} are not finite",
+                where=f"{group.site}, while it is watched",
+                fix="look for overflow in the model's forward pass",
+            )
+            self.failed.setdefault(row, error)
+        return h.where(finite[..., None].to(h.device), 0.0)
 
     def _end(self) -> None:
         self.events = []
         if self._new is None:
             return
-        new = self._new
-        values = self._values
-        for row, followed, columns in new:
-            seen = values[row, columns]
-            events = followed.monitor.step(seen)
-            for drifted in self._drift.see(followed.number, seen):
-                self.drifted.append(drifted)
-                self.acting.drifted(drifted)
-            followed.events += events
-            self.events += [(row, event) for event in events]
-            self.acting.on(followed, events)
+        new = [each for each in self._new if self._take(*each)]
+        if self.failed:
+            self._tell_ended()
         self.acting.metrics.add("tokens", sum(len(columns) for _, _, columns in new))
         if self.recorder is not None and new:
-            self._record(self.recorder, new, values)
+            self._record(self.recorder, new, self._values)
         self._new = None
+
+    def _take(self, row: int, followed: Followed, columns: list[int]) -> bool:
+        """A sequence's new tokens; False where it fails."""
+        seen = self._values[row, columns]
+        try:
+            if row in self.failed:
+                raise self.failed[row]
+            events = followed.monitor.step(seen)
+        except MonoscopeError as error:
+            if not self._assigned:
+                raise
+            assert self._follower is not None
+            self.failed[row] = error
+            self._values[row] = np.nan
+            self._follower.close(followed)
+            return False
+        for drifted in self._drift.see(followed.number, seen):
+            self.drifted.append(drifted)
+            self.acting.drifted(drifted)
+        followed.events += events
+        self.events += [(row, event) for event in events]
+        self.acting.on(followed, events)
+        return True
 
     def _record(
         self, recorder: Recorder, new: list[tuple[int, Followed, list[int]]], values: Float[np.ndarray, "b t n"]
