@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from monoscope.errors import MonoscopeError
+from monoscope.watch import beams
 from monoscope.watch.monitor import Event, Monitor
 from monoscope.watch.rules import Rules
 
@@ -110,6 +111,8 @@ class Follower:
                 return False
             known = len(followed.tokens)
             if [said[i] for i in live[:known]] != followed.tokens:
+                before = [row.tokens for row in self.rows if row is not None]
+                beams.check(before, [[said[i] for i in live] for said, live in zip(tokens, columns, strict=True)])
                 return False
             longer |= len(live) > known
         return longer

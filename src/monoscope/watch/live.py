@@ -27,6 +27,7 @@ from monoscope.types import Code, Site
 from monoscope.watch import rules as rules_
 from monoscope.watch.acting import Acting, Settings
 from monoscope.watch.audit import Audit
+from monoscope.watch.beams import Caches
 from monoscope.watch.columns import Columns, Group
 from monoscope.watch.drift import Drift, Drifted
 from monoscope.watch.following import Followed, Follower
@@ -68,7 +69,7 @@ class Watching:
             raise MonoscopeError("nothing is watched", fix="give rules with a signal, or dictionaries to record")
         causal = sites.layout is None or sites.layout.causal
         self._follower = Follower(rules, _ends(model) if ends is None else frozenset(ends), causal) if follow else None
-        self._drift = Drift(rules)
+        self._drift, self._caches = Drift(rules), Caches()
         self.values: Float[Tensor, "batch tokens n_signals"] = torch.zeros(0, 0, len(rules.signals))
         self.events: list[tuple[int, Event]] = []
         self.failed: dict[int, MonoscopeError] = {}
@@ -129,6 +130,7 @@ class Watching:
             stack.enter_context(self.acting.held(self.model, self.sites))
             self._begin_logs()
             stack.callback(self._end_logs)
+            stack.enter_context(self._caches.released())
             stack.enter_context(taps.listen(self.model, ears, self._begin, self._end))
             yield self
 
@@ -166,8 +168,10 @@ class Watching:
             self._new = None
             self.acting.before([None] * shape[0], places)
             return
-        if self._new is not None and self._follower.assigned is None:  # the pass before was broken off
-            self.restart()
+        if self._follower.assigned is None:
+            self._caches.hold(inputs.get("past_key_values"))
+            if self._new is not None:  # the pass before was broken off
+                self.restart()
         begun = self._follower.begun
         self._new = list(self._follower.follow(places.tolist(), tokens.tolist(), self.names))
         self.names = self.names if self._follower.begun == begun else ()
