@@ -14,6 +14,7 @@ import pytest
 import torch
 from serve_world import (
     CONFIGS,
+    SITE,
     TOLERANCE,
     Heard,
     agree,
@@ -35,6 +36,7 @@ from monoscope.intervene.edit import Recipe
 from monoscope.serve.engine import Engine, Full, Limits
 from monoscope.serve.minds import FeatureTap
 from monoscope.serve.wanted import Wanted
+from monoscope.signals.direction import Direction
 from monoscope.watch.monitor import Monitor
 from monoscope.watch.recorder import Recorder
 from monoscope.watch.recording import Recording
@@ -375,3 +377,32 @@ def test_a_recording_explains_every_alarm_that_was_told(tmp_path: Path) -> None:
             assert told == replayed[f"{one.wanted.name}/{choice}"]
     recorded = sum(len(w.tokens) * 2 for w in wanted) + sum(len(one.tokens(c)) for one in heard for c in (0, 1))
     assert found.tokens == recorded == int(watching.acting.metrics.get("tokens"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed", "before", "once"),
+    [("topk", 0, False, True), ("topk", 1, False, False), ("topk", 0, True, False), ("batch_topk", 0, False, True)],
+)
+def test_rules_and_features_of_one_dictionary_encode_it_once(
+    kind: str, seed: int, before: bool, once: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm, rules, encodes, passes = reference(), some_rules(tmp_path), list[int](), list[int]()
+    where = saved(tmp_path / "of_rules", dictionary(kind))
+    of_rules = [replace(s, of=Direction(where, s.of.feature), before=before) for s in rules.signals[:2]]
+    rules = replace(rules, signals=(*of_rules, rules.signals[2]))
+    wanted = [greedy(p, 12, features=3, of_prompt=True) for p in prompts(4)] + [greedy(prompts(1, seed=3)[0], 8)]
+    with Engine(lm, features=FeatureTap(lm, dictionary(kind, seed), SITE)) as engine:
+        plain = ask(engine, *wanted)
+    with Engine(lm, features=FeatureTap(lm, dictionary(kind, seed), SITE), watching=watching_of(lm, rules)) as engine:
+        encode = type(dictionary(kind)).encode
+        monkeypatch.setattr(type(dictionary(kind)), "encode", lambda self, x: encodes.append(1) or encode(self, x))
+        handle = lm.model.register_forward_hook(lambda *_: passes.append(1))
+        heard = ask(engine, *wanted)
+        handle.remove()
+    assert len(passes) >= 13
+    assert len(encodes) <= len(passes) if once else len(encodes) > len(passes) + 10
+    assert [h.tokens() for h in heard] == [h.tokens() for h in plain]
+    for a, b in zip(plain[:4], heard[:4], strict=True):
+        for x, y in zip((*a.pieces[0].prompt, *a.said()), (*b.pieces[0].prompt, *b.said()), strict=True):
+            assert x.mind is not None and y.mind is not None and len(x.mind.features) == 3
+            assert dict(x.mind.features) == pytest.approx(dict(y.mind.features), rel=1e-3, abs=1e-4)

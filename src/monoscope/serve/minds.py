@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
-from itertools import pairwise, repeat
+from itertools import accumulate, pairwise, repeat
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
+from monoscope.dictionary.identity import content_hash
 from monoscope.errors import MonoscopeError
 from monoscope.models import taps
 from monoscope.models.language_model import LanguageModel
@@ -30,7 +31,7 @@ Features = tuple[tuple[int, float], ...]
 
 
 class FeatureTap:
-    """The activations of a dictionary's site in the last pass, and their strongest features for those who ask."""
+    """The activations of a dictionary's site in the last pass, and their codes for those who ask."""
 
     def __init__(self, lm: LanguageModel, dictionary: Dictionary, site: Site | str) -> None:
         """Take the parts. The dictionary's encoder must not change any more.
@@ -61,35 +62,25 @@ class FeatureTap:
     def _note(self, h: Float[Tensor, "rows tokens d"]) -> None:
         self._found, self.failed = h, {}
 
-    def strongest(self, asked: Sequence[tuple[int, int, int]]) -> list[list[Features]]:
-        """The strongest features in some rows of the last pass.
+    def codes(self, asked: Sequence[tuple[int, int]]) -> Code:
+        """The codes of some rows' last tokens in the last pass, one token after the other.
+
+        What is not finite is encoded as 0, and its row is among the ``failed``.
 
         Args:
-            asked: a row, how many of its last tokens, and how many features of each at most.
-
-        Returns:
-            For each of these its tokens' features, as (number, value), strongest first. What is not finite is told as
-            a row of zeros, and its row is among the ``failed``.
+            asked: a row, and how many of its tokens.
         """
-        if not asked or self._found is None:
-            return [[] for _ in asked]
-        x = torch.cat([self._found[row, self._found.shape[1] - n :] for row, n, _ in asked])
+        assert self._found is not None
+        x = torch.cat([self._found[row, self._found.shape[1] - n :] for row, n in asked]).float()
         finite = x.isfinite().all(1)
         if not bool(finite.all()):
             x = x.where(finite[:, None], 0.0)
-            sound = finite.split([n for _, n, _ in asked])
+            sound = finite.split([n for _, n in asked])
             why = MonoscopeError(
                 "activations are not finite", where=str(self.site), fix="look for overflow in the model's forward pass"
             )
-            self.failed = {row: why for (row, *_), fine in zip(asked, sound, strict=True) if not bool(fine.all())}
-        each = _sorted(self.dictionary.encode(x.float()), max(most for *_, most in asked))
-        ends = [0]
-        for _, n, _ in asked:
-            ends.append(ends[-1] + n)
-        return [
-            [features[:most] for features in each[start:stop]]
-            for (start, stop), (*_, most) in zip(pairwise(ends), asked, strict=True)
-        ]
+            self.failed = {row: why for (row, _), fine in zip(asked, sound, strict=True) if not bool(fine.all())}
+        return self.dictionary.encode(x)
 
 
 def _sorted(code: Code, most: int) -> list[Features]:
@@ -106,15 +97,23 @@ class Minds:
     """Tells running sequences what was read off their tokens in the last pass."""
 
     def __init__(self, features: FeatureTap | None, watching: Watching | None, decode: Decode) -> None:
-        """``features`` reads for those who ask, ``watching`` for all; ``decode`` turns tokens into text."""
+        """``features`` reads for those who ask, ``watching`` for all; ``decode`` turns tokens into text.
+
+        Where the watch encodes all that ``features`` would, it does so for both.
+        """
         self.features, self.watching, self._decode = features, watching, decode
+        shared = None
+        if features is not None and watching is not None:
+            shared = watching.codes(features.site, content_hash(features.dictionary))
+        self._tap = features if shared is None else None  # what reads beside the watch
+        self._codes = shared if features is None or shared is not None else features.codes
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Every pass is noted while the block runs; at its end logs and actions are closed."""
         with ExitStack() as stack:
-            if self.features is not None:
-                stack.enter_context(self.features.held())
+            if self._tap is not None:
+                stack.enter_context(self._tap.held())
             if self.watching is not None:
                 if self.watching.acting.audit is not None:
                     stack.enter_context(closing(self.watching.acting.audit))
@@ -124,10 +123,10 @@ class Minds:
 
     def try_features(self, read: Callable[[], object]) -> None:
         """Read features once, so that kernels are compiled before anyone waits for them; ``read`` runs the model."""
-        if self.features is not None:
-            with self.features.held():
+        if self._tap is not None:
+            with self._tap.held():
                 read()
-            self.features.strongest([(0, 1, 1)])
+            self._tap.codes([(0, 1)])
 
     def running(self, ticket: Ticket) -> list[Running]:
         """A request's choices."""
@@ -179,7 +178,7 @@ class Minds:
 
     def _failed(self) -> dict[int, MonoscopeError]:
         """The rows of the last pass in which something is not finite, and what."""
-        told = self.features, self.watching
+        told = self._tap, self.watching
         return {row: error for each in told if each is not None for row, error in each.failed.items()}
 
     def _prompt(self, r: Running, row: int, features: list[Features] | None, events: list[Event]) -> tuple[Said, ...]:
@@ -214,8 +213,14 @@ class Minds:
     def _strongest(self, rows: Sequence[tuple[int, int, Wanted]]) -> dict[int, list[Features]]:
         """By row the features of its last tokens, for requests that ask for some."""
         asked = [(row, n, w.features) for row, n, w in rows if self._asks(w)]
-        found = [] if self.features is None else self.features.strongest(asked)
-        return dict(zip((row for row, *_ in asked), found, strict=True))
+        if not asked or self._codes is None:
+            return {}
+        each = _sorted(self._codes([(row, n) for row, n, _ in asked]), max(most for *_, most in asked))
+        ends = accumulate((n for _, n, _ in asked), initial=0)
+        return {
+            row: [features[:most] for features in each[start:stop]]
+            for (start, stop), (row, _, most) in zip(pairwise(ends), asked, strict=True)
+        }
 
 
 def spoken(decode: Decode, tokens: Sequence[int]) -> list[str]:

@@ -41,6 +41,11 @@ class Watched:
         self._column = torch.full((dictionary.n_features,), -1)
         self._column[list(self.features)] = torch.arange(len(self.features))
 
+    @property
+    def whole(self) -> bool:
+        """Whether all features are encoded, and ``code`` kept."""
+        return self._alone is None
+
     def values(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n n_watched"]:
         """How strongly each of the features is active in each row, 0 where it is not."""
         if self._alone is not None:

@@ -13,7 +13,7 @@ from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.signals.direction import Direction, Sources
 from monoscope.signals.reading import Reading
-from monoscope.types import Code
+from monoscope.types import Code, Site
 from monoscope.watch.rules import Rules, Signal
 
 
@@ -56,6 +56,11 @@ class Group:
             rows[:, self.columns] = read
         else:
             rows[np.ix_(live.numpy().reshape(-1), np.array(self.columns))] = read
+
+    def encodes(self, site: Site) -> bool:
+        """Whether a whole dictionary is encoded at this site, as steering left it."""
+        watched = self.reading.watched
+        return watched is not None and watched.whole and not self.before and Site.parse(self.site) == site
 
     @property
     def code(self) -> Code:
@@ -107,6 +112,13 @@ class Columns:
             self._groups[key] = Group(site, before, of.dictionary, Reading(dictionary, whole=whole))
         return self._groups[key]
 
+    def encoding(self, site: Site, sha256: str) -> Group | None:
+        """The group that encodes the whole of the dictionary with this content at a site, as steering left it."""
+        return next((group for group in self if group.encodes(site) and self._hash(group) == sha256), None)
+
+    def _hash(self, group: Group) -> str:
+        return self._sources.sha256(Direction(group.path, 0))
+
     @property
     def whole(self) -> list[Group]:
         """The groups whose dictionaries are encoded in full."""
@@ -122,7 +134,7 @@ class Columns:
         codes = [
             {
                 "site": group.site, "before": group.before, "dictionary": group.path, "bias": 0.0, "feature": None,
-                "sha256": self._sources.sha256(Direction(group.path, 0)),
+                "sha256": self._hash(group),
                 "n_features": group.reading.dictionary.n_features if group.reading.dictionary else 0,
             }
             for group in self.whole

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 NOTHING: Settings = {}
+LastCodes = Callable[[Sequence[tuple[int, int]]], Code]
 Stopping = Callable[..., Bool[Tensor, " batch"]]
 
 
@@ -108,6 +109,23 @@ class Watching:
         assert self._follower is not None
         self._follower.close(followed)
         self._tell_ended()
+
+    def codes(self, site: Site, sha256: str) -> LastCodes | None:
+        """What gives the codes of some rows' last tokens in the last pass, so that nobody need encode them again.
+
+        Args:
+            site: where the dictionary reads, as steering left it.
+            sha256: of the dictionary's content.
+
+        Returns:
+            A function of (row, how many) pairs, rows rising; None where the whole of that dictionary is not encoded.
+        """
+        group = self._columns.encoding(site, sha256)
+        return None if group is None else partial(self._last, group)
+
+    def _last(self, group: Group, asked: Sequence[tuple[int, int]]) -> Code:
+        ends = self._live.sum(1).cumsum(0).tolist()
+        return _rows(group.code, np.concatenate([np.arange(ends[row] - n, ends[row]) for row, n in asked]))
 
     def stopping(self, input_ids: Int[Tensor, "batch tokens"], *scores: Any, **more: Any) -> Bool[Tensor, " batch"]:
         """A stopping criterion: ``generate(…, stopping_criteria=[watching.stopping])`` ends what a rule stops."""
