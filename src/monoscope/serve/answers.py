@@ -44,8 +44,7 @@ class Telling:
 
     def minds(self, said: Sequence[Said], prompt: Sequence[Said]) -> dict[str, Any]:
         """The extra field of a choice, if there is anything to tell."""
-        told = {name: self._read(those) for name, those in (("tokens", said), ("prompt", prompt))}
-        told = {name: entries for name, entries in told.items() if entries}
+        told = {name: read for name, those in (("tokens", said), ("prompt", prompt)) if (read := self._read(those))}
         return {"monoscope": told} if told else {}
 
     def _read(self, said: Sequence[Said]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 PATIENCE = 60.0  # seconds that a client may read nothing
 END = b"data: [DONE]\n\n"
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def event(content: Any) -> bytes:
@@ -21,7 +22,7 @@ def event(content: Any) -> bytes:
 
 def encoded(content: Any) -> bytes:
     """JSON without spaces; a NaN is a defect, never sent."""
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _JSON.encode(content).encode()
 
 
 class EventStream(StreamingResponse):

@@ -56,6 +56,8 @@ class Answer:
             raise Refused("too many requests wait; try again in a moment", status=429, code="server_busy") from full
 
     def _hearer(self, first: int) -> Tell:
+        if not first:
+            return self._pieces.put_nowait
         return lambda piece: self._pieces.put_nowait(replace(piece, choice=first + piece.choice))
 
     async def __aiter__(self) -> AsyncIterator[Piece]:
