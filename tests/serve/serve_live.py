@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,12 @@ class Live:
     def engine(self) -> Engine:
         return self.service.engine
 
-    def client(self, **options: Any) -> Any:
+    @cached_property
+    def client(self) -> Any:
+        """One for all tests, closed with the server: clients that are left to be collected leave sockets open."""
         from openai import OpenAI
 
-        return OpenAI(base_url=f"{self.address}/v1", api_key=TOKEN, max_retries=0, timeout=30, **options)
+        return OpenAI(base_url=f"{self.address}/v1", api_key=TOKEN, max_retries=0, timeout=30)
 
     def idle(self) -> None:
         """Wait until nothing runs or waits."""
@@ -66,7 +69,9 @@ def live(service: Service) -> Iterator[Live]:
     while not server.started:
         assert thread.is_alive()
         time.sleep(0.005)
-    yield Live(service, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    found = Live(service, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    yield found
+    found.client.close()
     server.should_exit = True
     thread.join(10)
     assert not thread.is_alive() and not service.engine.alive

@@ -23,12 +23,12 @@ def framed(text: str = TEXT) -> list[int]:
 
 
 def say(live: Live, **asked: Any) -> Any:
-    return live.client().completions.create(**{"model": "reference-a", "prompt": TEXT, "temperature": 0, **asked})
+    return live.client.completions.create(**{"model": "reference-a", "prompt": TEXT, "temperature": 0, **asked})
 
 
 def chat(live: Live, **asked: Any) -> Any:
     given = {"model": "reference-a", "messages": [{"role": "user", "content": "say hello"}], "temperature": 0}
-    return live.client().chat.completions.create(**{**given, "max_completion_tokens": 12, **asked})
+    return live.client.chat.completions.create(**{**given, "max_completion_tokens": 12, **asked})
 
 
 def decoded(tokens: list[int]) -> str:
@@ -138,7 +138,7 @@ class Empty:
 def test_the_helper_that_collects_streams_understands_ours(served: Live) -> None:
     asked = {"model": "reference-a", "messages": [{"role": "user", "content": "hi"}], "temperature": 0}
     whole = chat(served, **asked, max_completion_tokens=40).choices[0].message.content
-    with served.client().chat.completions.stream(**asked, max_completion_tokens=40, stop=whole[9:12]) as stream:
+    with served.client.chat.completions.stream(**asked, max_completion_tokens=40, stop=whole[9:12]) as stream:
         final = stream.get_final_completion()
     assert final.choices[0].message.content == whole[: whole.index(whole[9:12])]
     assert final.choices[0].finish_reason == "stop"
@@ -185,10 +185,10 @@ def test_features_and_alarms_come_with_each_token(served: Live) -> None:
 
 def test_embeddings_are_pooled_codes(served: Live) -> None:
     texts = ["import os", "def area(radius):\n    return 3", "x"]
-    found = served.client().embeddings.create(model="reference-a", input=texts)  # asks for base64, as it always does
+    found = served.client.embeddings.create(model="reference-a", input=texts)  # asks for base64, as it always does
     assert [e.index for e in found.data] == [0, 1, 2]
     assert found.usage.prompt_tokens == sum(len(reference().tokeniser.text(t).tokens) for t in texts)
-    most = served.client().embeddings.create(
+    most = served.client.embeddings.create(
         model="reference-a", input=texts, encoding_format="float", extra_body={"pool": "max"}
     )
     for i, text in enumerate(texts):
@@ -207,25 +207,25 @@ def codes(tokens: list[int]) -> np.ndarray:
 
 
 def test_base64_is_little_endian_floats(served: Live) -> None:
-    raw = served.client().embeddings.with_raw_response.create(
+    raw = served.client.embeddings.with_raw_response.create(
         model="reference-a", input="import os", encoding_format="base64"
     )
     sent = json.loads(raw.text)["data"][0]["embedding"]
-    numbers = served.client().embeddings.create(model="reference-a", input="import os", encoding_format="float")
+    numbers = served.client.embeddings.create(model="reference-a", input="import os", encoding_format="float")
     np.testing.assert_allclose(np.frombuffer(base64.b64decode(sent), "<f4"), numbers.data[0].embedding, rtol=1e-5)
 
 
 def test_models(served: Live, plain: Live) -> None:
-    (model,) = served.client().models.list().data
-    assert model.id == "reference-a" and model == served.client().models.retrieve("reference-a")
+    (model,) = served.client.models.list().data
+    assert model.id == "reference-a" and model == served.client.models.retrieve("reference-a")
     assert model.monoscope == {
         "context": 256, "chat": True, "recipes": ["one", "two"], "rules": ["three", "five", "probe"],
         "features": FEATURES,
     }  # fmt: skip
-    (model,) = plain.client().models.list().data
+    (model,) = plain.client.models.list().data
     assert model.monoscope == {"context": 256, "chat": False, "recipes": [], "rules": [], "features": 0}
     with pytest.raises(openai.NotFoundError):
-        plain.client().models.retrieve("/etc/passwd")
+        plain.client.models.retrieve("/etc/passwd")
 
 
 @pytest.mark.parametrize(
@@ -277,11 +277,12 @@ def test_neutral_values_of_what_is_not_offered_pass(plain: Live) -> None:
 
 
 def test_strangers_are_refused(plain: Live) -> None:
-    with pytest.raises(openai.AuthenticationError) as error:
-        openai.OpenAI(base_url=f"{plain.address}/v1", api_key="wrong", max_retries=0).models.list()
+    with openai.OpenAI(base_url=f"{plain.address}/v1", api_key="wrong", max_retries=0) as stranger:
+        with pytest.raises(openai.AuthenticationError) as error:
+            stranger.models.list()
     assert set(error.value.body) == {"message", "type", "param", "code"}
 
 
 def test_embeddings_without_a_dictionary(plain: Live) -> None:
     with pytest.raises(openai.BadRequestError, match="no dictionary"):
-        plain.client().embeddings.create(model="reference-a", input="x")
+        plain.client.embeddings.create(model="reference-a", input="x")

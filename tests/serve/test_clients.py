@@ -59,9 +59,10 @@ def status(live: Live, sent: bytes) -> int:
 
 
 def well(live: Live) -> None:
-    """Nothing runs, and a plain question is answered."""
+    """Nothing runs, and a plain question is answered, again asked if those who left just before still wait."""
     live.idle()
-    found = live.client().completions.create(model="reference-a", prompt="import ", max_tokens=3, temperature=0)
+    patient = live.client.with_options(max_retries=4)
+    found = patient.completions.create(model="reference-a", prompt="import ", max_tokens=3, temperature=0)
     new, _ = generated(reference(), [*reference().tokeniser.prefix, *reference().tokeniser.text("import ").tokens], 3)
     assert found.choices[0].text == reference().tokeniser.backend.decode(new)
 

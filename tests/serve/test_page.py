@@ -47,9 +47,9 @@ def said(page: Any) -> str:
 
 def test_it_shows_what_the_server_says(visit: Visit, served: Live) -> None:
     page = asked(visit, most=20, temperature=0)
-    wanted = served.client().completions.create(model="reference-a", prompt=TEXT, max_tokens=20, temperature=0)
+    wanted = served.client.completions.create(model="reference-a", prompt=TEXT, max_tokens=20, temperature=0)
     # the served model has a chat template, so the page asks it as a chat
-    chat = served.client().chat.completions.create(
+    chat = served.client.chat.completions.create(
         model="reference-a", messages=[{"role": "user", "content": TEXT}], max_completion_tokens=20, temperature=0
     )
     assert said(page) == chat.choices[0].message.content != wanted.choices[0].text
@@ -79,7 +79,7 @@ def test_tokens_are_coloured_by_their_features_and_these_have_their_labels(visit
 
 def test_alarms_show_where_they_are_raised(visit: Visit, served: Live) -> None:
     page = asked(visit, most=24, temperature=0)
-    told = served.client().chat.completions.create(
+    told = served.client.chat.completions.create(
         model="reference-a", messages=[{"role": "user", "content": TEXT}], max_completion_tokens=24, temperature=0,
         extra_body={"features_of_prompt": True},
     ).choices[0].monoscope  # fmt: skip
@@ -138,7 +138,7 @@ def test_it_fits_a_phone_and_can_be_read(browser: Any, served: Live, scheme: str
 def test_a_server_without_features_or_rules_shows_the_text(browser: Any, plain: Live) -> None:
     visit = Visit(browser, plain.address, viewport={"width": 1280, "height": 900})
     page = asked(visit, most=12, temperature=0)
-    found = plain.client().completions.create(model="reference-a", prompt=TEXT, max_tokens=12, temperature=0)
+    found = plain.client.completions.create(model="reference-a", prompt=TEXT, max_tokens=12, temperature=0)
     assert said(page) == found.choices[0].text and "--run RUN" in page.inner_text(".inspector")
     assert page.locator(".rules").count() == 0
     visit.check()

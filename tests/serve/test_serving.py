@@ -91,12 +91,12 @@ def test_the_verb_serves_watches_records_and_ends_with_ctrl_c(tmp_path: Path) ->
             shown += line
         base = re.search(r"OPENAI_BASE_URL=(\S+) OPENAI_API_KEY=mine", shown)
         assert base is not None and "?token=mine" in shown
-        client = openai.OpenAI(base_url=base[1], api_key="mine", max_retries=2)
-        found = client.completions.create(
-            model="reference-a", prompt="import ", max_tokens=30, seed=1, n=2, extra_body={"steer": "calm"}
-        )
-        assert client.models.list().data[0].monoscope["recipes"] == ["calm"]
-        metrics = client.get("/metrics".replace("/", "../", 1), cast_to=str)
+        with openai.OpenAI(base_url=base[1], api_key="mine", max_retries=2) as client:
+            found = client.completions.create(
+                model="reference-a", prompt="import ", max_tokens=30, seed=1, n=2, extra_body={"steer": "calm"}
+            )
+            assert client.models.list().data[0].monoscope["recipes"] == ["calm"]
+            metrics = client.get("/metrics".replace("/", "../", 1), cast_to=str)
         assert "monoscope_watch_tokens_total" in metrics
         program.send_signal(signal.SIGINT)
         out, problems = program.communicate(timeout=60)
