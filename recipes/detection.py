@@ -1,6 +1,6 @@
 """Detecting strings of known kinds, here and elsewhere: a rule over features, dense probes, and tokens alone.
 
-    python recipes/detection.py RUN --out OUT              all kinds; about a quarter of an hour on two cores
+    python recipes/detection.py RUN --out OUT              all kinds; some minutes on two cores
     python recipes/detection.py RUN --out OUT --kinds hex --texts 1000
 
 Snippets of Python source that RUN's dictionary was not trained on get a line with a string: an e-mail address, a URL,
