@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import D, planted
 
+from monoscope.dictionary.base import architecture, architectures
 from monoscope.errors import MonoscopeError
 from monoscope.train import rows, trainee
 from monoscope.train.calibrate import calibrate
@@ -27,6 +28,13 @@ def test_blocks_and_arrays_are_read_alike():
         fit(iter(x.split(700)), 32, "topk", k=4, n_tokens=5000, batch_size=500, show_progress=False)
     with pytest.raises(MonoscopeError, match="pass n_tokens"):
         fit(iter(x.split(700)), 32, "topk", k=4, show_progress=False)
+
+
+@pytest.mark.parametrize("name", architectures())
+def test_every_architecture_learns_from_blocks_at_its_own_settings(name: str):
+    x, _ = planted(2000)
+    made = fit(iter(x.split(700)), 16, name, k=4, n_tokens=1000, batch_size=250, show_progress=False)
+    assert type(made) is architecture(name) and made.provenance["n_tokens"] == 1000
 
 
 def test_unusable_rows_are_refused():

@@ -82,8 +82,7 @@ class Recipe:
     @property
     def calibrates(self) -> bool:
         """Whether the end of the training wants rows that were not trained on. Without a wanted L0 most do not."""
-        wanted = "l0" not in self.objective.defaults or self.options.get("l0") is not None
-        return self.objective.calibrates and wanted
+        return self.objective.wants_rows(self.options)
 
     def trainee(
         self, data: Data, provenance: dict[str, Any] | None = None, device: str | torch.device = "cpu"

@@ -109,7 +109,7 @@ def train(
         raise MonoscopeError(
             f"the activations ended after {seen:,} rows of {target:,}", fix="give more data, or ask for fewer tokens"
         )
-    calibrates = any(one.objective.calibrates for one in trainees.values())
+    calibrates = any(one.objective.wants_rows(one.objective.options) for one in trainees.values())
     held_out = (data.held_out() if calibrates else torch.zeros(0, len(units.mean_in))).to(device)
     held_out.sub_(units.mean_in).div_(units.scale_in)
     return {who: one.finish(units, held_out) for who, one in trainees.items()}

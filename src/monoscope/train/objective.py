@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -47,7 +48,7 @@ class Objective(nn.Module):
     defaults: ClassVar[dict[str, Any]] = {}
     unit_rows: bool = True  # hold decoder rows to unit norm
     first_rows: ClassVar[int] = 4096  # how many rows ``initialise`` looks at
-    calibrates: ClassVar[bool] = False  # wants rows that were not trained on, at the end
+    calibrates: ClassVar[bool] = False  # may want rows that were not trained on, at the end
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
         super().__init__()
@@ -61,6 +62,11 @@ class Objective(nn.Module):
         self.n_tokens, self.seed = n_tokens, seed
         self.silence = Silence(dictionary.n_features)
         self.l0 = 0.0  # of the newest batch, for the progress bar
+
+    @classmethod
+    def wants_rows(cls, options: Mapping[str, Any]) -> bool:
+        """Whether a training with these options ends on rows that were not trained on: to reach an L0, if one is set."""
+        return cls.calibrates and ("l0" not in cls.defaults or options.get("l0") is not None)
 
     @property
     def betas(self) -> tuple[float, float]:
