@@ -10,6 +10,7 @@ from torch.nn.functional import normalize
 
 from monoscope import plugins
 from monoscope.dictionary.base import architecture, architectures
+from monoscope.errors import MonoscopeError
 from monoscope.train import rows
 from monoscope.train.calibrate import cut
 from monoscope.train.control import Control
@@ -217,6 +218,20 @@ def test_thresholds_are_led_to_the_wanted_l0_before_anything_is_calibrated(form)
     assert seen[0] == pytest.approx(4, rel=0.1)
 
 
+@pytest.mark.parametrize("start", [1.5, 6.0])
+def test_the_wanted_l0_begins_and_falls_as_it_is_told(start: float):
+    data = rows.from_arrays(planted(40_000)[0], None, 500, 30_000, 0, hold_back=True)
+    trainee = Recipe.of("jumprelu", 96, l0=4, l0_start=start, l0_until=0.5).trainee(data)
+    seen: list[float] = []
+    train(data, {"main": trainee}, logs=[lambda _n, _shown: seen.append(trainee.objective.control.goal)])
+    falling = [math.exp((1 - p / 0.5) * math.log(seen[0]) + p / 0.5 * math.log(4)) for p in (0.0, 0.25)]
+    assert seen[0] == pytest.approx(4 * start, rel=0.1)
+    assert [seen[0], seen[15]] == pytest.approx(falling)
+    assert seen[30:] == pytest.approx([4.0] * 30)
+    with pytest.raises(MonoscopeError, match=r"l0_until is 1\.5"):
+        Recipe.of("jumprelu", 96, l0=4, l0_until=1.5).trainee(data)
+
+
 def test_without_a_wanted_l0_the_weight_is_fixed_after_warming_up():
     control = Control(4.0, None, 0.1)
     assert [control.weigh(9.0, p) for p in (0, 0.05, 0.1, 1)] == pytest.approx([0, 2, 4, 4])
@@ -261,7 +276,9 @@ def test_a_penalised_transcoder_learns_at_the_wanted_l0(name):
 def test_every_penalised_objective_says_what_it_can_be_told():
     assert {"l1", "gated", "p_anneal", "jumprelu"} <= set(PENALISED)
     for name in PENALISED:
-        assert {"l0", "penalty", "penalty_warmup", "auxk"} <= set(Recipe.of(name, 8).objective.defaults)
+        assert {"l0", "l0_start", "l0_until", "penalty", "penalty_warmup", "auxk", "beta1", "decoder_rate"} <= set(
+            Recipe.of(name, 8).objective.defaults
+        )
         assert name in plugins.names(PACKAGE)
 
 

@@ -48,6 +48,11 @@ def test_a_recipe_holds_what_was_published():
     found = presets.recipe("april-2024", 128)
     assert (found.architecture, found.schedule.rate, found.schedule.decay) == ("l1", 5e-5, 0.2)
     assert found.options["penalty"] == 5.0
+    assert {n for n in presets.names() if presets.preset(n).options.get("beta2") == 0.999} == {
+        "april-2024", "gemma-scope", "jumprelu-2025", "openai-topk-2024"
+    }  # fmt: skip
+    gemma = presets.preset("gemma-scope").options
+    assert (gemma["beta1"], gemma["decoder_rate"], gemma["bias_rate"], gemma["threshold_rate"]) == (0.0, 1.0, 1.0, 1.0)
     assert presets.preset("april_2024").batch_size == 4096
     assert presets.recipe("openai-topk-2024", 128).settings == {"k": 32}
     assert not found.calibrates  # the penalty is as published, so no L0 is aimed at

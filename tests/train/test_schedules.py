@@ -10,6 +10,7 @@ from monoscope.errors import MonoscopeError
 from monoscope.train import rows, schedules
 from monoscope.train.fit import Recipe, fit
 from monoscope.train.objective import RATE
+from monoscope.train.presets import PLAIN
 from monoscope.train.schedules import Schedule
 
 
@@ -34,12 +35,25 @@ def test_schedules_warm_up_and_decay():
 
 def test_the_usual_rate_falls_with_steps_and_features_and_gives_way_to_what_is_told():
     data = rows.from_arrays(torch.randn(2000, 8), None, 100, None, 0, hold_back=False)
-    of = {name: Recipe.of(name, 16, k=2).trainee(data).schedule.rate for name in ("topk", "l1")}
-    assert of["topk"] == schedules.usual_rate(20, 16) == schedules.RATE
-    assert of["l1"] == RATE
+    of = {name: Recipe.of(name, 16, k=2).trainee(data).schedule.rate for name in ("topk", "l1", "l1_2023")}
+    assert of["topk"] == of["l1"] == schedules.usual_rate(20, 16) == schedules.RATE
+    assert of["l1_2023"] == RATE
     assert Recipe.of("topk", 16, k=2, rate=1e-3).trainee(data).schedule.rate == 1e-3
     rates = [schedules.usual_rate(*at) for at in ((200, 3072), (1600, 3072), (200, 12_288), (1600, 12_288))]
     assert rates == pytest.approx([6e-3, 3e-3, 3e-3, 1.5e-3])
+
+
+@pytest.mark.parametrize("name", ["topk", "jumprelu", "gated", "l1", "p_anneal"])
+def test_every_descent_is_told_by_the_same_options(name: str):
+    data = rows.from_arrays(torch.randn(2000, 16), None, 100, None, 0, hold_back=False)
+    usual = Recipe.of(name, 16, k=2).trainee(data)
+    assert (usual.objective.betas, usual.objective.rate_of("w_dec", usual.dictionary)) == ((0.8, 0.99), 2.0)
+    assert (
+        usual.objective.rate_of("b_enc", usual.dictionary) == usual.objective.rate_of("b_dec", usual.dictionary) == 2.0
+    )
+    told = Recipe.of(name, 16, k=2, **PLAIN).trainee(data)
+    assert told.objective.betas == (0.9, 0.999)
+    assert {told.objective.rate_of(n, told.dictionary) for n in ("w_enc", "w_dec", "b_enc", "b_dec")} == {1.0}
 
 
 def test_encoder_scale_and_rates_do_what_they_say():

@@ -17,13 +17,12 @@ from torch import Tensor, nn
 
 from monoscope.errors import MonoscopeError
 
-GLIDE = 0.2  # share of the training in which the wanted L0 falls from the first batch's to its final value
 SMOOTH = 0.2  # weight of the newest batch in the running mean of log L0
-GAIN = 0.1  # of the part that adds up, a step
+GAIN = 0.2  # of the part that adds up, a step
 TREND = 0.001  # of the part that learns how fast the weight must go on changing, a step
 SETTLED = 0.4  # share of the training after which it does
 PROPORTION = 1.0
-AHEAD = 20  # steps by which log L0 is foreseen in a straight line
+AHEAD = 40  # steps by which log L0 is foreseen in a straight line
 LIMIT = 1.0  # of the error that counts: a factor of e
 
 
@@ -36,6 +35,7 @@ class Control(nn.Module):
         weight: the weight; with ``wanted``, the first one.
         wanted: the L0 to reach; None leaves the weight alone.
         warmup: share of the training in which the weight grows from 0.
+        until: share of the training in which what is wanted falls from the first batch's L0 to ``wanted``.
     """
 
     log_weight: Tensor
@@ -44,11 +44,13 @@ class Control(nn.Module):
     drift: Tensor
     slope: Tensor
 
-    def __init__(self, weight: float, wanted: float | None, warmup: float) -> None:
+    def __init__(self, weight: float, wanted: float | None, warmup: float, until: float = 0.2) -> None:
         super().__init__()
         if weight <= 0 or (wanted is not None and wanted <= 0):
             raise MonoscopeError(f"a penalty of {weight} for an L0 of {wanted}", fix="choose numbers above 0")
-        self.wanted, self.warmup = wanted, warmup
+        if not 0 <= until <= 1:
+            raise MonoscopeError(f"l0_until is {until}", fix="it is a share of the training, from 0 to 1")
+        self.wanted, self.warmup, self.until = wanted, warmup, until
         self.goal = wanted or 1.0  # of the newest batch
         self.register_buffer("log_weight", torch.tensor(math.log(weight), dtype=torch.float64))
         self.register_buffer("drift", torch.zeros((), dtype=torch.float64))
@@ -68,7 +70,7 @@ class Control(nn.Module):
         before = float(self.log_l0)
         self.log_l0.lerp_(torch.tensor(seen, dtype=torch.float64), SMOOTH)
         self.slope.lerp_(torch.tensor(float(self.log_l0) - before, dtype=torch.float64), SMOOTH)
-        left = max(0.0, 1 - progress / GLIDE)
+        left = max(0.0, 1 - progress / self.until) if self.until else 0.0
         goal = left * float(self.log_first) + (1 - left) * math.log(self.wanted)
         ahead = float(self.log_l0) + AHEAD * float(self.slope)
         over, under = ahead - goal, math.log(self.wanted) - ahead

@@ -10,7 +10,7 @@ from torch import Tensor
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops import nested, sparse
 from monoscope.ops.transpose import transpose
-from monoscope.train.objective import SparseReconstruction
+from monoscope.train.selecting import SparseReconstruction
 from monoscope.types import Code
 
 

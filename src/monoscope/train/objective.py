@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
@@ -14,13 +13,10 @@ from torch import Tensor, nn
 from monoscope import plugins
 from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
-from monoscope.ops import product, reconstruct
+from monoscope.ops import product
 from monoscope.ops.adam import BETAS
-from monoscope.ops.transpose import transpose
-from monoscope.train import schedules
 from monoscope.train.dead import Silence, auxk
 from monoscope.train.schedules import Schedule
-from monoscope.types import Code
 
 PACKAGE = "monoscope.train.objectives"
 RATE = 2e-3  # of objectives that have no rule of their own
@@ -65,7 +61,7 @@ class Objective(nn.Module):
 
     @classmethod
     def wants_rows(cls, options: Mapping[str, Any]) -> bool:
-        """Whether a training with these options ends on rows that were not trained on: to reach an L0, if one is set."""
+        """Whether a training with these options ends on rows not trained on: to reach an L0, if one is set."""
         return cls.calibrates and ("l0" not in cls.defaults or options.get("l0") is not None)
 
     @property
@@ -129,82 +125,6 @@ class Objective(nn.Module):
 
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
         """What happens once at the end, such as calibrating thresholds on rows that were not trained on."""
-
-
-class SparseReconstruction(Objective):
-    """Mean squared error through a selection of features, plus AuxK: what TopK and BatchTopK share.
-
-    The selection may begin wide: k falls in a line from ``k_start`` times its value to its value, which it has from
-    the share ``k_until`` of the tokens on. Features that would never be among the first k so learn something first.
-
-    Options of the descent: the encoder begins at ``encoder_scale`` times the decoder; ``decoder_rate`` and
-    ``bias_rate`` are learning rates in units of the encoder's, the biases' (at 0) half the length of a row, since a
-    bias is the weight of one more input, as long as all others together; ``beta1`` and ``beta2`` are Adam's.
-    """
-
-    defaults: ClassVar[dict[str, Any]] = {
-        "auxk": 1 / 32,
-        "dead_after": 0,
-        "precision": None,
-        "k_start": 1.0,
-        "k_until": 0.7,
-        "encoder_scale": 0.5,
-        "decoder_rate": 2.0,
-        "bias_rate": 0.0,
-        "beta1": 0.8,
-        "beta2": 0.99,
-    }
-    progress = 1.0  # share of tokens done, as of the newest step
-
-    @property
-    def betas(self) -> tuple[float, float]:
-        """The options of these names."""
-        return self.options["beta1"], self.options["beta2"]
-
-    @classmethod
-    def usual_rate(cls, steps: int, n_features: int) -> float:
-        """By the rule of ``schedules``."""
-        return schedules.usual_rate(steps, n_features)
-
-    def rate_of(self, name: str, dictionary: Dictionary) -> float:
-        """The decoder's and the biases' as the options say."""
-        if name == "w_dec":
-            return float(self.options["decoder_rate"])
-        if name in ("b_enc", "b_dec"):
-            return float(self.options["bias_rate"] or math.sqrt(dictionary.d_in) / 2)
-        return 1.0
-
-    def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
-        """As every objective, the encoder scaled."""
-        super().initialise(dictionary, x, y)
-        dictionary.w_enc.data.mul_(self.options["encoder_scale"])
-
-    @abstractmethod
-    def select(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Code:
-        """Which features each row of a training batch uses, and their scores."""
-
-    def k(self, dictionary: Dictionary) -> int:
-        """How many features a row are selected now."""
-        final = int(dictionary.options()["k"])
-        until = float(self.options["k_until"])
-        left = max(0.0, 1 - self.progress / until) if until else 0.0
-        return min(dictionary.n_features, round(final * (1 + (self.options["k_start"] - 1) * left)))
-
-    def losses(
-        self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float
-    ) -> dict[str, Float[Tensor, ""]]:
-        """``mse``: squared error per number; ``auxk``: weighted by the option of that name."""
-        self.progress = progress
-        code = self.select(dictionary, x)
-        by = transpose(code)
-        weights = (dictionary.w_enc, dictionary.b_enc, dictionary.w_dec, dictionary.b_dec)
-        mse, left = reconstruct.squared_error(x, y, weights, code, by)
-        self.silence.hear(len(code), by.offsets.diff() > 0)
-        self.l0 = len(code.indices) / len(code)
-        terms = {"mse": mse}
-        if self.options["auxk"]:
-            terms["auxk"] = self.options["auxk"] * self.unexplained(dictionary, x, left)
-        return terms
 
 
 def objective(name: str) -> type[Objective]:

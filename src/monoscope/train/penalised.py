@@ -13,23 +13,24 @@ from monoscope.dictionary.base import Dictionary
 from monoscope.ops.responses import Outcome, Response, respond
 from monoscope.train.calibrate import shift_biases
 from monoscope.train.control import Control
-from monoscope.train.objective import Objective
+from monoscope.train.descent import Descent
 
-FIRST = 3.0  # the first batch's L0 in units of the wanted one
 SAMPLE = 4096  # rows that set the first biases and scale
 SMALLEST = 0.05  # first scale: a transcoder's encoder begins unlike its decoder, and may fit nothing
 CHUNK = 1024  # features whose scores on the sample are held at once
 
 
-class Penalised(Objective):
+class Penalised(Descent):
     """``mse + weight · penalty``.
 
     As the papers do, a penalty is weighed against the *summed* squared error of a row whose mean squared norm is its
     width. Both are then divided by the width, so ``mse`` is per number and ``penalty`` is as published at every width.
 
-    Options: ``l0``, the mean number of active features to reach (then ``penalty`` is only where the search begins, and
-    what the search leaves is made up for at the end, on rows that were not trained on);
-    ``penalty``, the weight; ``penalty_warmup``, the share of the training in which it grows from 0;
+    Options beyond ``Descent``'s: ``l0``, the mean number of active features to reach (then ``penalty`` is only where
+    the search begins, and what the search leaves is made up for at the end, on rows that were not trained on);
+    ``l0_start``, ``l0_until``: the first batch has so many times that, and from the share ``l0_until`` of the tokens on
+    no more than that is wanted; ``penalty``, the weight; ``penalty_warmup``, the share of the training in which it
+    grows from 0;
     ``auxk`` (off by default), ``dead_after`` and ``precision`` as in ``SparseReconstruction``; ``precision`` is that of
     all products where many features are active.
     """
@@ -37,17 +38,21 @@ class Penalised(Objective):
     calibrates: ClassVar[bool] = True
     crowded: float | None = None  # see ``respond``
     defaults: ClassVar[dict[str, Any]] = {
+        **Descent.defaults,
         "auxk": 0.0,
         "dead_after": 0,
         "precision": None,
         "l0": None,
+        "l0_start": 3.0,
+        "l0_until": 0.2,
         "penalty": 5.0,
         "penalty_warmup": 0.05,
     }
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
         super().__init__(dictionary, n_tokens, seed, **options)
-        self.control = Control(self.options["penalty"], self.options["l0"], self.options["penalty_warmup"])
+        wanted, until = self.options["l0"], self.options["l0_until"]
+        self.control = Control(self.options["penalty"], wanted, self.options["penalty_warmup"], until)
 
     def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
         """As every objective; with a wanted L0, biases at which all features are active equally often to begin with.
@@ -57,7 +62,7 @@ class Penalised(Objective):
         """
         super().initialise(dictionary, x, y)
         if self.options["l0"] is not None:
-            share = min(0.5, FIRST * self.options["l0"] / dictionary.n_features)
+            share = min(0.5, self.options["l0_start"] * self.options["l0"] / dictionary.n_features)
             dictionary.b_enc.data.copy_(-upper_quantile(dictionary, x, share))
         self.prepare(dictionary)
         match_scale(dictionary, x, y)

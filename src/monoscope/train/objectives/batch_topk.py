@@ -18,7 +18,7 @@ from monoscope.ops import select
 from monoscope.ops.above import Ragged
 from monoscope.ops.largest import largest
 from monoscope.train.calibrate import calibrate
-from monoscope.train.objective import SparseReconstruction
+from monoscope.train.selecting import SparseReconstruction
 from monoscope.types import Code
 
 SAMPLE = 64  # rows that the first guess of the threshold looks at

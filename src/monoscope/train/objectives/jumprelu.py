@@ -30,7 +30,6 @@ from monoscope.train.calibrate import cut
 from monoscope.train.penalised import Penalised, fold_norms
 
 SLOPE = 4.0  # of the tanh
-THRESHOLD_RATE = 10.0  # in units of everyone's
 
 
 def is_above(score: Tensor, threshold: Tensor) -> Tensor:
@@ -84,8 +83,8 @@ def step(s: Float[Tensor, "*n"], threshold: Float[Tensor, "*m"], bandwidth: floa
 
 class Objective(Penalised):
     """``mse`` and the terms of the ``form``. Options beyond ``Penalised``'s: ``form``, ``bandwidth``, ``preact``,
-    ``threshold`` (the first of all features). ``penalty`` is by default the form's own. The ``tanh`` form leaves
-    decoder norms free. Thresholds must cover a wide range of scores, so they learn ten times as fast as the rest.
+    ``threshold`` (the first of all features), ``threshold_rate`` (in units of the encoder's: thresholds must cover a
+    wide range of scores). ``penalty`` is by default the form's own. The ``tanh`` form leaves decoder norms free.
     """
 
     defaults: ClassVar[dict[str, Any]] = {
@@ -96,6 +95,7 @@ class Objective(Penalised):
         "bandwidth": 0.5,
         "preact": 3e-6,
         "threshold": 0.1,
+        "threshold_rate": 10.0,
     }
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
@@ -133,7 +133,7 @@ class Objective(Penalised):
 
     def rate_of(self, name: str, dictionary: Dictionary) -> float:
         """Thresholds move faster: their logarithms have far to go."""
-        return THRESHOLD_RATE if name == "log_threshold" else super().rate_of(name, dictionary)
+        return float(self.options["threshold_rate"]) if name == "log_threshold" else super().rate_of(name, dictionary)
 
     @torch.no_grad()
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops import select
-from monoscope.train.objective import SparseReconstruction
+from monoscope.train.selecting import SparseReconstruction
 from monoscope.types import Code
 
 

@@ -2,9 +2,8 @@
 
 A file holds ``PRESET``, a ``Preset``; its docstring names the source and what of it this trainer does otherwise. What
 the files share is not repeated there: rows are centred and scaled to a mean squared norm equal to their width, a
-penalty is weighed against the summed squared error of such a row, all gradients together are clipped to norm 1, and,
-but for the default, Adam's decay rates are 0.9 and 0.999. Warm-up and decay are published in steps and held here as
-shares of the training.
+penalty is weighed against the summed squared error of such a row, and all gradients together are clipped to norm 1.
+Warm-up and decay are published in steps and held here as shares of the training.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ if TYPE_CHECKING:  # the command line's help lists this folder, and does not wai
     from monoscope.train.fit import Recipe
 
 PACKAGE = "monoscope.train.presets"
+# Adam as it is usually published: one rate for all weights, and its usual moments
+PLAIN = {"decoder_rate": 1.0, "bias_rate": 1.0, "beta1": 0.9, "beta2": 0.999}
 
 
 @dataclass(frozen=True)

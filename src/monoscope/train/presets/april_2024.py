@@ -11,7 +11,7 @@ summed over a row, so that clipping sets in later.
 
 from __future__ import annotations
 
-from monoscope.train.presets import Preset
+from monoscope.train.presets import PLAIN, Preset
 
 PRESET = Preset(
     architecture="l1",
@@ -19,5 +19,5 @@ PRESET = Preset(
     rate=5e-5,
     warmup=0.0,
     decay=0.2,
-    options={"penalty": 5.0, "penalty_warmup": 0.05},
+    options={**PLAIN, "penalty": 5.0, "penalty_warmup": 0.05},
 )

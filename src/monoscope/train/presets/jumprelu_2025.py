@@ -6,12 +6,12 @@ rows; no AuxK.
 
 Not reproduced: the encoder begins tied at the scale that fits best, where theirs begins at ``n/m`` of the decoder, and
 biases at 0, where theirs let about ten thousand features fire on each row; thresholds learn ten times as fast as the
-rest, as everywhere in Monoscope. The decay over the last fifth is that of the same group's April 2024 recipe.
+rest. The decay over the last fifth is that of the same group's April 2024 recipe.
 """
 
 from __future__ import annotations
 
-from monoscope.train.presets import Preset
+from monoscope.train.presets import PLAIN, Preset
 
 PRESET = Preset(
     architecture="jumprelu",
@@ -20,12 +20,14 @@ PRESET = Preset(
     warmup=0.0,
     decay=0.2,
     options={
+        **PLAIN,
         "form": "tanh",
         "penalty": 10.0,
         "penalty_warmup": 1.0,
         "preact": 3e-6,
         "bandwidth": 2.0,
         "threshold": 0.1,
+        "threshold_rate": 10.0,
         "auxk": 0.0,
     },
 )

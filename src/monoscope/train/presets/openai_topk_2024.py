@@ -10,7 +10,7 @@ clipped.
 
 from __future__ import annotations
 
-from monoscope.train.presets import Preset
+from monoscope.train.presets import PLAIN, Preset
 
 PRESET = Preset(
     architecture="topk",
@@ -20,12 +20,9 @@ PRESET = Preset(
     decay=0.0,
     k=32,
     options={
+        **PLAIN,
         "auxk": 1 / 32,
         "dead_after": 10_000_000,
         "encoder_scale": 1.0,
-        "decoder_rate": 1.0,
-        "bias_rate": 1.0,
-        "beta1": 0.9,
-        "beta2": 0.999,
     },
 )
