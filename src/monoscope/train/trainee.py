@@ -129,7 +129,11 @@ class Trainee:
             moment[rows] = 0
 
     def finish(self, units: Units, held_out: Float[Tensor, "n d_in"]) -> Dictionary:
-        """The trained dictionary in the model's own units; ``held_out``: normalised rows not trained on."""
+        """The trained dictionary in the model's own units; ``held_out``: normalised rows not trained on.
+
+        No step can follow: the optimiser's moments are let go before the calibration asks for memory.
+        """
+        self.moments.clear()
         self.objective.finish(self.dictionary, held_out)
         made = self.dictionary.requires_grad_(False)
         if units.scale_in != units.scale_out:  # a transcoder's codes are measured in units of what it writes

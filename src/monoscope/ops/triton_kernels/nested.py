@@ -49,6 +49,7 @@ class Squared(torch.autograd.Function):
         ctx.code, ctx.by = code, by
         left = rest[:, -1].contiguous()
         ctx.mark_non_differentiable(left)
+        ctx.set_materialize_grads(False)  # of what is left there is none: no batch of zeros in its place
         return squares.sum(dtype=torch.float64).float(), left
 
     @staticmethod
