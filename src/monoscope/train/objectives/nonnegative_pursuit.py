@@ -77,11 +77,11 @@ class Objective(objective.Objective):
 
     @property
     def betas(self) -> tuple[float, float]:
-        """Adam's, as in ``SparseReconstruction``."""
+        """Adam's, as in ``Descent``."""
         return BETAS
 
     def rate_of(self, name: str, dictionary: Dictionary) -> float:
-        """Eased towards the end of the start; the directions learn faster, as in ``SparseReconstruction``."""
+        """Eased towards the end of the start; the directions learn faster, as in ``Descent``."""
         return self.eased * (DECODER_RATE if name == "w_dec" else 1.0)
 
     def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:

@@ -1,7 +1,7 @@
 """What ``ms.fit`` does unasked: BatchTopK (Bussmann et al. 2024) at k = 32 with AuxK.
 
 The rate follows from the number of steps and features (``schedules.usual_rate``); it, its warm-up and decay, and how
-encoder, decoder and biases descend (``SparseReconstruction``) are Monoscope's own. ``monoscope train`` without a preset
+encoder, decoder and biases descend (``Descent``) are Monoscope's own. ``monoscope train`` without a preset
 differs in one thing: it trains ``topk``.
 """
 
