@@ -38,21 +38,20 @@ CHOOSER = 1000  # the seed of the trainings that choose a setting
 OTHERS = HELD_OUT + (1 << 20)  # the first block of the rows that they are judged on
 RATES = [1e-3, 3e-3, 1e-2, 3e-2, 1e-1]
 SELECTS = {"rate": RATES[:4], "k": [4, 6, 8]}
-HIGHER = {"rate": RATES[1:4], "k": [4, 6, 8, 12]}  # where the best of the former lay at its edge
 GRIDS: dict[str, dict[str, list[Any]]] = {
     "saelens:topk": SELECTS,
     "saelens:batch_topk": SELECTS,
     "saelens:matryoshka": SELECTS,
     "saelens:jumprelu": {"rate": RATES[:3], "penalty": [0.25, 0.5, 1.0, 2.0]},
     "saelens:standard": {"rate": RATES[1:4], "penalty": [0.25, 0.5, 1.0, 2.0]},
-    "dictionary_learning:topk": HIGHER,
+    "dictionary_learning:topk": {"rate": RATES[1:4], "k": [8, 12, 16, 24]},
     "dictionary_learning:batch_topk": SELECTS,
     "dictionary_learning:matryoshka": SELECTS,
     "dictionary_learning:jumprelu": {"rate": RATES[:3], "target": [3.0, 4.0, 6.0, 8.0]},
     "dictionary_learning:standard": {"rate": RATES[:3], "penalty": [0.02, 0.05, 0.1, 0.2]},
     "dictionary_learning:p_anneal": {"rate": RATES[:3], "penalty": [0.02, 0.05, 0.1, 0.2]},
-    "sparsify:topk": HIGHER,
-    "monoscope:topk": {"rate": [3e-3, 1e-2], "k": [4, 6, 8], "k_start": [1.0, 3.0]},
+    "sparsify:topk": SELECTS,
+    "monoscope:topk": {"rate": [3e-3, 1e-2], "k": [6, 8, 12], "k_start": [1.0, 3.0]},
     "monoscope:batch_topk": {"rate": [3e-3, 1e-2], "k": [4, 6, 8], "k_start": [1.0, 3.0]},
     "monoscope:jumprelu": {"rate": [3e-3, 1e-2], "l0": [3.0, 4.0, 6.0], "l0_start": [3.0, 12.0], "l0_until": [0.5]},
     "monoscope:matching_pursuit": {"rate": RATES[1:], "k": [4, 6, 8]},
