@@ -230,6 +230,8 @@ def test_the_wanted_l0_begins_and_falls_as_it_is_told(start: float):
     assert seen[30:] == pytest.approx([4.0] * 30)
     with pytest.raises(MonoscopeError, match=r"l0_until is 1\.5"):
         Recipe.of("jumprelu", 96, l0=4, l0_until=1.5).trainee(data)
+    with pytest.raises(MonoscopeError, match="l0_start is 0"):
+        Recipe.of("jumprelu", 96, l0=4, l0_start=0).trainee(data)
 
 
 def test_without_a_wanted_l0_the_weight_is_fixed_after_warming_up():

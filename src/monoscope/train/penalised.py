@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
+from monoscope.errors import MonoscopeError
 from monoscope.ops.responses import Outcome, Response, respond
 from monoscope.train.calibrate import shift_biases
 from monoscope.train.control import Control
@@ -30,9 +31,8 @@ class Penalised(Descent):
     the search begins, and what the search leaves is made up for at the end, on rows that were not trained on);
     ``l0_start``, ``l0_until``: the first batch has so many times that, and from the share ``l0_until`` of the tokens on
     no more than that is wanted; ``penalty``, the weight; ``penalty_warmup``, the share of the training in which it
-    grows from 0;
-    ``auxk`` (off by default), ``dead_after`` and ``precision`` as in ``SparseReconstruction``; ``precision`` is that of
-    all products where many features are active.
+    grows from 0; ``auxk`` (off by default), ``dead_after`` and ``precision`` as in ``SparseReconstruction``, the last
+    that of all products where many features are active.
     """
 
     calibrates: ClassVar[bool] = True
@@ -52,6 +52,8 @@ class Penalised(Descent):
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
         super().__init__(dictionary, n_tokens, seed, **options)
         wanted, until = self.options["l0"], self.options["l0_until"]
+        if self.options["l0_start"] <= 0:
+            raise MonoscopeError(f"l0_start is {self.options['l0_start']}", fix="it is a factor of the L0, above 0")
         self.control = Control(self.options["penalty"], wanted, self.options["penalty_warmup"], until)
 
     def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
