@@ -11,6 +11,7 @@ batch's L0, so that the controller never falls far behind, features are not kill
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +19,27 @@ from torch import Tensor, nn
 from monoscope.errors import MonoscopeError
 
 SMOOTH = 0.2  # weight of the newest batch in the running mean of log L0
-GAIN = 0.2  # of the part that adds up, a step
 TREND = 0.001  # of the part that learns how fast the weight must go on changing, a step
 SETTLED = 0.4  # share of the training after which it does
 PROPORTION = 1.0
-AHEAD = 40  # steps by which log L0 is foreseen in a straight line
 LIMIT = 1.0  # of the error that counts: a factor of e
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a penalty's weight answers.
+
+    Args:
+        gain: of the part that adds up, a step.
+        ahead: steps by which the logarithm of the L0 is foreseen in a straight line.
+    """
+
+    gain: float
+    ahead: int
+
+
+BIASES = Pace(0.1, 20)  # features are closed by the penalty itself
+THRESHOLDS = Pace(0.2, 40)  # which go on moving for long when the weight has changed
 
 
 class Control(nn.Module):
@@ -36,6 +52,7 @@ class Control(nn.Module):
         wanted: the L0 to reach; None leaves the weight alone.
         warmup: share of the training in which the weight grows from 0.
         until: share of the training in which what is wanted falls from the first batch's L0 to ``wanted``.
+        pace: how fast it answers.
     """
 
     log_weight: Tensor
@@ -44,13 +61,15 @@ class Control(nn.Module):
     drift: Tensor
     slope: Tensor
 
-    def __init__(self, weight: float, wanted: float | None, warmup: float, until: float = 0.2) -> None:
+    def __init__(
+        self, weight: float, wanted: float | None, warmup: float, until: float = 0.2, pace: Pace = BIASES
+    ) -> None:
         super().__init__()
         if weight <= 0 or (wanted is not None and wanted <= 0):
             raise MonoscopeError(f"a penalty of {weight} for an L0 of {wanted}", fix="choose numbers above 0")
         if not 0 <= until <= 1:
             raise MonoscopeError(f"l0_until is {until}", fix="it is a share of the training, from 0 to 1")
-        self.wanted, self.warmup, self.until = wanted, warmup, until
+        self.wanted, self.warmup, self.until, self.pace = wanted, warmup, until, pace
         self.goal = wanted or 1.0  # of the newest batch
         self.register_buffer("log_weight", torch.tensor(math.log(weight), dtype=torch.float64))
         self.register_buffer("drift", torch.zeros((), dtype=torch.float64))
@@ -72,12 +91,12 @@ class Control(nn.Module):
         self.slope.lerp_(torch.tensor(float(self.log_l0) - before, dtype=torch.float64), SMOOTH)
         left = max(0.0, 1 - progress / self.until) if self.until else 0.0
         goal = left * float(self.log_first) + (1 - left) * math.log(self.wanted)
-        ahead = float(self.log_l0) + AHEAD * float(self.slope)
+        ahead = float(self.log_l0) + self.pace.ahead * float(self.slope)
         over, under = ahead - goal, math.log(self.wanted) - ahead
         error = min(LIMIT, max(0.0, over)) - min(LIMIT, max(0.0, under))  # falling faster than asked for is no error
         if progress > SETTLED:
             self.drift += TREND * error
-        self.log_weight += GAIN * error + self.drift
+        self.log_weight += self.pace.gain * error + self.drift
         self.goal = math.exp(goal)
         return ramp * math.exp(float(self.log_weight) + PROPORTION * error)
 

@@ -13,7 +13,7 @@ from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.ops.responses import Outcome, Response, respond
 from monoscope.train.calibrate import shift_biases
-from monoscope.train.control import Control
+from monoscope.train.control import BIASES, Control, Pace
 from monoscope.train.descent import Descent
 
 SAMPLE = 4096  # rows that set the first biases and scale
@@ -36,6 +36,7 @@ class Penalised(Descent):
     """
 
     calibrates: ClassVar[bool] = True
+    pace: ClassVar[Pace] = BIASES  # of the way to a wanted L0
     crowded: float | None = None  # see ``respond``
     defaults: ClassVar[dict[str, Any]] = {
         **Descent.defaults,
@@ -54,7 +55,7 @@ class Penalised(Descent):
         wanted, until = self.options["l0"], self.options["l0_until"]
         if self.options["l0_start"] <= 0:
             raise MonoscopeError(f"l0_start is {self.options['l0_start']}", fix="it is a factor of the L0, above 0")
-        self.control = Control(self.options["penalty"], wanted, self.options["penalty_warmup"], until)
+        self.control = Control(self.options["penalty"], wanted, self.options["penalty_warmup"], until, self.pace)
 
     def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
         """As every objective; with a wanted L0, biases at which all features are active equally often to begin with.

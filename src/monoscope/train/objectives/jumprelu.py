@@ -27,6 +27,7 @@ from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.ops import product
 from monoscope.ops.responses import Outcome, Response
 from monoscope.train.calibrate import cut
+from monoscope.train.control import THRESHOLDS, Pace
 from monoscope.train.penalised import Penalised, fold_norms
 
 SLOPE = 4.0  # of the tanh
@@ -87,6 +88,7 @@ class Objective(Penalised):
     wide range of scores). ``penalty`` is by default the form's own. The ``tanh`` form leaves decoder norms free.
     """
 
+    pace: ClassVar[Pace] = THRESHOLDS
     defaults: ClassVar[dict[str, Any]] = {
         **Penalised.defaults,
         "auxk": 1 / 32,
