@@ -225,7 +225,7 @@ def test_the_wanted_l0_begins_and_falls_as_it_is_told(start: float):
     seen: list[float] = []
     train(data, {"main": trainee}, logs=[lambda _n, _shown: seen.append(trainee.objective.control.goal)])
     falling = [math.exp((1 - p / 0.5) * math.log(seen[0]) + p / 0.5 * math.log(4)) for p in (0.0, 0.25)]
-    assert seen[0] == pytest.approx(4 * start, rel=0.1)
+    assert seen[0] == pytest.approx(4 * start, rel=0.1)  # 500 rows know their mean to 2 %
     assert [seen[0], seen[15]] == pytest.approx(falling)
     assert seen[30:] == pytest.approx([4.0] * 30)
     with pytest.raises(MonoscopeError, match=r"l0_until is 1\.5"):
