@@ -46,6 +46,23 @@ def until(page: Any, expression: str, seconds: float = 10) -> None:
         time.sleep(0.01)
 
 
+def point(page: Any, selector: str, shown: str, seconds: float = 30) -> None:
+    """Move the mouse onto an element, as a person would again, until that which it shows is there.
+
+    A page that grows above the element as it loads scrolls under the mouse, and scrolling puts tips away.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        page.evaluate(f"document.querySelector('{selector}').scrollIntoView({{block: 'center'}})")
+        page.mouse.move(1, 1)
+        page.wait_for_timeout(100)
+        page.hover(f"{selector} >> nth=0")
+        page.wait_for_timeout(50)
+        if page.locator(f"{shown}:not([hidden])").count():
+            return
+        assert time.monotonic() < deadline, f"{selector} shows no {shown}"
+
+
 class Visit:
     """A tab that remembers every console error and every request."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pages_visit import Visit, until
+from pages_visit import Visit, point, until
 
 
 def test_a_feature_page_tells_all(visit: Visit) -> None:
@@ -18,10 +18,7 @@ def test_a_feature_page_tells_all(visit: Visit) -> None:
     page.wait_for_selector(".more .where")
     assert "python/" in page.inner_text(".more .where")
     assert len(page.inner_text(".more .passage")) > len(before)
-    page.evaluate("document.querySelector('.passage .tok.target').scrollIntoView({block: 'center'})")
-    page.wait_for_timeout(100)
-    page.hover(".passage .tok.target")
-    page.wait_for_selector("#tip:not([hidden])")
+    point(page, ".passage .tok.target", "#tip")
     assert float(page.inner_text("#tip").split(" · ")[0]) > 0
 
 
@@ -29,10 +26,7 @@ def test_what_is_computed_on_demand_appears(visit: Visit) -> None:
     page = visit.go("/feature/1")
     page.wait_for_selector("svg.levels")
     assert page.locator("svg.levels rect:not(.room)").count() == 4  # one of five levels is empty
-    page.evaluate("document.querySelector('svg.levels').scrollIntoView({block: 'center'})")
-    page.wait_for_timeout(100)
-    page.hover("svg.levels g >> nth=0")
-    page.wait_for_selector("#tip:not([hidden])")
+    point(page, "svg.levels g", "#tip")
     assert page.inner_text("#tip").startswith("holds on 20 % of 40 tokens")
     page.wait_for_selector("svg.logits")
     assert "neuron 0" in page.inner_text("aside") and "20.0 %" in page.inner_text("aside")
