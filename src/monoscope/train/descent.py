@@ -11,9 +11,9 @@ from monoscope.train.objective import Objective
 
 
 class Descent(Objective):
-    """Options of the descent: ``decoder_rate`` and ``bias_rate`` are learning rates in units of the encoder's, the
-    biases' (at 0) half the length of a row, since a bias is the weight of one more input, as long as all others
-    together; ``beta1`` and ``beta2`` are Adam's.
+    """Options of the descent: ``decoder_rate`` and ``bias_rate`` are learning rates in units of the encoder's, that of
+    the encoder's and decoder's biases (at 0) half the length of a row, since a bias is the weight of one more input, as
+    long as all others together; ``beta1`` and ``beta2`` are Adam's.
     """
 
     defaults: ClassVar[dict[str, Any]] = {"decoder_rate": 2.0, "bias_rate": 0.0, "beta1": 0.8, "beta2": 0.99}
