@@ -91,7 +91,7 @@ class _Squared(torch.autograd.Function):
         values, sums, slopes, stages = ctx.saved_tensors
         n_stages, by, twice = sums.shape[1], ctx.by, 2 * grads[0]
         wants_y, wants_values, wants_weight = ctx.needs_input_grad[:3]
-        staged = ByFeature(by.offsets, by.rows * n_stages + stages[by.entries], by.entries)
+        staged = ByFeature(by.offsets, by.rows * n_stages + stages[by.entries].int(), by.entries)
         towards = weighted_rows.scatter(staged, -twice * values, sums.flatten(0, 1)) if wants_weight else None
         first = twice * sums[:, 0] if wants_y else None
         return first, -twice * slopes if wants_values else None, towards, None, None, None, None

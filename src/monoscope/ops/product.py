@@ -19,6 +19,7 @@ WIDTH = 4096  # features in a tile
 GROUP = 256  # features in a block of them come in multiples of it
 PADDING = 8  # columns for the bias: vector units take bf16 numbers in pairs, and rows that are not aligned are slower
 BLOCK = 4 << 20  # scores in one block: 8 MB of bf16, so that selection finds them in the cache
+SLAB = 1 << 20  # in a block of features: of what is made from its scores, ten are held at once
 
 
 @cache
@@ -107,7 +108,7 @@ def feature_blocks(
     dtype: torch.dtype,
 ) -> Iterator[tuple[int, Float[Tensor, "n block"]]]:
     """The same scores as (first feature, all rows of a block of features), for products over all rows of each block."""
-    size = max(GROUP, BLOCK // max(1, len(x)) // GROUP * GROUP)
+    size = max(GROUP, SLAB // max(1, len(x)) // GROUP * GROUP)
     left, right = _with_bias(x, weight, bias, dtype)
     for first in range(0, len(weight), size):
         yield first, left @ right[first : first + size].T

@@ -28,15 +28,14 @@ def reference(code: Code) -> ByFeature:
     """The same by a stable sort."""
     ordered, entries = torch.sort(code.indices.long(), stable=True)
     offsets = torch.searchsorted(ordered, torch.arange(code.n_features + 1, device=ordered.device))
-    return ByFeature(offsets, code.rows()[entries], entries)
+    return ByFeature(offsets, code.rows()[entries].int(), entries.int())
 
 
 def transpose(code: Code) -> ByFeature:
     """The entries of ``code`` by feature."""
     if code.indices.device.type != "cpu":
         return reference(code)
-    rows = np.empty(len(code.indices), np.int64)
-    entries = np.empty(len(code.indices), np.int64)
+    rows, entries = (np.empty(len(code.indices), np.int32) for _ in range(2))
     offsets = np.zeros(code.n_features + 1, np.int64)
     _counting_sort(code.indices.numpy(), code.offsets.numpy(), offsets, rows, entries)
     return ByFeature(torch.from_numpy(offsets), torch.from_numpy(rows), torch.from_numpy(entries))

@@ -54,7 +54,8 @@ def cut(blocks: Iterable[Tensor], wanted: int, floor: float = -math.inf) -> floa
     """
     kept = torch.zeros(0)
     for block in blocks:
-        kept = torch.cat([kept.to(block.device), block[block > floor].float()])
+        found = block.flatten() if floor == -math.inf else block[block > floor]
+        kept = torch.cat([kept.to(block.device), found.float()])
         if len(kept) > wanted + 1:
             kept = kept.topk(wanted + 1).values
             floor = float(kept[-1])

@@ -18,7 +18,7 @@ from monoscope.train.descent import Descent
 
 SAMPLE = 4096  # rows that set the first biases and scale
 SMALLEST = 0.05  # first scale: a transcoder's encoder begins unlike its decoder, and may fit nothing
-CHUNK = 1024  # features whose scores on the sample are held at once
+CHUNK, ROWS = 128, 256  # features whose scores on the sample are held at once, and rows that are decoded at once
 
 
 class Penalised(Descent):
@@ -121,9 +121,11 @@ def upper_quantile(dictionary: Dictionary, x: Float[Tensor, "n d_in"], share: fl
 
 def match_scale(dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
     """Multiply all codes by the number at which the reconstruction of the sample fits best."""
-    found = dictionary(x[:SAMPLE])
-    best = float((found * y[:SAMPLE]).sum() / found.square().sum().clamp_min(1e-12))
-    scale = max(best, SMALLEST)
+    common = square = 0.0
+    for rows, targets in zip(x[:SAMPLE].split(ROWS), y[:SAMPLE].split(ROWS), strict=True):
+        found = dictionary(rows)
+        common, square = common + float((found * targets).sum()), square + float(found.square().sum())
+    scale = max(common / max(square, 1e-12), SMALLEST)
     dictionary.w_enc.data.mul_(scale)
     dictionary.scale(scale)
 

@@ -63,7 +63,7 @@ class Squared(torch.autograd.Function):
         if wants_values:
             slopes = -twice * dots_of_rows(code.rows() * n_stages + stages, flat, code.indices, weight)
         if wants_weight:
-            staged = ByFeature(by.offsets, by.rows * n_stages + stages[by.entries], by.entries)
+            staged = ByFeature(by.offsets, by.rows * n_stages + stages[by.entries].int(), by.entries)
             towards = weighted_rows.scatter(staged, -twice * values, flat)
         return twice * sums[:, 0] if wants_y else None, slopes, towards, None, None, None, None
 

@@ -24,9 +24,8 @@ from torch import Tensor
 from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.jumprelu import Architecture
 from monoscope.errors import MonoscopeError, unknown_name
-from monoscope.ops import product
 from monoscope.ops.responses import Outcome, Response
-from monoscope.train.calibrate import cut
+from monoscope.train.calibrate import cut, scores
 from monoscope.train.control import THRESHOLDS, Pace
 from monoscope.train.penalised import Penalised, fold_norms
 
@@ -151,8 +150,7 @@ class Objective(Penalised):
 def common_factor(dictionary: Architecture, x: Float[Tensor, "n d_in"], l0: float) -> float:
     """The factor on all thresholds at which ``l0`` scores a row exceed theirs, on average."""
     wanted = max(1, round(l0 * len(x)))
-    blocks = product.blocks(x, dictionary.w_enc, dictionary.b_enc, torch.float32)
-    found = cut((scores / dictionary.threshold for _, scores in blocks), wanted)
+    found = cut((block / dictionary.threshold for block in scores(dictionary, x, dictionary.b_enc)), wanted)
     return found if found > 0 else 1.0
 
 
