@@ -196,12 +196,11 @@ def _extend_by_sets(
 @numba.njit(cache=True, nogil=True)
 def _part(join: int, both: np.ndarray, other: np.ndarray, n: int, part: np.ndarray) -> None:
     """Write what each of ``n`` tokens adds to a count, if it is in the set."""
-    if join == AND:
-        part[:n] = both[:n]
-    elif join == AND_NOT:
-        part[:n] = -both[:n]
-    else:
-        part[:n] = other[:n] - both[:n]
+    for i in range(n):
+        if join == AND:
+            part[i] = both[i]
+        else:
+            part[i] = -both[i] if join == AND_NOT else other[i] - both[i]
 
 
 @numba.njit(cache=True, nogil=True)

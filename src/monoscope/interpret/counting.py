@@ -124,7 +124,8 @@ def consider(
                 if often and n < LOCAL and local[p, token] < 0:
                     local[p, token], names[p, n] = n, token
                     n += 1
-        hits[touched] = 0
+        for token in touched:
+            hits[token] = 0
         for token in fit.common[p]:
             if n < LOCAL and local[p, token] < 0:
                 local[p, token], names[p, n] = n, token
@@ -137,7 +138,8 @@ def count_all(
     fit: Fit, entries: Entries, local: np.ndarray, names: np.ndarray, n_local: np.ndarray, counts: Counts
 ) -> None:
     """Counts of all proposing rows."""
-    counts.rows[:] = fit.positives
+    for c in range(len(fit.positives)):
+        counts.rows[c] = fit.positives[c]
     for p in range(len(names)):
         for i in range(n_local[p]):
             counts.token_rows[p, i] = fit.counts[p, names[p, i]]

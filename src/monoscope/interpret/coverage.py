@@ -163,7 +163,8 @@ def _choose(
                     hits[level, listed[i]] += 1
         for b in range(N_THRESHOLDS - 2, -1, -1):
             on[b] += on[b + 1]
-            hits[b] += hits[b + 1]
+            for c in range(n_concepts):
+                hits[b, c] += hits[b + 1, c]
         for b in range(N_THRESHOLDS):
             for c in range(n_concepts):
                 f1 = 2.0 * hits[b, c] / (on[b] + positives[c])

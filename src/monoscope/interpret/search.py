@@ -162,7 +162,8 @@ def _best_tokens(
             best[b, i] = touched[members[i]] if members[i] >= 0 else -1
         if f1 > best_f1:
             best_f1, best_bucket = f1, b
-    hits[touched] = 0
+    for token in touched:
+        hits[token] = 0
     return best_f1, best_bucket
 
 

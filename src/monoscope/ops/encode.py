@@ -191,7 +191,7 @@ def _score(x, i, weight, bias, f):  # type: ignore[no-untyped-def]
     return total + bias[f]
 
 
-@njit(inline="always")
+@njit(cache=True, nogil=True)
 def _pack(counts, kept, exact):  # type: ignore[no-untyped-def]
     """Rows of different lengths, one after the other."""
     total = counts.sum()
@@ -199,9 +199,10 @@ def _pack(counts, kept, exact):  # type: ignore[no-untyped-def]
     values = np.empty(total, np.float32)
     at = 0
     for i in range(len(counts)):
-        indices[at : at + counts[i]] = kept[i, : counts[i]]
-        values[at : at + counts[i]] = exact[i, : counts[i]]
-        at += counts[i]
+        for c in range(counts[i]):  # assigning slices would take twice as long to compile as all of this
+            indices[at] = kept[i, c]
+            values[at] = exact[i, c]
+            at += 1
     return counts, indices, values
 
 
@@ -221,63 +222,76 @@ def _keep_largest(places, values, found, k, kept, exact):  # type: ignore[no-unt
     return found
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
-def _rescore_topk(bits, shift, unit, lengths, features, x, weight, bias, k):  # type: ignore[no-untyped-def]
-    n, n_features = bits.shape
-    counts = np.zeros(n, np.int64)
-    kept = np.empty((n, k), np.int32)
-    exact = np.empty((n, k), np.float32)
-    largest = np.array([features[:, 0].max(), features[:, 1].max(), features[:, 2].max()], np.float32)
-    for block in prange((n + 31) // 32):
-        maxima = np.empty(GROUPS, bits.dtype)
-        groups = np.empty(GROUPS + 1, np.int32)
-        found = np.empty(n_features + 1, bits.dtype)
-        places = np.empty(n_features + 1, np.int32)
-        values = np.empty(n_features, np.float32)
-        as_int = np.zeros(1, np.int32)
-        as_float = as_int.view(np.float32)
-        for i in range(block * 32, min(n, block * 32 + 32)):
-            worst = lengths[i, 0] * largest[0] + lengths[i, 1] * largest[1] + largest[2]
-            top = group_maxima(bits[i], maxima)
-            bound = kth_largest(maxima, GROUPS, k, top) if top > 0 else 0
-            floor = np.float32(0)  # no score below it can be among the k largest, nor, at the end, above 0
-            if bound > 0:
-                count = collect(bits[i], maxima, bound, groups, found, places)
-                bound = kth_largest(found, count, k, top)
-                as_int[0] = np.int32(bound) << shift
-                floor = as_float[0]
-                for c in range(count):
-                    if found[c] >= bound:
-                        as_int[0] = np.int32(found[c]) << shift
-                        floor = min(floor, as_float[0] * (1 - unit) - _error(lengths, i, features, places[c]))
-                floor = max(floor, np.float32(0))
-            as_float[0] = (floor - worst) / (1 + unit)
-            if as_float[0] > 0:
-                count = collect(bits[i], maxima, as_int[0] >> shift, groups, found, places)
-            else:  # rounded scores of either sign may do
-                count = n_features
-                for f in range(n_features):
-                    found[f] = bits[i, f]
-                    places[f] = f
-            positive = 0
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+def _rescore_some(  # type: ignore[no-untyped-def]
+    first, last, bits, shift, unit, lengths, features, largest, x, weight, bias, k, counts, kept, exact
+):
+    """Rows ``first`` to ``last``. Apart from the parallel loop, which takes several times as long to compile."""
+    n_features = bits.shape[1]
+    maxima = np.empty(GROUPS, bits.dtype)
+    groups = np.empty(GROUPS + 1, np.int32)
+    found = np.empty(n_features + 1, bits.dtype)
+    places = np.empty(n_features + 1, np.int32)
+    values = np.empty(n_features, np.float32)
+    as_int = np.zeros(1, np.int32)
+    as_float = as_int.view(np.float32)
+    for i in range(first, last):
+        worst = lengths[i, 0] * largest[0] + lengths[i, 1] * largest[1] + largest[2]
+        top = group_maxima(bits[i], maxima)
+        bound = kth_largest(maxima, GROUPS, k, top) if top > 0 else 0
+        floor = np.float32(0)  # no score below it can be among the k largest, nor, at the end, above 0
+        if bound > 0:
+            count = collect(bits[i], maxima, bound, groups, found, places)
+            bound = kth_largest(found, count, k, top)
+            as_int[0] = np.int32(bound) << shift
+            floor = as_float[0]
             for c in range(count):
-                as_int[0] = np.int32(found[c]) << shift
-                if as_float[0] + unit * abs(as_float[0]) + _error(lengths, i, features, places[c]) >= floor:
-                    score = _score(x, i, weight, bias, places[c])
-                    if score > 0:
-                        places[positive] = places[c]
-                        values[positive] = score
-                        positive += 1
-            counts[i] = _keep_largest(places, values, positive, k, kept[i], exact[i])
-    return _pack(counts, kept, exact)
+                if found[c] >= bound:
+                    as_int[0] = np.int32(found[c]) << shift
+                    floor = min(floor, as_float[0] * (1 - unit) - _error(lengths, i, features, places[c]))
+            floor = max(floor, np.float32(0))
+        as_float[0] = (floor - worst) / (1 + unit)
+        if as_float[0] > 0:
+            count = collect(bits[i], maxima, as_int[0] >> shift, groups, found, places)
+        else:  # rounded scores of either sign may do
+            count = n_features
+            for f in range(n_features):
+                found[f] = bits[i, f]
+                places[f] = f
+        positive = 0
+        for c in range(count):
+            as_int[0] = np.int32(found[c]) << shift
+            if as_float[0] + unit * abs(as_float[0]) + _error(lengths, i, features, places[c]) >= floor:
+                score = _score(x, i, weight, bias, places[c])
+                if score > 0:
+                    places[positive] = places[c]
+                    values[positive] = score
+                    positive += 1
+        counts[i] = _keep_largest(places, values, positive, k, kept[i], exact[i])
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _rescore_rows(  # type: ignore[no-untyped-def]
+    bits, shift, unit, lengths, features, largest, x, weight, bias, k, counts, kept, exact
+):
+    for block in prange((len(bits) + 31) // 32):
+        some = (block * 32, min(len(bits), block * 32 + 32))
+        _rescore_some(*some, bits, shift, unit, lengths, features, largest, x, weight, bias, k, counts, kept, exact)
+
+
+def _rescore_topk(bits, shift, unit, lengths, features, x, weight, bias, k):  # type: ignore[no-untyped-def]
+    n = len(bits)
+    counts, kept, exact = np.empty(n, np.int64), np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+    found = (counts, kept, exact)
+    _rescore_rows(bits, shift, unit, lengths, features, features.max(0), x, weight, bias, k, *found)
+    return _pack(*found)
 
 
 @njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
-def _rescore_above(scores, unit, lengths, features, x, weight, bias, threshold):  # type: ignore[no-untyped-def]
+def _rescore_entries(  # type: ignore[no-untyped-def]
+    scores, unit, lengths, features, x, weight, bias, threshold, counts, kept, exact
+):
     n, n_features = scores.shape
-    counts = np.zeros(n, np.int64)
-    kept = np.empty((n, n_features), np.int32)
-    exact = np.empty((n, n_features), np.float32)
     for i in prange(n):
         at = 0
         for f in range(n_features):
@@ -289,7 +303,13 @@ def _rescore_above(scores, unit, lengths, features, x, weight, bias, threshold):
                     exact[i, at] = score
                     at += 1
         counts[i] = at
-    return _pack(counts, kept, exact)
+
+
+def _rescore_above(scores, unit, lengths, features, x, weight, bias, threshold):  # type: ignore[no-untyped-def]
+    n, n_features = scores.shape
+    found = np.empty(n, np.int64), np.empty((n, n_features), np.int32), np.empty((n, n_features), np.float32)
+    _rescore_entries(scores, unit, lengths, features, x, weight, bias, threshold, *found)
+    return _pack(*found)
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})

@@ -126,28 +126,36 @@ def _ranks(values, offsets, out):  # type: ignore[no-untyped-def]
             out[e] = before
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+def _stages_of_row(first, last, y, values, weight, indices, stages, sums, slopes):  # type: ignore[no-untyped-def]
+    n_stages, d = sums.shape
+    error = 0.0
+    for stage in range(n_stages):
+        left = sums[stage]
+        for j in range(d):
+            left[j] = y[j] if stage == 0 else sums[stage - 1, j]
+        for e in range(first, last):
+            if stages[e] == stage:
+                f, v = indices[e], values[e]
+                for j in range(d):
+                    left[j] -= v * weight[f, j]
+        square = np.float32(0)
+        for j in range(d):
+            square += left[j] * left[j]
+        error += float(square)
+    for back in range(1, n_stages):
+        stage = n_stages - 1 - back
+        for j in range(d):
+            sums[stage, j] += sums[stage + 1, j]
+    for e in range(first, last):
+        slope = np.float32(0)
+        for j in range(d):
+            slope += sums[stages[e], j] * weight[indices[e], j]
+        slopes[e] = slope
+    return error
+
+
+@njit(parallel=True, cache=True, nogil=True)
 def _stages(y, values, weight, indices, offsets, stages, sums, slopes, errors):  # type: ignore[no-untyped-def]
-    n, n_stages, d = sums.shape
-    for i in prange(n):
-        for stage in range(n_stages):
-            left = sums[i, stage]
-            left[:] = y[i] if stage == 0 else sums[i, stage - 1]
-            for e in range(offsets[i], offsets[i + 1]):
-                if stages[e] == stage:
-                    f, v = indices[e], values[e]
-                    for j in range(d):
-                        left[j] -= v * weight[f, j]
-            square = np.float32(0)
-            for j in range(d):
-                square += left[j] * left[j]
-            errors[i] += square
-        for back in range(1, n_stages):
-            stage = n_stages - 1 - back
-            for j in range(d):
-                sums[i, stage, j] += sums[i, stage + 1, j]
-        for e in range(offsets[i], offsets[i + 1]):
-            slope = np.float32(0)
-            for j in range(d):
-                slope += sums[i, stages[e], j] * weight[indices[e], j]
-            slopes[e] = slope
+    for i in prange(len(sums)):
+        errors[i] = _stages_of_row(offsets[i], offsets[i + 1], y[i], values, weight, indices, stages, sums[i], slopes)

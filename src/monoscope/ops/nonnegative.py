@@ -212,38 +212,40 @@ def _settle(scores, x, left, atoms, gram, own, inner, picks, values, m, toleranc
             _take(scores, left, atoms, gram, picks[a], values[a] - before[a])
             moved += abs(values[a] - before[a])
     m = _drop(own, inner, picks, values, m)
-    left[:] = x
+    for j in range(len(x)):
+        left[j] = x[j]
     for a in range(m):
         for j in range(atoms.shape[1]):
             left[j] -= values[a] * atoms[picks[a], j]
     return m, moved
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+def _pursue_row(scores, x, left, atoms, gram, length, floor, picks, values):  # type: ignore[no-untyped-def]
+    n_atoms, most, unit = len(scores), len(picks), np.float32(2.0**-23 * length)
+    maxima, found = np.empty(GROUPS, np.float32), np.empty(n_atoms + 1, np.float32)
+    groups, places = np.empty(GROUPS + 1, np.int32), np.empty(n_atoms + 1, np.int32)
+    own, inner = np.empty((most, most), np.float32), np.empty(most, np.float32)
+    moved = np.sqrt(_dot(x, x))
+    stop = np.float32(max(floor, moved * NOISE))
+    m, updates = 0, 2 * atoms.shape[1] + 8
+    for _ in range(2 * most):
+        # a round moves a score by at most what is left of the row, and it and a fit make two updates an atom
+        slack = (updates + 4 * most) * unit * 2 * moved
+        first = m
+        m = _round(
+            scores, x, left, atoms, gram, own, inner, picks, values, m, stop, slack, maxima, groups, found, places
+        )
+        if m == first:
+            break
+        for a in range(first, m):
+            moved += values[a] * length
+        updates += 8 * m
+        m, shift = _settle(scores, x, left, atoms, gram, own, inner, picks, values, m, np.float32(FITTED * stop))
+        moved += shift * length
+
+
+@njit(parallel=True, cache=True, nogil=True)
 def _pursue(scores, x, left, atoms, gram, length, floor, picks, values):  # type: ignore[no-untyped-def]
-    n, n_atoms = scores.shape
-    most, unit = picks.shape[1], np.float32(2.0**-23 * length)
-    for i in prange(n):
-        maxima, found = np.empty(GROUPS, np.float32), np.empty(n_atoms + 1, np.float32)
-        groups, places = np.empty(GROUPS + 1, np.int32), np.empty(n_atoms + 1, np.int32)
-        own, inner = np.empty((most, most), np.float32), np.empty(most, np.float32)
-        moved = np.sqrt(_dot(x[i], x[i]))
-        stop = np.float32(max(floor, moved * NOISE))
-        m, updates = 0, 2 * atoms.shape[1] + 8
-        for _ in range(2 * most):
-            # a round moves a score by at most what is left of the row, and it and a fit make two updates an atom
-            slack = (updates + 4 * most) * unit * 2 * moved
-            first = m
-            m = _round(
-                scores[i], x[i], left[i], atoms, gram, own, inner, picks[i], values[i], m, stop, slack, maxima,
-                groups, found, places,
-            )  # fmt: skip
-            if m == first:
-                break
-            for a in range(first, m):
-                moved += values[i, a] * length
-            updates += 8 * m
-            m, shift = _settle(
-                scores[i], x[i], left[i], atoms, gram, own, inner, picks[i], values[i], m, np.float32(FITTED * stop)
-            )
-            moved += shift * length
+    for i in prange(len(scores)):
+        _pursue_row(scores[i], x[i], left[i], atoms, gram, length, floor, picks[i], values[i])

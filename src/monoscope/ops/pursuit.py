@@ -146,40 +146,44 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+def _pursue_row(scores, left, atoms, gram, length, unit, picks, values):  # type: ignore[no-untyped-def]
+    n_atoms = len(scores)
+    maxima = np.empty(GROUPS, np.float32)
+    groups = np.empty(GROUPS + 1, np.int32)
+    found = np.empty(n_atoms + 1, np.float32)
+    places = np.empty(n_atoms + 1, np.int32)
+    moved = np.sqrt(_dot(left, left))
+    floor = np.float32(moved * NOISE)
+    for step in range(len(picks)):
+        bound = group_maxima(scores, maxima) - 2 * unit * moved
+        count = collect(scores, maxima, bound, groups, found, places)
+        best, at = floor, -1
+        for c in range(count):
+            score = _dot(left, atoms[places[c]])
+            if score > best or (score == best and places[c] < at):
+                best, at = score, places[c]
+        if at < 0:
+            break
+        picks[step] = at
+        values[step] = best
+        moved += best * length
+        for j in range(atoms.shape[1]):
+            left[j] -= best * atoms[at, j]
+        if len(gram):
+            for f in range(n_atoms):
+                scores[f] -= best * gram[at, f]
+        else:
+            for f in range(n_atoms):
+                scores[f] = _dot(left, atoms[f])
+
+
+@njit(parallel=True, cache=True, nogil=True)
 def _pursue(scores, left, atoms, gram, length, picks, values):  # type: ignore[no-untyped-def]
-    n, n_atoms = scores.shape
-    k = picks.shape[1]
     # what products of d numbers, k updates of a score and k of the residual may be off by, of the lengths added up
-    unit = np.float32((2 * atoms.shape[1] + 4 * k + 8) * 2.0**-24 * length)
-    for i in prange(n):
-        maxima = np.empty(GROUPS, np.float32)
-        groups = np.empty(GROUPS + 1, np.int32)
-        found = np.empty(n_atoms + 1, np.float32)
-        places = np.empty(n_atoms + 1, np.int32)
-        moved = np.sqrt(_dot(left[i], left[i]))
-        floor = np.float32(moved * NOISE)
-        for step in range(k):
-            bound = group_maxima(scores[i], maxima) - 2 * unit * moved
-            count = collect(scores[i], maxima, bound, groups, found, places)
-            best, at = floor, -1
-            for c in range(count):
-                score = _dot(left[i], atoms[places[c]])
-                if score > best or (score == best and places[c] < at):
-                    best, at = score, places[c]
-            if at < 0:
-                break
-            picks[i, step] = at
-            values[i, step] = best
-            moved += best * length
-            for j in range(atoms.shape[1]):
-                left[i, j] -= best * atoms[at, j]
-            if len(gram):
-                for f in range(n_atoms):
-                    scores[i, f] -= best * gram[at, f]
-            else:
-                for f in range(n_atoms):
-                    scores[i, f] = _dot(left[i], atoms[f])
+    unit = np.float32((2 * atoms.shape[1] + 4 * picks.shape[1] + 8) * 2.0**-24 * length)
+    for i in prange(len(scores)):
+        _pursue_row(scores[i], left[i], atoms, gram, length, unit, picks[i], values[i])
 
 
 @njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})

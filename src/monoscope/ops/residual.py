@@ -60,6 +60,7 @@ def residual(
     _residual(
         code.indices.numpy(), amounts.contiguous().numpy(), code.offsets.numpy(), w.contiguous().numpy(),
         bias.contiguous().numpy(), y.contiguous().numpy(), left.numpy(), slopes.numpy(), squares,
+        int(code.offsets.diff().max()) if len(code) else 0,
     )  # fmt: skip
     return Residual(left, slopes, torch.tensor(squares.sum()))
 
@@ -107,33 +108,39 @@ def _weighted(out, places, weights, count, w):  # type: ignore[no-untyped-def]
         e += 1
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
-def _residual(indices, amounts, offsets, w, bias, y, left, slopes, squares):  # type: ignore[no-untyped-def]
-    n = len(offsets) - 1
-    longest = (offsets[1:] - offsets[:-1]).max() if n else 0
-    for block in prange((n + 31) // 32):
-        sums = np.empty(w.shape[1], np.float32)
-        places = np.empty(longest + 1, np.int32)
-        weights = np.empty(longest + 1, np.float32)
-        for i in range(block * 32, min(n, block * 32 + 32)):
-            count = 0
-            for e in range(offsets[i], offsets[i + 1]):
-                places[count] = indices[e]
-                weights[count] = amounts[e]
-                count += amounts[e] != 0
-            _weighted(sums, places, weights, count, w)
-            row, target = left[i], y[i]
-            square = np.float32(0)
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+def _residual_of_some(first, last, indices, amounts, offsets, w, bias, y, left, slopes, squares, longest):  # type: ignore[no-untyped-def]
+    # apart from the parallel loop: what that holds takes several times as long to compile
+    sums = np.empty(w.shape[1], np.float32)
+    places = np.empty(longest + 1, np.int32)
+    weights = np.empty(longest + 1, np.float32)
+    for i in range(first, last):
+        count = 0
+        for e in range(offsets[i], offsets[i + 1]):
+            places[count] = indices[e]
+            weights[count] = amounts[e]
+            count += amounts[e] != 0
+        _weighted(sums, places, weights, count, w)
+        row, target = left[i], y[i]
+        square = np.float32(0)
+        for j in range(len(sums)):
+            row[j] = target[j] - sums[j] - bias[j]
+            square += row[j] * row[j]
+        squares[i] = square
+        for e in range(offsets[i], offsets[i + 1]):
+            direction = w[indices[e]]
+            total = np.float32(0)
             for j in range(len(sums)):
-                row[j] = target[j] - sums[j] - bias[j]
-                square += row[j] * row[j]
-            squares[i] = square
-            for e in range(offsets[i], offsets[i + 1]):
-                direction = w[indices[e]]
-                total = np.float32(0)
-                for j in range(len(sums)):
-                    total += row[j] * direction[j]
-                slopes[e] = total
+                total += row[j] * direction[j]
+            slopes[e] = total
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _residual(indices, amounts, offsets, w, bias, y, left, slopes, squares, longest):  # type: ignore[no-untyped-def]
+    n = len(offsets) - 1
+    for block in prange((n + 31) // 32):
+        some = (block * 32, min(n, block * 32 + 32))
+        _residual_of_some(*some, indices, amounts, offsets, w, bias, y, left, slopes, squares, longest)
 
 
 @njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
@@ -175,24 +182,30 @@ def _both(first, last, rows, entries, pulls, pushes, x, left, of_enc, of_dec):  
         e += 1
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _gradients_of_few(first, last, offsets, rows, entries, pulls, pushes, x, left, enc, dec, longest):  # type: ignore[no-untyped-def]
+    places = np.empty(longest + 1, np.int32)
+    weights = np.empty(longest + 1, np.float32)
+    for f in range(first, last):
+        _weighted_of(pushes, offsets[f], offsets[f + 1], rows, entries, places, weights, left, dec[f])
+        _weighted_of(pulls, offsets[f], offsets[f + 1], rows, entries, places, weights, x, enc[f])
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _weighted_of(amounts, first, last, rows, entries, places, weights, of, out):  # type: ignore[no-untyped-def]
+    count = 0
+    for e in range(first, last):
+        places[count] = rows[e]
+        weights[count] = amounts[entries[e]]
+        count += weights[count] != 0
+    _weighted(out, places, weights, count, of)
+
+
+@njit(parallel=True, cache=True, nogil=True)
 def _gradients_of_some(offsets, rows, entries, pulls, pushes, x, left, enc, dec):  # type: ignore[no-untyped-def]
     # the same where many amounts are 0: what is 0 is passed over
     n = len(offsets) - 1
     longest = (offsets[1:] - offsets[:-1]).max()
     for block in prange((n + 15) // 16):
-        places = np.empty(longest + 1, np.int32)
-        weights = np.empty(longest + 1, np.float32)
-        for f in range(block * 16, min(n, block * 16 + 16)):
-            count = 0
-            for e in range(offsets[f], offsets[f + 1]):
-                places[count] = rows[e]
-                weights[count] = pushes[entries[e]]
-                count += weights[count] != 0
-            _weighted(dec[f], places, weights, count, left)
-            count = 0
-            for e in range(offsets[f], offsets[f + 1]):
-                places[count] = rows[e]
-                weights[count] = pulls[entries[e]]
-                count += weights[count] != 0
-            _weighted(enc[f], places, weights, count, x)
+        some = (block * 16, min(n, block * 16 + 16))
+        _gradients_of_few(*some, offsets, rows, entries, pulls, pushes, x, left, enc, dec, longest)

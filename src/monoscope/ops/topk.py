@@ -179,26 +179,36 @@ def _keep(found, places, count, k, cut, indices, chosen):  # type: ignore[no-unt
     return at
 
 
+@njit(cache=True, nogil=True)
+def _topk_some(first_row, last_row, bits, first, counts, indices, chosen):  # type: ignore[no-untyped-def]
+    """Some rows of ``_topk_rows``. What a parallel loop holds takes several times as long to compile."""
+    width, k = bits.shape[1], indices.shape[1]
+    maxima = np.empty(GROUPS, bits.dtype)
+    groups = np.empty(GROUPS + 1, np.int32)
+    found = np.empty(k + width + 1, bits.dtype)
+    places = np.empty(k + width + 1, np.int32)
+    for i in range(first_row, last_row):
+        top = group_maxima(bits[i], maxima)
+        held = counts[i]
+        most, least = top, top
+        for c in range(held):
+            found[c] = chosen[i, c]
+            places[c] = indices[i, c]
+            most = max(most, found[c])
+            least = min(least, found[c])
+        # a tie with the least one held loses, for its column is higher
+        floor = max(1, bound(maxima, GROUPS, k, top)) if held < k else 1 + int(least)
+        if top < floor:
+            continue
+        count = held + collect(bits[i], maxima, floor, groups, found[held:], places[held:])
+        for c in range(held, count):
+            places[c] += first
+        cut = max(1, kth_largest(found, count, k, most))
+        counts[i] = _keep(found, places, count, k, cut, indices[i], chosen[i])
+
+
 @njit(parallel=True, cache=True, nogil=True)
 def _topk_rows(bits, first, counts, indices, chosen):  # type: ignore[no-untyped-def]
     """Take a tile's columns into the k best entries of every row, of which there are ``counts`` so far."""
-    n, width = bits.shape
-    k = indices.shape[1]
-    for block in prange((n + 31) // 32):
-        maxima = np.empty(GROUPS, bits.dtype)
-        groups = np.empty(GROUPS + 1, np.int32)
-        found = np.empty(k + width + 1, bits.dtype)
-        places = np.empty(k + width + 1, np.int32)
-        for i in range(block * 32, min(n, (block + 1) * 32)):
-            top = group_maxima(bits[i], maxima)
-            held = counts[i]
-            # a tie with the least one held loses, for its column is higher
-            floor = max(1, bound(maxima, GROUPS, k, top)) if held < k else 1 + int(chosen[i].min())
-            if top < floor:
-                continue
-            found[:held] = chosen[i, :held]
-            places[:held] = indices[i, :held]
-            count = held + collect(bits[i], maxima, floor, groups, found[held:], places[held:])
-            places[held:count] += first
-            cut = max(1, kth_largest(found, count, k, max(top, found[:held].max()) if held else top))
-            counts[i] = _keep(found, places, count, k, cut, indices[i], chosen[i])
+    for block in prange((len(bits) + 31) // 32):
+        _topk_some(block * 32, min(len(bits), (block + 1) * 32), bits, first, counts, indices, chosen)
