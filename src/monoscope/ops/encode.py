@@ -238,11 +238,11 @@ def _rescore_some(  # type: ignore[no-untyped-def]
     for i in range(first, last):
         worst = lengths[i, 0] * largest[0] + lengths[i, 1] * largest[1] + largest[2]
         top = group_maxima(bits[i], maxima)
-        bound = kth_largest(maxima, GROUPS, k, top) if top > 0 else 0
+        bound = kth_largest(maxima, GROUPS, k, 0, top) if top > 0 else 0
         floor = np.float32(0)  # no score below it can be among the k largest, nor, at the end, above 0
         if bound > 0:
             count = collect(bits[i], maxima, bound, groups, found, places)
-            bound = kth_largest(found, count, k, top)
+            bound = kth_largest(found, count, k, bound, top)
             as_int[0] = np.int32(bound) << shift
             floor = as_float[0]
             for c in range(count):

@@ -59,7 +59,7 @@ def _cut(counts, columns, bits, kept, offsets, indices, chosen):  # type: ignore
     top = np.int32(0)
     for bit in bits:
         top = max(top, bit)
-    cut = kth_largest(bits, len(bits), kept, top)
+    cut = kth_largest(bits, len(bits), kept, 0, top)
     n = len(counts)
     starts, tied = np.cumsum(counts) - counts, np.empty(n, np.int64)
     for i in prange(n):

@@ -90,7 +90,8 @@ def tiles(
     """
     n, features = len(x), len(weight)
     width = min(features, WIDTH)
-    height = max(1, BLOCK // width)
+    parts = max(1, round(n * width / BLOCK))
+    height = max(1, -(-n // parts))  # about BLOCK scores, and no small tile at the end
     left, right = _with_bias(x, weight, bias, dtype)
     room = torch.empty(min(n, height) * width, dtype=dtype, device=x.device)
     for feature in range(0, features, width):
@@ -117,7 +118,7 @@ def feature_blocks(
 def _with_bias(x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Operands whose product is ``x @ weightᵀ + bias``, padded to an even width."""
     d = x.shape[1]
-    left, right = (torch.zeros(len(t), d + PADDING, dtype=dtype, device=x.device) for t in (x, weight))
-    left[:, :d], left[:, d] = x, 1
-    right[:, :d], right[:, d] = weight, bias
+    left, right = (torch.empty(len(t), d + PADDING, dtype=dtype, device=x.device) for t in (x, weight))
+    left[:, :d], left[:, d], left[:, d + 1 :] = x, 1, 0
+    right[:, :d], right[:, d], right[:, d + 1 :] = weight, bias, 0
     return left, right

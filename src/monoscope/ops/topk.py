@@ -76,9 +76,9 @@ def _merge(indices: Tensor, values: Tensor, feature: int, scores: Tensor) -> Non
 
 
 @njit(inline="always")
-def kth_largest(values, n, k, top):  # type: ignore[no-untyped-def]
-    """The k-th largest of ``values[:n]`` among non-negative integers up to ``top``, or 0 when fewer are positive."""
-    low, high = 0, top  # invariant: at least k entries are >= low
+def kth_largest(values, n, k, low, top):  # type: ignore[no-untyped-def]
+    """The k-th largest of ``values[:n]``, integers up to ``top``; ``low`` where fewer than k are above that."""
+    high = top  # invariant: at least k entries are >= low, or it is the first low
     while low < high:
         middle = low + (high - low + 1) // 2
         count = np.int32(0)
@@ -116,17 +116,19 @@ def collect(row, maxima, floor, groups, found, places):  # type: ignore[no-untyp
     ``groups`` has room for ``GROUPS + 1`` numbers, ``found`` and ``places`` for one entry more than the row: each is
     written first and counted afterwards, so that nothing depends on a guess of the processor's.
     """
-    several = 0
+    # unsigned: a signed index would be tested for being counted from the end, which takes as long as the rest
+    several, count, end, step = np.uint64(0), np.uint64(0), np.uint64(len(row)), np.uint64(GROUPS)
     for g in range(GROUPS):
         groups[several] = g
-        several += maxima[g] >= floor
-    count = 0
+        several += np.uint64(maxima[g] >= floor)
     for i in range(several):
-        for j in range(groups[i], len(row), GROUPS):
+        j = np.uint64(groups[np.uint64(i)])
+        while j < end:
             found[count] = row[j]
             places[count] = j
-            count += row[j] >= floor
-    return count
+            count += np.uint64(row[j] >= floor)
+            j += step
+    return np.int64(count)
 
 
 @njit(inline="always")
@@ -203,7 +205,7 @@ def _topk_some(first_row, last_row, bits, first, counts, indices, chosen):  # ty
         count = held + collect(bits[i], maxima, floor, groups, found[held:], places[held:])
         for c in range(held, count):
             places[c] += first
-        cut = max(1, kth_largest(found, count, k, most))
+        cut = kth_largest(found, count, k, floor if held < k else np.int64(least), most)
         counts[i] = _keep(found, places, count, k, cut, indices[i], chosen[i])
 
 
