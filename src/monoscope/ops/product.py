@@ -18,7 +18,7 @@ from torch import Tensor
 WIDTH = 4096  # features in a tile
 GROUP = 256  # features in a block of them come in multiples of it
 PADDING = 8  # columns for the bias: vector units take bf16 numbers in pairs, and rows that are not aligned are slower
-BLOCK = 4 << 20  # scores in one block: 8 MB of bf16, so that selection finds them in the cache
+BLOCK = 2 << 20  # scores in one block: 4 MB of bf16, so that selection finds them in the cache
 SLAB = 1 << 20  # in a block of features: of what is made from its scores, ten are held at once
 
 
