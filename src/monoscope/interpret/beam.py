@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from monoscope.interpret.claims import AND, AND_NOT, FIRST, MOST_LITERALS, MOST_TOKENS, NONE, OR, TOKENS, Claims
+from monoscope.interpret.compiled import inner
 from monoscope.interpret.counting import LOCAL, N_THRESHOLDS, Counts, Entries, least_on
 from monoscope.interpret.token_sets import best_set
 
@@ -26,7 +26,7 @@ class Beam(NamedTuple):
     claims: Claims
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def empty_beam(size: int) -> Beam:
     """Room for so many claims; a score of 0 marks an empty place."""
     return Beam(
@@ -39,7 +39,7 @@ def empty_beam(size: int) -> Beam:
     )  # fmt: skip
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def put(claims: Claims, i: int, into: Claims, k: int) -> None:
     """Write claim ``i`` over claim ``k`` of others. Number by number: slices take Numba seconds to compile."""
     into.bucket[k] = claims.bucket[i]
@@ -49,7 +49,7 @@ def put(claims: Claims, i: int, into: Claims, k: int) -> None:
             into.sets[k, j, m] = claims.sets[i, j, m]
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _signature(claims: Claims, i: int) -> int:
     """The same for claims that differ in the order of literals, or in the members of their sets, alone."""
     total = 0
@@ -62,7 +62,7 @@ def _signature(claims: Claims, i: int) -> int:
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _offer(
     beam: Beam, f1: float, score: float, base: Claims, i: int, length: int, literal: int, join: int,
     members: np.ndarray, bucket: int,
@@ -88,7 +88,7 @@ def _offer(
     put(beam.claims, size, beam.claims, worst)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def first_beam(entries: Entries, counts: Counts, names: np.ndarray, n_local: np.ndarray) -> Beam:
     """The best concepts and the best sets, one for each place."""
     concepts, sets = empty_beam(CONCEPTS_FIRST), empty_beam(BEAM[0] - CONCEPTS_FIRST)
@@ -116,14 +116,14 @@ def first_beam(entries: Entries, counts: Counts, names: np.ndarray, n_local: np.
     return beam
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _append(some: Beam, beam: Beam, first: int) -> None:
     for i in range(len(some.score)):
         beam.score[first + i], beam.f1[first + i] = some.score[i], some.f1[i]
         put(some.claims, i, beam.claims, first + i)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _named(names: np.ndarray, members: np.ndarray) -> np.ndarray:
     found = np.full(MOST_TOKENS, -1, dtype=np.int64)
     for i in range(MOST_TOKENS):
@@ -132,7 +132,7 @@ def _named(names: np.ndarray, members: np.ndarray) -> np.ndarray:
     return found
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def extend(
     entries: Entries, of_all: Counts, of_claim: Counts, n: float, beam: Beam, i: int, length: int,
     names: np.ndarray, n_local: np.ndarray, following: Beam,
@@ -158,7 +158,7 @@ def extend(
     _extend_by_sets(entries, of_all, of_claim, n, beam, i, length, names, n_local, following, low, high)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _with(join: int, claim: float, both: float, other: float) -> float:
     """A count of a claim joined with a literal, from those of the claim, of both, and of the literal."""
     if join == AND:
@@ -166,7 +166,7 @@ def _with(join: int, claim: float, both: float, other: float) -> float:
     return claim - both if join == AND_NOT else claim + other - both
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _extend_by_sets(
     entries: Entries, of_all: Counts, of_claim: Counts, n: float, beam: Beam, i: int, length: int,
     names: np.ndarray, n_local: np.ndarray, following: Beam, low: int, high: int,
@@ -193,7 +193,7 @@ def _extend_by_sets(
                     )  # fmt: skip
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _part(join: int, both: np.ndarray, other: np.ndarray, n: int, part: np.ndarray) -> None:
     """Write what each of ``n`` tokens adds to a count, if it is in the set."""
     for i in range(n):
@@ -203,6 +203,6 @@ def _part(join: int, both: np.ndarray, other: np.ndarray, n: int, part: np.ndarr
             part[i] = -both[i] if join == AND_NOT else other[i] - both[i]
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _has(literals: np.ndarray, literal: int) -> bool:
     return bool((literals == literal).any())

@@ -8,6 +8,7 @@ import numba
 import numpy as np
 
 from monoscope.interpret.claims import Claims
+from monoscope.interpret.compiled import inner
 from monoscope.interpret.evidence import FOLDS, Fit
 from monoscope.interpret.sampling import PROPOSING, Rows, claimed, holds
 
@@ -41,7 +42,7 @@ class Entries(NamedTuple):
     on: np.ndarray
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def no_counts(n_concepts: int, n_places: int) -> Counts:
     """Counts of 0."""
     return Counts(
@@ -50,7 +51,7 @@ def no_counts(n_concepts: int, n_places: int) -> Counts:
     )  # fmt: skip
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def least_on(on: np.ndarray) -> float:
     """The fewest proposing rows on at t that say something about a label."""
     return min(LEAST_ON * (FOLDS - 1) / FOLDS, on[0])
@@ -77,14 +78,14 @@ def tally_tokens(
     return touched[:n]
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def from_above(counts: np.ndarray) -> None:
     """Turn counts by bucket into counts at or above each threshold."""
     for b in range(N_THRESHOLDS - 2, -1, -1):
         counts[b] += counts[b + 1]
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def sampled(fit: Fit, rows: np.ndarray, buckets: np.ndarray, proposes: bool) -> Entries:
     """At most ``ENTRIES`` entries of each bucket on the proposing (or the choosing) rows."""
     found = np.zeros(N_THRESHOLDS, dtype=np.int64)
@@ -110,7 +111,7 @@ def sampled(fit: Fit, rows: np.ndarray, buckets: np.ndarray, proposes: bool) -> 
     return entries
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def consider(
     fit: Fit, entries: Entries, hits: np.ndarray, local: np.ndarray, names: np.ndarray, n_local: np.ndarray
 ) -> None:
@@ -133,7 +134,7 @@ def consider(
         n_local[p] = n
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def count_all(
     fit: Fit, entries: Entries, local: np.ndarray, names: np.ndarray, n_local: np.ndarray, counts: Counts
 ) -> None:
@@ -146,7 +147,7 @@ def count_all(
     _count_hits(fit, entries, np.ones(len(entries.rows), dtype=np.bool_), local, n_local, counts)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _count_hits(
     fit: Fit, entries: Entries, within: np.ndarray, local: np.ndarray, n_local: np.ndarray, counts: Counts
 ) -> None:
@@ -174,7 +175,7 @@ def _count_hits(
                 counts.token_hits[p, b, i] += counts.token_hits[p, b + 1, i]
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def count(
     fit: Fit, entries: Entries, claims: Claims, i: int, local: np.ndarray, n_local: np.ndarray, counts: Counts,
     work: Rows,

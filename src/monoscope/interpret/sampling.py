@@ -8,6 +8,7 @@ import numba
 import numpy as np
 
 from monoscope.interpret.claims import AND, AND_NOT, FIRST, MOST_LITERALS, MOST_TOKENS, NONE, OR, TOKENS
+from monoscope.interpret.compiled import inner
 from monoscope.interpret.evidence import Fit
 
 SCANNED = 4_000  # rows looked at for each literal of a claim
@@ -32,7 +33,7 @@ def room() -> Rows:
     return Rows(np.empty(BUFFER, dtype=np.int64), np.empty(BUFFER), *flags)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def literal_holds(fit: Fit, literal: int, members: np.ndarray, rows: np.ndarray, held: np.ndarray) -> None:
     """Write into ``held`` whether one literal holds on each of some fit rows."""
     if literal <= TOKENS:
@@ -76,7 +77,7 @@ def holds(
                 held[i] &= one[i] != (joins[j] == AND_NOT)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _size(fit: Fit, literal: int, members: np.ndarray) -> float:
     """About how many fit rows a literal holds on."""
     if literal > NONE:
@@ -88,7 +89,7 @@ def _size(fit: Fit, literal: int, members: np.ndarray) -> float:
     return size
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _sources(fit: Fit, literals: np.ndarray, joins: np.ndarray, sets: np.ndarray, used: np.ndarray) -> None:
     """The fewest literals one of which holds wherever the claim does: ``used[j]`` where literal ``j`` is one."""
     used[:] = False
@@ -107,7 +108,7 @@ def _sources(fit: Fit, literals: np.ndarray, joins: np.ndarray, sets: np.ndarray
             total = size
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _list(
     proposing: np.ndarray, proposes: bool, listing: np.ndarray, step: int, weight: float, n: int, into: Rows
 ) -> int:
@@ -119,7 +120,7 @@ def _list(
     return n
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _list_literal(fit: Fit, literal: int, members: np.ndarray, proposes: bool, n: int, into: Rows) -> int:
     """Add the rows of a literal, or a sample of them."""
     if literal > NONE:

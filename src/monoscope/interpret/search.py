@@ -24,6 +24,7 @@ from jaxtyping import Float, Int
 
 from monoscope.interpret.beam import BEAM, JOIN_COST, Beam, empty_beam, extend, first_beam, put
 from monoscope.interpret.claims import FIRST, MOST_LITERALS, MOST_TOKENS, Claims, no_claims
+from monoscope.interpret.compiled import inner
 from monoscope.interpret.counting import (
     LEAST_ON,
     LOCAL,
@@ -140,7 +141,7 @@ def _search(
                 local[p, names[p, i]] = -1
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _best_tokens(
     fit: Fit, rows: np.ndarray, buckets: np.ndarray, hits: np.ndarray, best: np.ndarray
 ) -> tuple[float, int]:
@@ -167,7 +168,7 @@ def _best_tokens(
     return best_f1, best_bucket
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _settle(
     fit: Fit, others: Entries, beam: Beam, length: int, f: int, claims: Claims, proposed: np.ndarray,
     chosen: np.ndarray, work: Rows,
