@@ -36,25 +36,25 @@ from monoscope.worlds.world import HELD_OUT
 
 CHOOSER = 1000  # the seed of the trainings that choose a setting
 OTHERS = HELD_OUT + (1 << 20)  # the first block of the rows that they are judged on
-RATES = [1e-3, 3e-3, 1e-2, 3e-2, 1e-1]
+RATES = [1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1]
 SELECTS = {"rate": RATES[:4], "k": [4, 6, 8]}
-GRIDS: dict[str, dict[str, list[Any]]] = {
-    "saelens:topk": SELECTS,
+GRIDS: dict[str, dict[str, list[Any]]] = {  # wide enough that the best setting lies inside
+    "saelens:topk": {"rate": RATES[:4], "k": [2, 3, 4, 6, 8]},
     "saelens:batch_topk": SELECTS,
     "saelens:matryoshka": SELECTS,
     "saelens:jumprelu": {"rate": RATES[:3], "penalty": [0.25, 0.5, 1.0, 2.0]},
     "saelens:standard": {"rate": RATES[1:4], "penalty": [0.25, 0.5, 1.0, 2.0]},
     "dictionary_learning:topk": {"rate": RATES[1:4], "k": [8, 12, 16, 24]},
-    "dictionary_learning:batch_topk": SELECTS,
-    "dictionary_learning:matryoshka": SELECTS,
-    "dictionary_learning:jumprelu": {"rate": RATES[:3], "target": [3.0, 4.0, 6.0, 8.0]},
-    "dictionary_learning:standard": {"rate": RATES[:3], "penalty": [0.02, 0.05, 0.1, 0.2]},
-    "dictionary_learning:p_anneal": {"rate": RATES[:3], "penalty": [0.02, 0.05, 0.1, 0.2]},
-    "sparsify:topk": SELECTS,
-    "monoscope:topk": {"rate": [3e-3, 1e-2], "k": [6, 8, 12], "k_start": [1.0, 3.0]},
-    "monoscope:batch_topk": {"rate": [3e-3, 1e-2], "k": [4, 6, 8], "k_start": [1.0, 3.0]},
-    "monoscope:jumprelu": {"rate": [3e-3, 1e-2], "l0": [3.0, 4.0, 6.0], "l0_start": [3.0, 12.0], "l0_until": [0.5]},
-    "monoscope:matching_pursuit": {"rate": RATES[1:], "k": [4, 6, 8]},
+    "dictionary_learning:batch_topk": {"rate": RATES[1:5], "k": [4, 6, 8, 12, 16]},
+    "dictionary_learning:matryoshka": {"rate": RATES[1:5], "k": [2, 3, 4, 6, 8]},
+    "dictionary_learning:jumprelu": {"rate": RATES[:4], "target": [4.0, 6.0, 8.0, 12.0, 16.0]},
+    "dictionary_learning:standard": {"rate": RATES[1:4], "penalty": [0.05, 0.1, 0.2, 0.4, 0.8]},
+    "dictionary_learning:p_anneal": {"rate": RATES[1:4], "penalty": [0.02, 0.05, 0.1, 0.2]},
+    "sparsify:topk": {"rate": RATES[:4], "k": [4, 6, 8, 12]},
+    "monoscope:topk": {"rate": RATES[1:4], "k": [8, 12, 16], "k_start": [1.0, 3.0]},
+    "monoscope:batch_topk": {"rate": RATES[1:4], "k": [4, 6, 8], "k_start": [1.0, 3.0]},
+    "monoscope:jumprelu": {"rate": RATES[1:3], "l0": [3.0, 4.0, 6.0], "l0_start": [3.0, 12.0], "l0_until": [0.5]},
+    "monoscope:matching_pursuit": {"rate": RATES[2:], "k": [4, 6, 8]},
     "monoscope:nonnegative_pursuit": {"rate": RATES[:4], "k": [4, 6, 8]},
 }
 SHOWN = {"mcc": "MCC", "f1": "F1", "absorption": "absorption", "l0": "L0", "fvu": "FVU"}
