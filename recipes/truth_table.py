@@ -38,7 +38,7 @@ CHOOSER = 1000  # the seed of the trainings that choose a setting
 OTHERS = HELD_OUT + (1 << 20)  # the first block of the rows that they are judged on
 RATES = [1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1]
 SELECTS = {"rate": RATES[:4], "k": [4, 6, 8]}
-GRIDS: dict[str, dict[str, list[Any]]] = {  # wide enough that the best setting lies inside
+GRIDS: dict[str, dict[str, list[Any]]] = {  # so that the best setting lies inside, but for sparsify's, where a k of 12 depends on the seed
     "saelens:topk": {"rate": RATES[1:4], "k": [2, 3, 4, 6, 8]},
     "saelens:batch_topk": SELECTS,
     "saelens:matryoshka": SELECTS,
@@ -48,9 +48,9 @@ GRIDS: dict[str, dict[str, list[Any]]] = {  # wide enough that the best setting 
     "dictionary_learning:batch_topk": {"rate": RATES[2:5], "k": [4, 6, 8, 12, 16]},
     "dictionary_learning:matryoshka": {"rate": RATES[2:5], "k": [2, 3, 4, 6, 8]},
     "dictionary_learning:jumprelu": {"rate": RATES[1:4], "target": [4.0, 6.0, 8.0, 12.0, 16.0]},
-    "dictionary_learning:standard": {"rate": RATES[1:4], "penalty": [0.05, 0.1, 0.2, 0.4, 0.8]},
-    "dictionary_learning:p_anneal": {"rate": RATES[1:4], "penalty": [0.02, 0.05, 0.1, 0.2]},
-    "sparsify:topk": {"rate": RATES[:4], "k": [4, 6, 8, 12]},
+    "dictionary_learning:standard": {"rate": RATES[2:5], "penalty": [0.05, 0.1, 0.2, 0.4, 0.8]},
+    "dictionary_learning:p_anneal": {"rate": RATES[2:5], "penalty": [0.02, 0.05, 0.1, 0.2]},
+    "sparsify:topk": SELECTS,
     "monoscope:topk": {"rate": RATES[1:4], "k": [8, 12, 16], "k_start": [3.0]},
     "monoscope:batch_topk": {"rate": RATES[1:4], "k": [4, 6, 8], "k_start": [3.0]},
     "monoscope:jumprelu": {"rate": RATES[1:3], "l0": [3.0, 4.0, 6.0], "l0_start": [3.0, 12.0], "l0_until": [0.5]},
