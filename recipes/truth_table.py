@@ -24,13 +24,14 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
+from torch import Tensor
 
 from monoscope import folder
 from monoscope.dictionary import io
 from monoscope.errors import MonoscopeError, unknown_name
-from monoscope.evaluate import Estimate
 from monoscope.evaluate.known_truth import judge
 from monoscope.train.fit import fit
+from monoscope.types import Code
 from monoscope.worlds import World
 from monoscope.worlds.world import HELD_OUT
 
@@ -147,7 +148,7 @@ def contend(contest: Contest, contender: str) -> dict[str, Any]:
         sweep = list(settings(contender))
         train(contest, contender, [(setting, CHOOSER) for setting in sweep], Path(held) / "sweep")
         x, truth = world.rows(n, OTHERS)
-        tried = [_brief(judge(world, x, truth, io.load(Path(held) / "sweep" / str(i)))[0]) for i in range(len(sweep))]
+        tried = [found_by(Path(held) / "sweep" / str(i), world, x, truth) for i in range(len(sweep))]
         best = max(range(len(sweep)), key=lambda i: tried[i]["recovered"])
         jobs = [(sweep[best], seed) for seed in range(contest.seeds)]
         seconds = train(contest, contender, jobs, Path(held) / "best")
@@ -165,7 +166,15 @@ def contend(contest: Contest, contender: str) -> dict[str, Any]:
     }
 
 
-def _brief(measured: dict[str, Estimate]) -> dict[str, Any]:
+def found_by(place: Path, world: World, x: Tensor, truth: Code) -> dict[str, Any]:
+    """What the dictionary there recovers, in brief; one whose training diverged recovers nothing."""
+    try:
+        made = io.load(place)
+    except MonoscopeError as error:
+        if "not finite" not in str(error):
+            raise
+        return {"recovered": 0.0, "diverged": True}
+    measured = judge(world, x, truth, made)[0]
     return {name: measured[name].value for name in ("recovered", "mcc", "f1", "l0", "fvu")}
 
 

@@ -209,6 +209,16 @@ def test_damage_is_found_on_loading(tmp_path):
         io.load(tmp_path / "elsewhere")
 
 
+@every_architecture
+def test_weights_that_are_no_numbers_are_refused_by_name(name, tmp_path):
+    for i, (weight, parameter) in enumerate(made(name).named_parameters()):
+        one = made(name)
+        dict(one.named_parameters())[weight].data.view(-1)[parameter.numel() // 2] = float("nan")
+        one.save(tmp_path / str(i))
+        with pytest.raises(MonoscopeError, match=f"{weight} is not finite"):
+            io.load(tmp_path / str(i))
+
+
 def test_a_half_written_dictionary_is_no_dictionary(tmp_path):
     made("topk").save(tmp_path / "d")
     (tmp_path / "d/manifest.json").unlink()

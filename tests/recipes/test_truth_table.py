@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
 import truth_table  # isort: skip
 
 from monoscope.errors import MonoscopeError
+from monoscope.train.fit import fit
 from monoscope.worlds import preset
 
 
@@ -48,3 +49,16 @@ def test_a_peer_that_fails_says_so(tmp_path):
     with pytest.raises(MonoscopeError, match="cannot be started"):
         truth_table.run(contest(tmp_path), ["sparsify:topk"])
     assert not list((tmp_path / "table").glob("*.json"))
+
+
+def test_a_training_that_diverged_has_found_nothing_and_other_faults_are_told(tmp_path):
+    world = preset("small")
+    x, truth = world.rows(512)
+    made = fit(x, 16, "topk", k=2, batch_size=128, show_progress=False)
+    made.save(tmp_path / "whole")
+    assert truth_table.found_by(tmp_path / "whole", world, x, truth)["fvu"] > 0
+    made.w_enc[0, 0] = float("nan")
+    made.save(tmp_path / "diverged")
+    assert truth_table.found_by(tmp_path / "diverged", world, x, truth) == {"recovered": 0.0, "diverged": True}
+    with pytest.raises(MonoscopeError, match="nowhere"):
+        truth_table.found_by(tmp_path / "nowhere", world, x, truth)

@@ -47,7 +47,7 @@ def load(path: Path) -> Dictionary:
     """Read a dictionary.
 
     Raises:
-        MonoscopeError: the folder is incomplete or damaged, or was written by a newer version.
+        MonoscopeError: the folder is incomplete or damaged, or was written by a newer version; a weight is no number.
     """
     folder.unseal(path, KIND)
     damaged = folder.verify(path)
@@ -71,4 +71,7 @@ def load(path: Path) -> Dictionary:
         made.load_state_dict(load_tensors((path / "weights.safetensors").read_bytes()))
     except (SafetensorError, RuntimeError) as error:
         raise MonoscopeError(f"the weights do not fit: {error}", where=str(path), fix="train again") from error
+    for name, weight in made.named_parameters():
+        if bool(weight.isnan().any()):
+            raise MonoscopeError(f"{name} is not finite", where=str(path), fix="train again, at a lower learning rate")
     return made.requires_grad_(False)
