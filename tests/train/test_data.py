@@ -13,7 +13,7 @@ from planted import D, planted
 
 from monoscope.dictionary.base import architecture, architectures
 from monoscope.errors import MonoscopeError
-from monoscope.train import rows, trainee
+from monoscope.train import loop, rows, trainee
 from monoscope.train.calibrate import calibrate
 from monoscope.train.fit import Recipe, fit
 from monoscope.train.loop import train
@@ -59,6 +59,41 @@ def test_more_tokens_than_rows_are_epochs_that_never_touch_what_was_held_back():
     assert not held & set(seen)
     again = [tuple(row) for batch, _ in data.batches(1300) for row in batch.tolist()]
     assert again == seen[1300:]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_an_array_is_left_as_it_is_by_a_training_that_writes_over_its_batches(dtype):
+    x = planted(2000)[0].to(dtype)
+    before, y = x.clone(), x.flip(1).contiguous()
+    data = rows.from_arrays(x, y, 500, 4000, 0, hold_back=True)
+    assert data.own
+    for batch, target in data.batches(0):
+        batch.zero_()
+        target.zero_()
+    assert torch.equal(x, before) and torch.equal(y, before.flip(1))
+    fit(x, 16, "topk", k=2, batch_size=2000, n_tokens=4000, show_progress=False)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int32])
+def test_rows_are_normalised_in_place_only_where_that_is_allowed(dtype):
+    raw = (8 * torch.randn(64, 4, generator=torch.Generator().manual_seed(0))).to(dtype)
+    before = raw.clone()
+    units = trainee.Units(raw.float().mean(0), raw.float().mean(0), 2.0, 2.0)
+    expected = (before.float() - units.mean_in) / 2
+    apart, same = loop.normalised(raw, raw, units)
+    assert same is apart and apart.dtype == torch.float32 and torch.equal(raw, before)
+    assert torch.allclose(apart, expected, rtol=1e-6, atol=1e-6)
+    over, _ = loop.normalised(raw, raw, units, in_place=True)
+    assert torch.equal(over, apart)
+    assert (over.data_ptr() == raw.data_ptr()) == (dtype == torch.float32)
+
+
+def test_blocks_that_someone_else_holds_are_not_written_over():
+    blocks = list(planted(2000)[0].split(500))
+    before = [block.clone() for block in blocks]
+    fit(iter(blocks), 16, "topk", k=2, n_tokens=2000, batch_size=500, show_progress=False)
+    assert all(map(torch.equal, blocks, before))
 
 
 def test_training_copies_no_more_of_an_array_than_a_batch_and_keeps_none(monkeypatch):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from monoscope.errors import MonoscopeError
 from monoscope.ops.product import Tile
+from monoscope.ops.room import room
 from monoscope.ops.topk import BITS, BY, GROUPS, collect, group_maxima
 
 CHUNK = 32  # rows that one thread takes at a time
@@ -44,7 +45,7 @@ def above(scores: Float[Tensor, "n n_features"], floor: float) -> Ragged:
         return reference(scores, floor)
     found = _search(scores, floor)
     total = int(found.counts.sum())
-    columns, values = torch.empty(total, dtype=torch.int32), torch.empty(total)
+    columns, values = room(total, dtype=torch.int32), room(total)
     _move(found, 0, found.counts.cumsum(0) - found.counts, columns, values)
     return Ragged(found.counts, columns, values)
 
@@ -61,8 +62,7 @@ def above_of_tiles(tiles: Iterable[Tile], n_rows: int, floor: float) -> Ragged:
         counts[row : row + len(part.counts), blocks[feature]] = part.counts
     starts = counts.flatten().cumsum(0).view_as(counts) - counts
     total = int(counts.sum())
-    columns = torch.empty(total, dtype=torch.int32, device=device)
-    values = torch.empty(total, dtype=torch.float32, device=device)
+    columns, values = room(total, dtype=torch.int32, device=device), room(total, device=device)
     for row, feature, part in parts:
         _move(part, feature, starts[row : row + len(part.counts), blocks[feature]].contiguous(), columns, values)
     return Ragged(counts.sum(1), columns, values)
@@ -85,10 +85,10 @@ def _search(scores: Tensor, floor: float) -> _Found:
     bits = scores.contiguous().view(BITS[scores.dtype]).numpy()
     chunks = -(-len(bits) // CHUNK)
     starts, counted, needed = (np.empty(size, np.int64) for size in (len(bits), len(bits), chunks))
-    room, wanted = 0, CHUNK * min(ROOM, bits.shape[1])
-    while room < wanted:  # a second time only where the first guess was too small
-        room = wanted
-        places, found = np.empty((chunks, room), np.int32), np.empty((chunks, room), bits.dtype)
+    space, wanted = 0, CHUNK * min(ROOM, bits.shape[1])
+    while space < wanted:  # a second time only where the first guess was too small
+        space = wanted
+        places, found = np.empty((chunks, space), np.int32), np.empty((chunks, space), bits.dtype)
         _collect_rows(bits, least, starts, counted, places, found, needed)
         wanted = int(needed.max(initial=0))
     made = torch.from_numpy(found.reshape(-1)).view(scores.dtype)

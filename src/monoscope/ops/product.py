@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from monoscope.ops.room import room
+
 WIDTH = 4096  # features in a tile
-GROUP = 256  # features in a block of them come in multiples of it
 PADDING = 8  # columns for the bias: vector units take bf16 numbers in pairs, and rows that are not aligned are slower
 BLOCK = 2 << 20  # scores in one block: 4 MB of bf16, so that selection finds them in the cache
-SLAB = 1 << 20  # in a block of features: of what is made from its scores, ten are held at once
 
 
 @cache
@@ -79,46 +79,35 @@ def tiles(
     weight: Float[Tensor, "n_features d"],
     bias: Float[Tensor, " n_features"],
     dtype: torch.dtype,
+    width: int = WIDTH,
+    size: int = BLOCK,
 ) -> Iterator[Tile]:
     """The same scores in tiles, all rows of a block of features first: each weight is brought into the cache once.
 
-    A tile is wide, for what selects among its scores has a cost for every row of it, and small enough to be found in
-    the cache. The bias travels as one more column of the weights: adding it to a product takes longer than the
-    product's own share of it.
+    A tile has about ``size`` scores, of at most ``width`` features. It is wide by default, for what selects among its
+    scores has a cost for every row of it, and small enough to be found in the cache. The bias travels as one more
+    column of the weights: adding it to a product takes longer than the product's own share of it.
 
     All tiles share one piece of memory: a tile is gone when the next is asked for.
     """
     n, features = len(x), len(weight)
-    width = min(features, WIDTH)
-    parts = max(1, round(n * width / BLOCK))
-    height = max(1, -(-n // parts))  # about BLOCK scores, and no small tile at the end
+    width = min(features, width)
+    parts = max(1, round(n * width / size))
+    height = max(1, -(-n // parts))  # no small tile at the end
     left, right = _with_bias(x, weight, bias, dtype)
-    room = torch.empty(min(n, height) * width, dtype=dtype, device=x.device)
+    space = room(min(n, height) * width, dtype=dtype, device=x.device)
     for feature in range(0, features, width):
         block = right[feature : feature + width].T
         for row in range(0, max(n, 1), height):  # of no rows one empty tile
             some = left[row : row + height]
-            scores = room[: len(some) * block.shape[1]].view(len(some), block.shape[1])
+            scores = space[: len(some) * block.shape[1]].view(len(some), block.shape[1])
             yield Tile(row, feature, torch.mm(some, block, out=scores))
-
-
-def feature_blocks(
-    x: Float[Tensor, "n d"],
-    weight: Float[Tensor, "n_features d"],
-    bias: Float[Tensor, " n_features"],
-    dtype: torch.dtype,
-) -> Iterator[tuple[int, Float[Tensor, "n block"]]]:
-    """The same scores as (first feature, all rows of a block of features), for products over all rows of each block."""
-    size = max(GROUP, SLAB // max(1, len(x)) // GROUP * GROUP)
-    left, right = _with_bias(x, weight, bias, dtype)
-    for first in range(0, len(weight), size):
-        yield first, left @ right[first : first + size].T
 
 
 def _with_bias(x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Operands whose product is ``x @ weightᵀ + bias``, padded to an even width."""
     d = x.shape[1]
-    left, right = (torch.empty(len(t), d + PADDING, dtype=dtype, device=x.device) for t in (x, weight))
+    left, right = (room(len(t), d + PADDING, dtype=dtype, device=x.device) for t in (x, weight))
     left[:, :d], left[:, d], left[:, d + 1 :] = x, 1, 0
     right[:, :d], right[:, d], right[:, d + 1 :] = weight, bias, 0
     return left, right

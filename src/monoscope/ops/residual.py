@@ -15,6 +15,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from monoscope.ops import weighted_rows
+from monoscope.ops.room import room, room_like
 from monoscope.ops.transpose import ByFeature
 from monoscope.types import Code
 
@@ -56,7 +57,7 @@ def residual(
     """
     if not _numba(amounts, w, bias, y):
         return reference_residual(code, amounts, w, bias, y)
-    left, slopes, squares = torch.empty_like(y), torch.empty_like(amounts), np.empty(len(code), np.float64)
+    left, slopes, squares = room_like(y), room_like(amounts), np.empty(len(code), np.float64)
     _residual(
         code.indices.numpy(), amounts.contiguous().numpy(), code.offsets.numpy(), w.contiguous().numpy(),
         bias.contiguous().numpy(), y.contiguous().numpy(), left.numpy(), slopes.numpy(), squares,
@@ -81,7 +82,7 @@ def gradients(
     if not _numba(pulls, pushes, x, left):
         return reference_gradients(by, pulls, pushes, x, left)
     n_features = len(by.offsets) - 1
-    enc, dec = x.new_empty(n_features, x.shape[1]), left.new_empty(n_features, left.shape[1])
+    enc, dec = room(n_features, x.shape[1]), room(n_features, left.shape[1])
     kernel = _gradients if bool(pushes.all()) else _gradients_of_some
     kernel(
         by.offsets.numpy(), by.rows.numpy(), by.entries.numpy(), pulls.contiguous().numpy(),

@@ -12,7 +12,7 @@ resumed training decides the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,10 +23,14 @@ from torch import Tensor
 from monoscope.ops import product, residual, weighted_rows
 from monoscope.ops.above import above_of_tiles
 from monoscope.ops.columns import columns
+from monoscope.ops.room import room_like
 from monoscope.ops.transpose import transpose
 from monoscope.types import Code
 
 PROBE = 256  # rows whose scores decide the way
+PIECE = 1 << 20  # bytes of scores that a response is applied to at once on a CPU: a dozen times as much is made of them
+WHOLE = 1 << 26  # the same on a device
+ACROSS = 256  # features of a tile
 CROWDED = {torch.bfloat16: 0.075, torch.float32: 0.25}  # share of entries from which on products are faster (CPU)
 
 Weights = tuple[
@@ -126,7 +130,7 @@ class _Respond(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, way: Sparsely | Densely, x: Tensor, y: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
         found, left = way.forward(x, y, *others)
-        ctx.way, ctx.left = way, left
+        ctx.way, ctx.left = way, left if way.decodes_again or ctx.needs_input_grad[2] else left[:1]
         ctx.save_for_backward(x, *others)
         ctx.mark_non_differentiable(found.left, found.active)
         ctx.set_materialize_grads(False)
@@ -148,6 +152,8 @@ class _Respond(torch.autograd.Function):
 class Sparsely:
     """By passes over the entries above the floor, in fp32; the encoder's product in ``precision``."""
 
+    decodes_again = False  # for the gradient: slopes hold all that it needs of what further amounts leave over
+
     def __init__(self, response: Response, precision: torch.dtype) -> None:
         self.response, self.precision = response, precision
 
@@ -155,101 +161,149 @@ class Sparsely:
         self, x: Tensor, y: Tensor, w_enc: Tensor, bias: Tensor, w_dec: Tensor, b_dec: Tensor, *parameters: Tensor
     ) -> tuple[Outcome, list[Tensor]]:
         """The outcome, and what each of the amounts leaves over."""
+        self._find(x, w_enc, bias)
+        amounts, measures = self._apply(parameters)
+        sums = torch.stack([weighted_rows.sums(self.by, each) for each in amounts])
+        totals = _stacked([weighted_rows.sums(self.by, each) for each in measures], sums[0])
+        del measures  # before the largest are made
+        active = amounts[0].sign().sum(dtype=torch.float64)
+        found = [residual.residual(self.code, each, w_dec, b_dec, y) for each in amounts]
+        self.slopes = [each.slopes for each in found]
+        errors = torch.stack([each.error for each in found]).float()
+        return Outcome(errors, sums, totals, found[0].left, active), [each.left for each in found]
+
+    def _find(self, x: Tensor, w_enc: Tensor, bias: Tensor) -> None:
+        """The entries above the floor and their scores, by row and by feature."""
         floor = self.response.floor
         tiles = product.tiles(x, w_enc, _over(bias, floor), self.precision)
         counts, indices, values = above_of_tiles(tiles, len(x), 0.0)
         offsets = torch.zeros(len(x) + 1, dtype=torch.long, device=x.device)
         torch.cumsum(counts, 0, out=offsets[1:])
-        scores = values if floor is None else values + floor.index_select(0, indices)
-        self.code = Code(indices, scores, offsets, len(w_enc))
+        self.code = Code(indices, values, offsets, len(w_enc))
         self.by = transpose(self.code)
-        amounts, measures = self.response.apply(scores, *self._spread(parameters))
-        found = [residual.residual(self.code, each, w_dec, b_dec, y) for each in amounts]
-        self.slopes = [each.slopes for each in found]
-        sums = torch.stack([weighted_rows.sums(self.by, each) for each in amounts])
-        totals = _stacked([weighted_rows.sums(self.by, each) for each in measures], sums[0])
-        errors = torch.stack([each.error for each in found]).float()
-        active = amounts[0].sign().sum(dtype=torch.float64)
-        return Outcome(errors, sums, totals, found[0].left, active), [each.left for each in found]
+        if floor is not None:  # what was found is by how much they exceed it
+            for at in self._pieces():
+                values[at] += floor.index_select(0, indices[at])
+
+    def _apply(self, parameters: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
+        """Amounts and measures of all entries."""
+        first = 0
+
+        def made(at: slice) -> tuple[Tensor, ...]:
+            nonlocal first
+            amounts, measures = self.response.apply(self.code.values[at], *self._spread(parameters, at))
+            first = len(amounts)
+            return *amounts, *measures
+
+        found = self._whole(made)
+        return found[:first], found[first:]
 
     def backward(
         self, x: Tensor, left: list[Tensor], towards: Towards,
         w_enc: Tensor, bias: Tensor, w_dec: Tensor, b_dec: Tensor, *parameters: Tensor,
     ) -> Gradients:  # fmt: skip
-        """The gradients of a ``forward`` on the same tensors."""
-        spread = self._spread(parameters)
-        pulls = [slopes * scale for slopes, scale in zip(self.slopes, towards.scales, strict=True)]
-        if towards.sums is not None:
-            pulls = [pull + sums for pull, sums in zip(pulls, self._spread(tuple(towards.sums)), strict=True)]
-        totals = [] if towards.totals is None else self._spread(tuple(towards.totals))
-        amounts, (scores, *others) = _pulled(self.response, self.code.values, spread, pulls, totals)
-        enc, dec = residual.gradients(self.by, scores, amounts * towards.scales[0], x, left[0])
-        return Gradients(
-            enc, weighted_rows.sums(self.by, scores), dec, [weighted_rows.sums(self.by, other) for other in others]
-        )
+        """The gradients of a ``forward`` on the same tensors, once: what they are made of is let go on the way."""
+        pushes, pulls, *others = self._whole(lambda at: self._pull(at, towards, parameters))
+        shift, *found = (weighted_rows.sums(self.by, each) for each in (pulls, *others))
+        del others, self.code, self.slopes  # before the largest are made
+        enc, dec = residual.gradients(self.by, pulls, pushes, x, left[0])
+        return Gradients(enc, shift, dec, found)
 
-    def _spread(self, parameters: tuple[Tensor, ...]) -> list[Tensor]:
-        return [parameter.index_select(0, self.code.indices) for parameter in parameters]
+    def _pull(self, at: slice, towards: Towards, parameters: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Of some entries the first amounts, as the decoder's gradient wants them, and gradients of all else."""
+        pulls = [slopes[at] * scale for slopes, scale in zip(self.slopes, towards.scales, strict=True)]
+        if towards.sums is not None:
+            pulls = [pull.add_(sums) for pull, sums in zip(pulls, self._spread(towards.sums, at), strict=True)]
+        totals = [] if towards.totals is None else self._spread(towards.totals, at)
+        spread = self._spread(parameters, at)
+        amounts, others = _pulled(self.response, self.code.values[at], spread, pulls, totals)
+        return amounts * towards.scales[0], *others
+
+    def _whole(self, make: Callable[[slice], tuple[Tensor, ...]]) -> list[Tensor]:
+        """What is made of each piece, of all entries."""
+        wholes: list[Tensor] = []
+        for at in self._pieces():
+            parts = make(at)
+            if len(parts[0]) == len(self.code.values):
+                return [*parts]
+            wholes = wholes or [room_like(self.code.values) for _ in parts]
+            for whole, part in zip(wholes, parts, strict=True):
+                whole[at] = part
+        return wholes
+
+    def _pieces(self) -> Iterator[slice]:
+        """All entries in pieces; of no entries one empty piece."""
+        n, size = len(self.code.values), _at_once(self.code.values.device) // 4
+        return (slice(first, first + size) for first in range(0, max(1, n), size))
+
+    def _spread(self, parameters: Iterable[Tensor], at: slice) -> list[Tensor]:
+        return [parameter.index_select(0, self.code.indices[at]) for parameter in parameters]
 
 
 class Densely:
-    """By matrix products in ``precision``, a block of features at a time."""
+    """By matrix products in ``precision``, a tile of scores at a time."""
+
+    decodes_again = True
 
     def __init__(self, response: Response, precision: torch.dtype) -> None:
         self.response, self.precision = response, precision
 
-    def _blocks(self, x: Tensor, w_enc: Tensor, bias: Tensor, parameters: tuple[Tensor, ...]) -> Iterator[
-        tuple[slice, Tensor, list[Tensor]]
-    ]:  # fmt: skip
-        for first, scores in product.feature_blocks(x, w_enc, bias, self.precision):
-            at = slice(first, first + scores.shape[1])
-            yield at, scores, [parameter[at].to(self.precision) for parameter in parameters]
+    def _tiles(self, x: Tensor, w_enc: Tensor, bias: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
+        size = _at_once(x.device) // self.precision.itemsize
+        for row, feature, scores in product.tiles(x, w_enc, bias, self.precision, ACROSS, size):
+            yield slice(row, row + len(scores)), slice(feature, feature + scores.shape[1]), scores
 
     def forward(
         self, x: Tensor, y: Tensor, w_enc: Tensor, bias: Tensor, w_dec: Tensor, b_dec: Tensor, *parameters: Tensor
     ) -> tuple[Outcome, list[Tensor]]:
         """The outcome, and what each of the amounts leaves over."""
         left: list[Tensor] = []
-        sums, totals = [], []
+        sums, totals = x.new_zeros(0, len(w_enc)), x.new_zeros(0, len(w_enc))
         active = x.new_zeros((), dtype=torch.float64)
-        decoder = w_dec.to(self.precision)
-        for at, scores, numbers in self._blocks(x, w_enc, bias, parameters):
-            amounts, measures = self.response.apply(scores, *numbers)
-            left = left or [y - b_dec for _ in amounts]
+        decoder, *numbers = (tensor.to(self.precision) for tensor in (w_dec, *parameters))
+        for rows, at, scores in self._tiles(x, w_enc, bias):
+            amounts, measures = self.response.apply(scores, *(each[at] for each in numbers))
+            if not left:
+                left = [torch.sub(y, b_dec, out=room_like(y)) for _ in amounts]
+                sums, totals = (x.new_zeros(len(some), len(w_enc)) for some in (amounts, measures))
             for each, amount in zip(left, amounts, strict=True):
-                each.sub_(amount @ decoder[at])
+                each[rows].sub_(amount @ decoder[at])
             (first, positive), *further = map(columns, amounts)
             active += positive.sum()
-            sums.append(torch.stack([first, *(each for each, _ in further)]))
-            totals.append(_stacked([columns(each)[0] for each in measures], first))
+            sums[:, at] += torch.stack([first, *(each for each, _ in further)])
+            for total, measure in zip(totals, measures, strict=True):
+                total[at] += columns(measure)[0]
         errors = torch.stack([each.square().sum() for each in left])
-        return Outcome(errors, torch.cat(sums, 1), torch.cat(totals, 1), left[0], active), left
+        return Outcome(errors, sums, totals, left[0], active), left
 
     def backward(
         self, x: Tensor, left: list[Tensor], towards: Towards,
         w_enc: Tensor, bias: Tensor, w_dec: Tensor, b_dec: Tensor, *parameters: Tensor,
     ) -> Gradients:  # fmt: skip
         """The gradients of a ``forward`` on the same tensors."""
-        enc, dec, shift = torch.empty_like(w_enc), torch.empty_like(w_dec), torch.empty_like(bias)
-        found = [torch.empty_like(parameter) for parameter in parameters]
-        rows, remains, decoder = x.to(self.precision), [e.to(self.precision) for e in left], w_dec.to(self.precision)
-        for at, scores, numbers in self._blocks(x, w_enc, bias, parameters):
-            pulls = []
-            for i, (each, scale) in enumerate(zip(remains, towards.scales, strict=True)):
-                pull = x.new_zeros(()) if towards.sums is None else towards.sums[i, at]
-                pulls.append(torch.addmm(pull.to(self.precision), each, decoder[at].T, alpha=scale))
-            totals = (
-                []
-                if towards.totals is None
-                else [t.to(self.precision).expand_as(scores) for t in towards.totals[:, at]]
-            )
-            amounts, (pulled, *others) = _pulled(self.response, scores, numbers, pulls, totals)
-            enc[at] = pulled.T @ rows
-            dec[at] = (amounts.T @ remains[0]) * towards.scales[0]
-            shift[at] = columns(pulled)[0]
+        enc, dec, shift, *found = (room_like(each).zero_() for each in (w_enc, w_dec, bias, *parameters))
+        read, decoder, *numbers = (tensor.to(self.precision) for tensor in (x, w_dec, *parameters))
+        remains = [each.to(self.precision) for each in left]
+        none = x.new_zeros(len(w_enc))
+        for rows, at, scores in self._tiles(x, w_enc, bias):
+            pulls = [
+                torch.addmm(pull[at].to(self.precision), each[rows], decoder[at].T, alpha=scale)
+                for pull, each, scale in zip(
+                    [none] * len(left) if towards.sums is None else towards.sums, remains, towards.scales, strict=True
+                )
+            ]
+            totals = [] if towards.totals is None else [t[at].to(scores).expand_as(scores) for t in towards.totals]
+            amounts, (pulled, *others) = _pulled(self.response, scores, [each[at] for each in numbers], pulls, totals)
+            enc[at] += pulled.T @ read[rows]
+            dec[at] += (amounts.T @ remains[0][rows]) * towards.scales[0]
+            shift[at] += columns(pulled)[0]
             for each, other in zip(found, others, strict=True):
-                each[at] = other
+                each[at] += other
         return Gradients(enc, shift, dec, found)
+
+
+def _at_once(device: torch.device) -> int:
+    return PIECE if device.type == "cpu" else WHOLE
 
 
 def _stacked(parts: list[Tensor], like: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from numba import njit
 from torch import Tensor
 
+from monoscope.ops.room import room
 from monoscope.types import Code
 
 
@@ -35,10 +36,10 @@ def transpose(code: Code) -> ByFeature:
     """The entries of ``code`` by feature."""
     if code.indices.device.type != "cpu":
         return reference(code)
-    rows, entries = (np.empty(len(code.indices), np.int32) for _ in range(2))
+    rows, entries = (room(len(code.indices), dtype=torch.int32) for _ in range(2))
     offsets = np.zeros(code.n_features + 1, np.int64)
-    _counting_sort(code.indices.numpy(), code.offsets.numpy(), offsets, rows, entries)
-    return ByFeature(torch.from_numpy(offsets), torch.from_numpy(rows), torch.from_numpy(entries))
+    _counting_sort(code.indices.numpy(), code.offsets.numpy(), offsets, rows.numpy(), entries.numpy())
+    return ByFeature(torch.from_numpy(offsets), rows, entries)
 
 
 @njit(cache=True, nogil=True)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
+from monoscope.ops.room import room
 from monoscope.progress import Report, silent
 from monoscope.train import checkpoint, memory
 from monoscope.train.logs import Tell
@@ -35,7 +36,8 @@ class Data:
     ``batches(start)`` yields (input, target) pairs of ``batch_size`` rows from row ``start``; an autoencoder's target
     is the input itself, the same object. ``n_rows`` is how many are trained on, ``units`` how they are normalised.
     ``first(n)`` reads up to ``n`` of the first rows, before the training; ``held_out()`` reads, after it, inputs that
-    were not trained on. Both are fp32, in the data's units, and nobody else's.
+    were not trained on. Both are fp32, in the data's units, and nobody else's. With ``own`` so are the tensors of
+    ``batches``, and may be written over.
     """
 
     batches: Callable[[int], Iterator[Pair]]
@@ -44,6 +46,7 @@ class Data:
     units: Units
     first: Callable[[int], Pair]
     held_out: Callable[[], Float[Tensor, "n d_in"]]
+    own: bool = False
 
     @property
     def sample(self) -> Pair:
@@ -88,7 +91,7 @@ def train(
     target = data.n_rows // data.batch_size * data.batch_size
     with memory.kept(), _asked_to_stop() as asked, _log(keeping.log, seen) as log:
         for x, y in moved(data.batches(seen) if seen < target else (), device):
-            pair, rows = normalised(x, y, units), len(x)
+            pair, rows = normalised(x, y, units, in_place=data.own), len(x)
             del x, y  # no batch is held longer than it is needed
             shown = {who: one.step(*pair, seen, target) for who, one in trainees.items()}
             del pair
@@ -115,10 +118,17 @@ def train(
     return {who: one.finish(units, held_out) for who, one in trainees.items()}
 
 
-def normalised(x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], units: Units) -> Pair:
-    """Rows in the units of a training: ``(x − mean) / scale``, as fp32."""
-    first = x.float().sub(units.mean_in).div_(units.scale_in)
-    return first, first if y is x else y.float().sub(units.mean_out).div_(units.scale_out)
+def normalised(
+    x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], units: Units, *, in_place: bool = False
+) -> Pair:
+    """Rows in the units of a training: ``(x − mean) / scale``, fp32; ``in_place`` writes over fp32 ones."""
+    first = _centred(x, units.mean_in, in_place).div_(units.scale_in)
+    return first, first if y is x else _centred(y, units.mean_out, in_place).div_(units.scale_out)
+
+
+def _centred(rows: Float[Tensor, "n d"], mean: Float[Tensor, " d"], in_place: bool) -> Float[Tensor, "n d"]:
+    fits = in_place and rows.dtype == torch.float32
+    return torch.sub(rows, mean, out=rows if fits else room(*rows.shape, device=rows.device))
 
 
 @contextmanager

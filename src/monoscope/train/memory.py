@@ -17,7 +17,10 @@ USUAL = {MMAP: 32 << 20, TRIM: 64 << 20}  # what the library's own adaptation gr
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Freed memory stays with this process inside, and is given back at the end. Without glibc nothing is changed."""
+    """What is freed inside stays with this process, and is given back at the end; what was freed before, at once.
+
+    Without glibc nothing is changed.
+    """
     library = ctypes.CDLL(None)
     adjust, trim = getattr(library, "mallopt", None), getattr(library, "malloc_trim", None)
     if adjust is None or trim is None:
@@ -25,6 +28,7 @@ def kept() -> Iterator[None]:
         return
     for name in USUAL:
         adjust(name, KEPT)
+    trim(0)  # what was freed before, in pieces that no step asks for
     try:
         yield
     finally:

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from monoscope.errors import MonoscopeError
+from monoscope.ops.room import room
 from monoscope.source import Epochs, Picked, RowSource, batches
 from monoscope.train.loop import SAMPLE, Data
 from monoscope.train.trainee import Units
@@ -35,6 +36,7 @@ def from_source(
     apart: RowSource | None = None,
     epochs: int = 1,
     seed: int = 0,
+    own: bool = False,
 ) -> Data:
     """The rows of ``site`` (and of ``target``) in a ``RowSource``; resumable at any row.
 
@@ -48,6 +50,7 @@ def from_source(
             was trained on fewer features are active than on one that was not.
         epochs: how often each row is seen, without ``n_tokens``.
         seed: the order of later epochs.
+        own: every part of a chunk is a copy that nobody else holds.
     """
     total = sum(source.counts)
     back = min(CALIBRATION, total // 20) if hold_back and apart is None else 0
@@ -75,6 +78,7 @@ def from_source(
         units=units_of(map(pair, pieces(source, 0, min(SAMPLE, once)))),
         first=first,
         held_out=held_out,
+        own=own,
     )
 
 
@@ -162,8 +166,13 @@ class ArraySource:
         return Picked(self._at, self._order[index * self.CHUNK : (index + 1) * self.CHUNK])
 
     def _at(self, places: Int[Tensor, " n"]) -> Activations:
-        values = {"x": self.x[places]} | ({} if self.y is None else {"y": self.y[places]})
+        values = {"x": _taken(self.x, places)} | ({} if self.y is None else {"y": _taken(self.y, places)})
         return Activations(values, places, torch.zeros_like(places))
+
+
+def _taken(rows: Float[Tensor, "m d"], places: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
+    found = room(len(places), rows.shape[1], dtype=rows.dtype, device=rows.device)
+    return torch.index_select(rows.detach(), 0, places.to(rows.device), out=found)
 
 
 def as_tensor(rows: Any, name: str) -> Tensor:
@@ -196,7 +205,8 @@ def from_arrays(
             f"{len(rows):,} rows are fewer than one batch of {batch_size:,}", fix="pass batch_size, or more rows"
         )
     site = None if outs is None else "y"
-    return from_source(ArraySource(rows, outs, seed), "x", site, batch_size, n_tokens, hold_back=hold_back, seed=seed)
+    source = ArraySource(rows, outs, seed)
+    return from_source(source, "x", site, batch_size, n_tokens, hold_back=hold_back, seed=seed, own=True)
 
 
 def from_blocks(

@@ -70,7 +70,8 @@ def loop(name: str, x: np.ndarray, setting: dict[str, Any]) -> tuple[int, Dictio
             batch = held[first : first + size]
             yield batch, batch
 
-    data = replace(rows.from_arrays(held, None, size, n_tokens, 0, hold_back=chosen.calibrates), batches=pieces)
+    data = rows.from_arrays(held, None, size, n_tokens, 0, hold_back=chosen.calibrates)
+    data = replace(data, batches=pieces, own=False)
     return growth(lambda: train(data, {"main": chosen.trainee(data)})["main"])
 
 
