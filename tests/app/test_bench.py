@@ -17,6 +17,7 @@ from rich.console import Console
 from monoscope.app import cli
 from monoscope.app.bench import contenders, data, limit, memory, ours, process, quality, resident, sizes, speed, tables
 from monoscope.app.bench.peers import contender
+from monoscope.dictionary.base import architecture, architectures
 from monoscope.errors import MonoscopeError
 
 PEERS = os.environ.get("MONOSCOPE_PEERS")
@@ -244,6 +245,22 @@ def test_dead_features_stay_dead_and_auxk_is_at_work(rows: Path) -> None:
     assert int(code.indices.min()) >= 16
     without = made.trainee(held)
     assert without.step(held.sample[0][:64], held.sample[0][:64], 0, 640)["auxk"] == 0
+
+
+@pytest.mark.parametrize("name", architectures())
+def test_every_architecture_can_be_timed_and_has_dead_features_or_refuses(name: str, rows: Path, capsys) -> None:
+    setting = {
+        "features": 64, "k": 4, "batch": 64, "steps": 3, "seed": 0, "dead": 0.0,
+        "windows": {"all": [0, 3]}, "blocking": next(limit.blockings(64, 64)),
+    }  # fmt: skip
+    x = np.load(rows)
+    found = ours.speed(name, x, setting)
+    assert found["finite"] and found["product"] > 0 and found["windows"]["all"]["median"] > 0
+    if architecture(name).own_encoder:
+        assert ours.speed(name, x, setting | {"dead": 0.25})["finite"]
+    else:
+        with pytest.raises(MonoscopeError, match="no encoder"):
+            ours.speed(name, x, setting | {"dead": 0.25})
 
 
 # --- the judge, which all share --------------------------------------------------------------------------------------

@@ -104,12 +104,36 @@ def test_an_atom_that_the_fit_leaves_nothing_is_dropped():
     torch.testing.assert_close(found.code(3).to_dense(), torch.tensor([[0.0, 1.0, 1.0]]), rtol=0, atol=1e-3)
 
 
-@quick
-@given(st.integers(1, 20), st.integers(1, 15), st.floats(0, 1), st.integers(0, 2**31))
-def test_pairs_are_counted(n, n_features, share, seed):
+def some_code(n, n_features, share, seed):
     generator = torch.Generator().manual_seed(seed)
     dense = (torch.rand(n, n_features, generator=generator) < share) * (
         torch.rand(n, n_features, generator=generator) + 1
     )
     code = Code.from_dense(dense)
-    assert torch.equal(coactive.coactive(code, transpose(code)), coactive.reference(code))
+    return code, transpose(code)
+
+
+@quick
+@given(st.integers(1, 20), st.integers(1, 15), st.floats(0, 1), st.integers(0, 14), st.integers(0, 2**31))
+def test_pairs_are_counted(n, n_features, share, first, seed):
+    code, by = some_code(n, n_features, share, seed)
+    assert torch.equal(coactive.coactive(code, by), coactive.reference(code))
+    first, last = min(first, n_features), min(first + 2, n_features)
+    assert torch.equal(coactive.coactive(code, by, first, last), coactive.reference(code)[first:last])
+
+
+@quick
+@given(st.integers(1, 20), st.integers(1, 15), st.floats(0, 1), st.sampled_from([1, 4, 256]), st.integers(0, 2**31))
+def test_overlap_by_blocks_is_that_of_whole_matrices_and_so_is_its_gradient(n, n_features, share, block, seed):
+    code, by = some_code(n, n_features, share, seed)
+    w = torch.nn.functional.normalize(torch.randn(n_features, 5, generator=torch.Generator().manual_seed(seed)))
+    mine, whole = w.clone().requires_grad_(), w.double().requires_grad_()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coactive, "BLOCK", block)
+        found = coactive.overlap(mine, code, by)
+    wanted = coactive.reference_overlap(whole, code, by)
+    (3 * found).backward()
+    (3 * wanted).backward()
+    close = {"rtol": 1e-5, "atol": 1e-6 * n * n_features}
+    torch.testing.assert_close(found.double(), wanted.detach(), **close)
+    torch.testing.assert_close(mine.grad.double(), whole.grad, **close)

@@ -24,7 +24,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from monoscope.ops import product
-from monoscope.ops.pursuit import LARGEST, NOISE
+from monoscope.ops.pursuit import LARGEST, NOISE, NONE, gram_matrix
 from monoscope.ops.topk import GROUPS, collect, group_maxima
 from monoscope.types import Code
 
@@ -107,7 +107,7 @@ def pursue(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], floor: fl
     left = x.clone()
     picks, values = np.full((len(x), most), -1, np.int32), np.zeros((len(x), most), np.float32)
     worth = len(x) * min(most, 8) >= len(atoms) and len(atoms) ** 2 <= LARGEST
-    gram = (atoms @ atoms.T if worth else atoms.new_zeros(0, 0)).numpy()
+    gram = gram_matrix(atoms) if worth else NONE
     length = float(atoms.norm(dim=1).max()) * 1.001
     for first, scores in product.blocks(x, atoms, atoms.new_zeros(len(atoms)), torch.float32):
         rows = slice(first, first + len(scores))

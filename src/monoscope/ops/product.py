@@ -59,11 +59,16 @@ def blocks(
     bias: Float[Tensor, " n_features"],
     dtype: torch.dtype,
 ) -> Iterator[tuple[int, Float[Tensor, "block n_features"]]]:
-    """The scores ``x @ weightᵀ + bias`` in ``dtype``, as (first row, block of rows)."""
+    """The scores ``x @ weightᵀ + bias`` in ``dtype``, without a gradient, as (first row, block of rows).
+
+    All blocks share one piece of memory: a block is gone when the next is asked for.
+    """
     rows = max(1, BLOCK // len(weight))
-    right, offset = weight.to(dtype).T, bias.to(dtype)
+    right, offset = weight.detach().to(dtype).T, bias.detach().to(dtype)
+    space = room(min(rows, len(x)), len(weight), dtype=dtype, device=x.device)
     for first in range(0, len(x), rows):
-        yield first, torch.addmm(offset, x[first : first + rows].to(dtype), right)
+        some = x[first : first + rows].detach().to(dtype)
+        yield first, torch.addmm(offset, some, right, out=space[: len(some)])
 
 
 class Tile(NamedTuple):

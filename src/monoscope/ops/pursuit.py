@@ -21,13 +21,15 @@ from numba import njit, prange
 from torch import Tensor
 
 from monoscope.ops import product, weighted_rows
+from monoscope.ops.room import room
 from monoscope.ops.topk import GROUPS, collect, group_maxima
 from monoscope.ops.transpose import transpose
 from monoscope.types import Code
 
 NOISE = 2.0**-20  # of a row's length: what is left below it is rounding
 LARGEST = 1 << 30  # entries of a Gram matrix: 4 GB
-SPACE = 4 << 20  # numbers in a block of gradients
+SPACE = 2 << 20  # numbers in a block of gradients
+NONE = np.zeros((0, 0), np.float32)
 
 
 class Pursuit(NamedTuple):
@@ -75,12 +77,17 @@ def pursue(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], k: int) -
     atoms, left = atoms.contiguous(), x.clone(memory_format=torch.contiguous_format)
     picks, values = np.full((len(x), k), -1, np.int32), np.zeros((len(x), k), np.float32)
     worth = len(x) * k >= len(atoms) and len(atoms) ** 2 <= LARGEST
-    gram = (atoms @ atoms.T if worth else atoms.new_zeros(0, 0)).numpy()
+    gram = gram_matrix(atoms) if worth else NONE
     length = float(atoms.norm(dim=1).max()) * 1.001
     for first, scores in product.blocks(x, atoms, atoms.new_zeros(len(atoms)), torch.float32):
         rows = slice(first, first + len(scores))
         _pursue(scores.numpy(), left[rows].numpy(), atoms.numpy(), gram, length, picks[rows], values[rows])
     return Pursuit(torch.from_numpy(picks), torch.from_numpy(values), left)
+
+
+def gram_matrix(atoms: Float[Tensor, "n_atoms d"]) -> np.ndarray:
+    """The inner products of all atoms with each other."""
+    return torch.mm(atoms, atoms.T, out=room(len(atoms), len(atoms))).numpy()
 
 
 def residual(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], found: Pursuit) -> Float[Tensor, "n d"]:
@@ -108,7 +115,7 @@ class _Residual(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, atoms: Tensor, found: Pursuit) -> Tensor:
         ctx.save_for_backward(x, atoms)
         ctx.found = found
-        return found.residual.clone()
+        return found.residual.detach()  # another tensor with the same numbers, so that it is not its own ancestor
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
@@ -129,12 +136,12 @@ def _backward(atoms: Tensor, found: Pursuit, grad: Tensor) -> tuple[Tensor, Tens
     size = max(1, SPACE // (k * atoms.shape[1]))
     for first in range(0, n, size):
         picks, values, left = (t[first : first + size] for t in found)
-        parts = np.empty((*picks.shape, atoms.shape[1]), np.float32)
+        parts = room(*picks.shape, atoms.shape[1])
         passed = out[first : first + size].numpy()
-        _unwind(picks.numpy(), values.numpy(), left.numpy().copy(), atoms.contiguous().numpy(), passed, parts)
+        _unwind(picks.numpy(), values.numpy(), left.numpy().copy(), atoms.contiguous().numpy(), passed, parts.numpy())
         at = picks.flatten()
         steps = Code.from_rows(at[:, None], (at >= 0).float()[:, None], len(atoms))
-        towards += weighted_rows.scatter(transpose(steps), steps.values, torch.from_numpy(parts).view(len(at), -1))
+        towards += weighted_rows.scatter(transpose(steps), steps.values, parts.view(len(at), -1))
     return out, towards
 
 

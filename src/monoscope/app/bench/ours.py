@@ -47,7 +47,8 @@ def speed(name: str, x: np.ndarray, setting: dict[str, Any]) -> dict[str, Any]:
     trainee = chosen.trainee(data)
     bury(trainee, setting["dead"])
     sample, _ = data.first(setting["batch"])
-    bare = limit.product(sample, trainee.dictionary.w_enc.detach(), product.fastest(), tuple(setting["blocking"]))
+    scored = trainee.dictionary.w_enc if trainee.dictionary.own_encoder else trainee.dictionary.w_dec
+    bare = limit.product(sample, scored.detach(), product.fastest(), tuple(setting["blocking"]))
     spent: list[float] = []
     l0s: list[float] = []
     began = 0.0
@@ -71,7 +72,16 @@ def speed(name: str, x: np.ndarray, setting: dict[str, Any]) -> dict[str, Any]:
 
 
 def bury(trainee: Trainee, share: float) -> None:
-    """Make that share of the features dead: below every score, and counted as long silent."""
+    """Make that share of the features dead: below every score, and counted as long silent.
+
+    Raises:
+        MonoscopeError: the architecture has no encoder whose bias could do that.
+    """
+    if share and not trainee.dictionary.own_encoder:
+        raise MonoscopeError(
+            f"no feature of {trainee.dictionary.architecture} can be made dead: it has no encoder",
+            fix="leave out --dead, or the architecture",
+        )
     if share:
         places = torch.arange(round(share * trainee.dictionary.n_features))
         with torch.no_grad():

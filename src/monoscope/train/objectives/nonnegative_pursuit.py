@@ -27,7 +27,7 @@ from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.nonnegative_pursuit import Architecture
 from monoscope.ops import product, reconstruct, sparse
 from monoscope.ops.adam import adam
-from monoscope.ops.coactive import coactive
+from monoscope.ops.coactive import overlap
 from monoscope.ops.topk import topk_of_tiles
 from monoscope.ops.transpose import ByFeature, transpose
 from monoscope.train import objective
@@ -113,7 +113,7 @@ class Objective(objective.Objective):
         left = x - sparse.decode(code.values, dictionary.w_dec, code, by) - dictionary.b_dec
         terms = {"mse": left.square().mean()}
         if self.options["overlap"]:
-            terms["overlap"] = self.options["overlap"] * overlap(dictionary.w_dec, code, by) / x.shape[1]
+            terms["overlap"] = self.options["overlap"] * overlap(dictionary.w_dec, code, by) / x.numel()
         if self.options["auxk"]:
             dead = self.silence.dead(self.options["dead_after"] or min(10_000_000, self.n_tokens // 10))
             k = int(dictionary.options()["k"])
@@ -177,12 +177,6 @@ class Objective(objective.Objective):
         """The floor at which k features a row are active on rows that were not trained on."""
         assert isinstance(dictionary, Architecture)
         set_floor(dictionary, x[:HELD_OUT], float(dictionary.options()["k"]))
-
-
-def overlap(w_dec: Float[Tensor, "n_features d"], code: Code, by: ByFeature) -> Float[Tensor, ""]:
-    """The mean over rows of ``Σ relu(cos)²`` over the pairs of features that are active in it."""
-    cosines = torch.relu(w_dec @ w_dec.T)
-    return (coactive(code, by) * cosines.square()).sum() / (2 * max(1, len(code)))
 
 
 @torch.no_grad()
