@@ -51,7 +51,8 @@ def call_all(n: int, n_features: int, d: int, k: int) -> None:
     weighted_rows.gather(code, fixed)
     weighted_rows.dots(code, x, fixed)
     reconstruct.squared_error(x, x, (weight, bias, weight, torch.zeros(d)), code, by)[0].backward()
-    nested.squared(x, code.values, weight, code, by, torch.zeros(len(code.values), dtype=torch.long), 3)[0].backward()
+    stages = torch.zeros(len(code.values), dtype=torch.long)
+    nested.squared(x, code.values, weight, torch.zeros(d), code, by, stages, 3)[0].backward()
     for unit_rows in (False, True):
         adam.adam(fixed, fixed, fixed, fixed, step=1, rate=0.1, betas=(0.9, 0.999), scale=1.0, unit_rows=unit_rows)
     select.topk(x, fixed, bias, k, torch.bfloat16)

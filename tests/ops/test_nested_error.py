@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,26 +15,32 @@ quick = settings(max_examples=40, deadline=None)
 
 
 @quick
-@given(st.integers(1, 30), st.integers(1, 60), st.integers(1, 9), st.integers(1, 5), st.integers(0, 2**31))
-def test_errors_in_stages_equal_their_reference_and_the_dense_formula(n, n_features, d, n_stages, seed):
+@given(
+    st.integers(1, 30), st.integers(1, 60), st.integers(1, 9), st.integers(1, 5), st.sampled_from([1, 60, 1 << 20]),
+    st.integers(0, 2**31),
+)  # fmt: skip
+def test_errors_in_stages_equal_their_reference_and_the_dense_formula(n, n_features, d, n_stages, space, seed):
     generator = torch.Generator().manual_seed(seed)
     dense = torch.rand(n, n_features, generator=generator)
     dense[torch.rand(n, generator=generator) < 0.2] = 0  # rows without any entry
     code = Code.from_dense(torch.where(dense > 0.7, dense, 0))
     stages = torch.randint(0, n_stages, code.values.shape, generator=generator)
-    inputs = torch.randn(n, d, generator=generator), code.values, torch.randn(n_features, d, generator=generator)
+    inputs = [torch.randn(*shape, generator=generator) for shape in ((n, d), (n_features, d), (d,))]
+    inputs.insert(1, code.values)
     mine = [t.clone().requires_grad_() for t in inputs]
     exact = [t.double().requires_grad_() for t in inputs]
 
-    total, left = nested.squared(*mine, code, transpose(code), stages, n_stages)
-    wanted, wanted_left = nested.reference(*exact, code, stages, n_stages)
-    y, values, weight = exact
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nested, "SPACE", space)  # numbers of a block: a row, some, all
+        total, left = nested.squared(*mine, code, transpose(code), stages, n_stages)
+    y, values, weight, bias = exact
+    wanted, wanted_left = nested.reference(y - bias, values, weight, code, stages, n_stages)
     by_definition = []
     for stage in range(n_stages):
         used = values.new_zeros(n, n_features).index_put(
             (code.rows(), code.indices.long()), torch.where(stages <= stage, values, 0)
         )
-        by_definition.append((y - used @ weight).square().sum())
+        by_definition.append((y - bias - used @ weight).square().sum())
     torch.testing.assert_close(wanted, torch.stack(by_definition).sum())
     torch.testing.assert_close(total.double(), wanted, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(left.double(), wanted_left, rtol=1e-4, atol=1e-4)

@@ -113,11 +113,11 @@ def test_the_error_in_stages_and_its_gradients_equal_the_reference(shape, n_stag
     n, n_features, d, seed = shape
     code = random_code(n, n_features, seed)
     stages = torch.randint(0, n_stages, (len(code.indices),), generator=torch.Generator().manual_seed(seed)).to(DEVICE)
-    parts = [numbers(seed, n, d), code.values.clone(), numbers(seed + 1, n_features, d)]
-    parts = [part.requires_grad_() for part in parts]
+    parts = [numbers(seed, n, d), code.values.clone(), numbers(seed + 1, n_features, d), numbers(seed + 2, d)]
+    y, values, weight, bias = parts = [part.requires_grad_() for part in parts]
     by = transpose.transpose(code)
     total, left = nested.squared(*parts, code, by, stages, n_stages)
-    wanted, wanted_left = nested.reference(*parts, code, stages, n_stages)
+    wanted, wanted_left = nested.reference(y - bias, values, weight, code, stages, n_stages)
     close(total, wanted)
     close(left, wanted_left)
     for a, b in zip(torch.autograd.grad(total, parts), torch.autograd.grad(wanted, parts), strict=True):

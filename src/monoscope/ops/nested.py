@@ -16,9 +16,12 @@ from jaxtyping import Float, Int
 from numba import njit, prange
 from torch import Tensor
 
-from monoscope.ops import devices, weighted_rows
+from monoscope.ops import devices
+from monoscope.ops.room import room, room_like
 from monoscope.ops.transpose import ByFeature
 from monoscope.types import Code
+
+SPACE = 1 << 20  # numbers in a block of residuals
 
 
 def reference(
@@ -42,6 +45,7 @@ def squared(
     y: Float[Tensor, "n d"],
     values: Float[Tensor, " n_active"],
     weight: Float[Tensor, "n_features d"],
+    bias: Float[Tensor, " d"],
     code: Code,
     by: ByFeature,
     stages: Int[Tensor, " n_active"],
@@ -50,51 +54,68 @@ def squared(
     """The squared errors of all stages, added up, and what the last stage leaves of ``y`` (without a gradient).
 
     Args:
-        y: what is reconstructed; differentiable, like ``values`` and ``weight``.
+        y: what is reconstructed; differentiable, like ``values``, ``weight`` and ``bias``.
         values: the entries' values; ``code``'s own are not looked at.
         weight: a row per feature.
+        bias: what every reconstruction begins with.
         code: which features each row uses.
         by: ``transpose(code)``.
         stages: the stage of each entry, from 0.
-        n_stages: how many there are; that many times the memory of ``y`` is in use until the backward pass.
+        n_stages: how many there are. On a CPU the gradient is made in passing, a block of rows at a time; elsewhere
+            that many times the memory of ``y`` is in use until the backward pass.
     """
     if devices.on_cuda(y, values, weight):
         from monoscope.ops.triton_kernels import nested
 
-        return nested.squared(y, values, weight, code, by, stages, n_stages)
+        return nested.squared(y - bias, values, weight, code, by, stages, n_stages)
     if any(t.device.type != "cpu" or t.dtype != torch.float32 for t in (y, values, weight)):
-        return reference(y, values, weight, code, stages, n_stages)
-    total, left = _Squared.apply(y, values, weight, code, by, stages.int(), n_stages)
+        return reference(y - bias, values, weight, code, stages, n_stages)
+    total, left = _Squared.apply(y, values, weight, bias, code, by, stages.int(), n_stages)
     return total, left
 
 
 class _Squared(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, y: Tensor, values: Tensor, weight: Tensor, code: Code, by: ByFeature, stages: Tensor, n_stages: int
-    ) -> tuple[Tensor, Tensor]:
-        sums = np.empty((len(y), n_stages, y.shape[1]), np.float32)
-        slopes, errors = np.empty(len(values), np.float32), np.zeros(len(y), np.float64)
-        _stages(
-            y.contiguous().numpy(), values.contiguous().numpy(), weight.contiguous().numpy(), code.indices.numpy(),
-            code.offsets.numpy(), stages.numpy(), sums, slopes, errors,
-        )  # fmt: skip
-        ctx.save_for_backward(values, torch.from_numpy(sums), torch.from_numpy(slopes), stages)
-        ctx.by = by
-        left = torch.from_numpy(sums[:, -1].copy())
+        ctx: Any, y: Tensor, values: Tensor, weight: Tensor, bias: Tensor, code: Code, by: ByFeature, stages: Tensor,
+        n_stages: int,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        wants_y, _, wants_weight, _ = ctx.needs_input_grad[:4]
+        (n, d), owned = y.shape, by.offsets.numpy()
+        left, slopes, errors = room_like(y), room_like(values), np.zeros(n, np.float64)
+        towards_y = room_like(y) if wants_y else None
+        towards, shift = room_like(weight).zero_() if wants_weight else None, torch.zeros(d, dtype=torch.float64)
+        reached = owned[:-1].copy()  # of each feature's entries, which is the first of the rows that are to come
+        size = max(1, SPACE // max(1, n_stages * d))
+        room_of_sums = room(min(n, size), n_stages, d)
+        held = [t.contiguous().numpy() for t in (y, values, weight, bias)]
+        for first in range(0, n, size):
+            last = min(n, first + size)
+            sums = room_of_sums[: last - first]
+            _stages(
+                first, last, *held, code.indices.numpy(), code.offsets.numpy(), stages.numpy(), sums.numpy(),
+                slopes.numpy(), errors,
+            )  # fmt: skip
+            left[first:last] = sums[:, -1]
+            shift += sums[:, 0].sum(0)
+            if towards_y is not None:
+                towards_y[first:last] = sums[:, 0]
+            if towards is not None:
+                _scatter(
+                    first, last, reached, owned, by.rows.numpy(), by.entries.numpy(), held[1], stages.numpy(),
+                    sums.numpy(), towards.numpy(),
+                )  # fmt: skip
+        ctx.save_for_backward(towards_y, slopes, towards, shift.float())
         ctx.mark_non_differentiable(left)
         ctx.set_materialize_grads(False)  # of what is left there is none: no batch of zeros in its place
         return torch.tensor(errors.sum(), dtype=torch.float32), left
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        values, sums, slopes, stages = ctx.saved_tensors
-        n_stages, by, twice = sums.shape[1], ctx.by, 2 * grads[0]
-        wants_y, wants_values, wants_weight = ctx.needs_input_grad[:3]
-        staged = ByFeature(by.offsets, by.rows * n_stages + stages[by.entries].int(), by.entries)
-        towards = weighted_rows.scatter(staged, -twice * values, sums.flatten(0, 1)) if wants_weight else None
-        first = twice * sums[:, 0] if wants_y else None
-        return first, -twice * slopes if wants_values else None, towards, None, None, None, None
+        towards_y, *others = ctx.saved_tensors
+        twice = 2 * grads[0]
+        wanted = [None if each is None else each * -twice for each in others]
+        return None if towards_y is None else towards_y * twice, *wanted, None, None, None, None
 
 
 def reference_ranks(code: Code) -> Int[Tensor, " n_active"]:
@@ -127,13 +148,13 @@ def _ranks(values, offsets, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
-def _stages_of_row(first, last, y, values, weight, indices, stages, sums, slopes):  # type: ignore[no-untyped-def]
+def _stages_of_row(first, last, y, values, weight, bias, indices, stages, sums, slopes):  # type: ignore[no-untyped-def]
     n_stages, d = sums.shape
     error = 0.0
     for stage in range(n_stages):
         left = sums[stage]
         for j in range(d):
-            left[j] = y[j] if stage == 0 else sums[stage - 1, j]
+            left[j] = y[j] - bias[j] if stage == 0 else sums[stage - 1, j]
         for e in range(first, last):
             if stages[e] == stage:
                 f, v = indices[e], values[e]
@@ -156,6 +177,26 @@ def _stages_of_row(first, last, y, values, weight, indices, stages, sums, slopes
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def _stages(y, values, weight, indices, offsets, stages, sums, slopes, errors):  # type: ignore[no-untyped-def]
-    for i in prange(len(sums)):
-        errors[i] = _stages_of_row(offsets[i], offsets[i + 1], y[i], values, weight, indices, stages, sums[i], slopes)
+def _stages(first, last, y, values, weight, bias, indices, offsets, stages, sums, slopes, errors):  # type: ignore[no-untyped-def]
+    for i in prange(last - first):
+        row = first + i
+        entries = (offsets[row], offsets[row + 1])
+        errors[row] = _stages_of_row(*entries, y[row], values, weight, bias, indices, stages, sums[i], slopes)
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _add(first, e, end, last, rows, entries, values, stages, sums, out):  # type: ignore[no-untyped-def]
+    """Add up a feature's entries from ``e`` on as long as their row comes before ``last``; returns where that ends."""
+    while e < end and rows[e] < last:
+        entry = entries[e]
+        v, left = values[entry], sums[rows[e] - first, stages[entry]]
+        for j in range(len(out)):
+            out[j] += v * left[j]
+        e += 1
+    return e
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _scatter(first, last, reached, owned, rows, entries, values, stages, sums, out):  # type: ignore[no-untyped-def]
+    for f in prange(len(out)):
+        reached[f] = _add(first, reached[f], owned[f + 1], last, rows, entries, values, stages, sums, out[f])

@@ -30,7 +30,8 @@ class NestedReconstruction(SparseReconstruction):
         by = transpose(code)
         values = sparse.active(x, dictionary.w_enc, dictionary.b_enc, code, by)
         stages, n_stages = self.stages(dictionary, code)
-        error, left = nested.squared(y - dictionary.b_dec, values, dictionary.w_dec, code, by, stages, n_stages)
+        decoder = dictionary.w_dec, dictionary.b_dec
+        error, left = nested.squared(y, values, *decoder, code, by, stages, n_stages)
         self.silence.hear(len(code), by.offsets.diff() > 0)
         self.l0 = len(code.indices) / len(code)
         terms = {"nested": error / (n_stages * y.numel())}
