@@ -260,14 +260,15 @@ class Densely:
         left: list[Tensor] = []
         sums, totals = x.new_zeros(0, len(w_enc)), x.new_zeros(0, len(w_enc))
         active = x.new_zeros((), dtype=torch.float64)
-        decoder, *numbers = (tensor.to(self.precision) for tensor in (w_dec, *parameters))
+        numbers = [each.to(self.precision) for each in parameters]
         for rows, at, scores in self._tiles(x, w_enc, bias):
+            directions = w_dec[at].to(self.precision)
             amounts, measures = self.response.apply(scores, *(each[at] for each in numbers))
             if not left:
                 left = [torch.sub(y, b_dec, out=room_like(y)) for _ in amounts]
                 sums, totals = (x.new_zeros(len(some), len(w_enc)) for some in (amounts, measures))
             for each, amount in zip(left, amounts, strict=True):
-                each[rows].sub_(amount @ decoder[at])
+                each[rows].sub_(amount @ directions)
             (first, positive), *further = map(columns, amounts)
             active += positive.sum()
             sums[:, at] += torch.stack([first, *(each for each, _ in further)])
@@ -282,12 +283,13 @@ class Densely:
     ) -> Gradients:  # fmt: skip
         """The gradients of a ``forward`` on the same tensors."""
         enc, dec, shift, *found = (room_like(each).zero_() for each in (w_enc, w_dec, bias, *parameters))
-        read, decoder, *numbers = (tensor.to(self.precision) for tensor in (x, w_dec, *parameters))
+        read, *numbers = (each.to(self.precision) for each in (x, *parameters))
         remains = [each.to(self.precision) for each in left]
         none = x.new_zeros(len(w_enc))
         for rows, at, scores in self._tiles(x, w_enc, bias):
+            directions = w_dec[at].to(self.precision)
             pulls = [
-                torch.addmm(pull[at].to(self.precision), each[rows], decoder[at].T, alpha=scale)
+                torch.addmm(pull[at].to(self.precision), each[rows], directions.T, alpha=scale)
                 for pull, each, scale in zip(
                     [none] * len(left) if towards.sums is None else towards.sums, remains, towards.scales, strict=True
                 )

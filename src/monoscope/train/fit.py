@@ -97,7 +97,7 @@ class Recipe:
         x, y = data.first(self.objective.first_rows)
         made, goal = self.untrained(x.shape[1], y.shape[1], data.n_rows, transcodes=y is not x)
         made.provenance |= {**(provenance or {}), "seed": self.seed, "n_tokens": data.n_rows}
-        goal.initialise(made, *normalised(x, y, data.units))
+        goal.initialise(made, *normalised(x, y, data.units, in_place=True))
         schedule = self.schedule.told(goal.usual_rate(data.n_rows // data.batch_size, self.n_features))
         return Trainee(made.to(device), goal.to(device), schedule, self.frozen)
 
