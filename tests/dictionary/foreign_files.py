@@ -90,6 +90,33 @@ def saelens(
     return meaning
 
 
+def matching_pursuit(folder: Path, centred: bool = True, **more: Any) -> Meaning:
+    """SAELens' matching pursuit, which has no encoder; directions of different lengths."""
+    p = parts()
+    w_dec = p["w_dec"] / p["w_dec"].norm(dim=1, keepdim=True) * (1 + p["other"][:, None] / 10)
+    b_dec = p["b_dec"] if centred else torch.zeros(D)
+    metadata = {"model_name": "gpt2", "hook_name": "blocks.3.hook_resid_post", "sae_lens_version": "6.54.12"}
+    config = {"architecture": "matching_pursuit", "d_in": D, "d_sae": F, "apply_b_dec_to_input": centred, **more}
+    safetensors(folder / "sae_weights.safetensors", {"W_dec": w_dec, "b_dec": p["b_dec"]})
+    configuration(folder / "cfg.json", {**config, "normalize_activations": "none", "metadata": metadata})
+    enough, once = more.get("residual_threshold", 1e-2), more.get("stop_on_duplicate_support", True)
+
+    def meaning(x: Tensor) -> Tensor:
+        left, code = x - b_dec, torch.zeros(len(x), F)
+        done = torch.zeros(len(x), dtype=torch.bool)
+        for _ in range(more.get("max_iterations") or D):
+            best, at = (left @ w_dec.T).relu().max(1)
+            best = torch.where(done, 0, best)
+            before = code != 0
+            code = code.scatter_add(1, at[:, None], best[:, None])
+            left = left - best[:, None] * w_dec[at]
+            done |= once & ((code != 0) == before).all(1)
+            done |= left.norm(dim=1) < enough
+        return code @ w_dec + b_dec
+
+    return meaning
+
+
 def dictionary_learning(folder: Path, name: str = "AutoEncoder", threshold: float = 0.4) -> Meaning:
     """``ae.pt`` and ``config.json``."""
     p = parts()
@@ -220,6 +247,11 @@ CASES: dict[tuple[str, str], Callable[[Path], Meaning]] = {
     ("saelens", "scaled"): lambda path: saelens(path, "jumprelu", normalize_activations="expected_average_only_in"),
     ("saelens", "transcoder"): lambda path: saelens(path, "transcoder", centred=False),
     ("saelens", "jumprelu transcoder"): lambda path: saelens(path, "jumprelu_transcoder", centred=False),
+    ("saelens", "matching pursuit"): matching_pursuit,
+    ("saelens", "pursuit to a length"): lambda path: matching_pursuit(path, residual_threshold=1.5, max_iterations=4),
+    ("saelens", "pursuit with repeats"): lambda path: matching_pursuit(
+        path, centred=False, residual_threshold=0.0, stop_on_duplicate_support=False, max_iterations=16
+    ),
     ("saelens", "legacy"): lambda path: saelens(path, legacy=True),
     ("saelens", "legacy topk"): lambda path: saelens(path, "topk", legacy=True),
     **{

@@ -17,7 +17,7 @@ from foreign_files import CASES, D, F, K, rows
 
 from monoscope import plugins
 from monoscope.dictionary import io
-from monoscope.dictionary.base import Dictionary, architecture
+from monoscope.dictionary.base import Dictionary, architecture, architectures
 from monoscope.errors import MonoscopeError
 from monoscope.train.calibrate import calibrate
 
@@ -82,10 +82,14 @@ def ours(name: str, d_out: int | None = None) -> Dictionary:
 
 
 @pytest.mark.parametrize("format", FOREIGN)
-@pytest.mark.parametrize("name", ["topk", "batch_topk", "l1_2023", "l1", "p_anneal", "jumprelu", "matryoshka"])
+@pytest.mark.parametrize("name", architectures())
 def test_what_is_exported_comes_back(name, format, tmp_path):
     made = ours(name)
-    if format == "sparsify" and name != "topk":
+    if name == "nonnegative_pursuit" or (name == "matching_pursuit" and format != "saelens"):
+        with pytest.raises(MonoscopeError, match=f"cannot hold a {name}"):
+            made.save(tmp_path, format=format)
+        return
+    if format == "sparsify" and name not in ("topk", "hierarchical_topk"):
         with pytest.raises(MonoscopeError, match="sparsify holds TopK"):
             made.save(tmp_path, format=format)
         return
@@ -93,6 +97,26 @@ def test_what_is_exported_comes_back(name, format, tmp_path):
     again = io.load(tmp_path)
     close(again(rows()), made(rows()))
     assert {n: v for n, v in again.provenance.items() if n != "k"} == made.provenance
+
+
+@pytest.mark.parametrize("format", ["saelens", "dictionary_learning"])
+def test_a_gated_dictionary_is_written_as_thresholds_on_its_magnitudes(format, tmp_path):
+    made = ours("gated")
+    made.save(tmp_path, format=format)
+    codes, mine = io.load(tmp_path).encode(rows()).to_dense(), made.encode(rows()).to_dense()
+    assert torch.equal(codes > 0, mine > 0)
+    close(codes, mine)
+
+
+def test_both_ends_of_a_pursuit_are_written(tmp_path):
+    made = architecture("matching_pursuit")(D, F, k=5, enough=0.75, once=True).requires_grad_(False)
+    made.w_dec.copy_(torch.nn.functional.normalize(ours("topk").w_dec))
+    made.save(tmp_path, format="saelens")
+    told = json.loads((tmp_path / "cfg.json").read_text())
+    assert (told["residual_threshold"], told["stop_on_duplicate_support"], told["max_iterations"]) == (0.75, True, 5)
+    assert same(io.load(tmp_path), made)
+    lengths = (rows() - made(rows())).norm(dim=1)
+    assert 0 < int((lengths < 0.75).sum()) < len(lengths)
 
 
 def test_transcoders(tmp_path):
@@ -181,7 +205,10 @@ def test_where_a_dictionary_belongs_is_read(tmp_path):
 
 REFUSED = {
     "normalised by layer_norm": lambda p: files.saelens(p, normalize_activations="layer_norm"),
-    "matching_pursuit": lambda p: files.saelens(p, "matching_pursuit"),
+    "changes the units": lambda p: files.saelens(
+        p, "matching_pursuit", normalize_activations="expected_average_only_in"
+    ),
+    "temporal": lambda p: files.saelens(p, "temporal"),
     "skip_transcoder": lambda p: files.saelens(p, "skip_transcoder"),
     "groupmax": lambda p: files.sparsify(p, activation="groupmax"),
     "skip connection": lambda p: files.sparsify(p, skip_connection=True),

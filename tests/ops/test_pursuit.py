@@ -50,28 +50,49 @@ def test_every_step_takes_the_best_atom_and_all_of_it(shape):
     assert bool(((left - found.residual).norm(dim=1) <= tolerance).all())
 
 
+ENDS = [(0.0, False), (0.7, False), (0.0, True), (0.7, True)]
+
+
+@pytest.mark.parametrize("ends", ENDS)
 @pytest.mark.parametrize("d", [3, 16, 33])
-def test_where_nothing_ties_it_is_the_reference(d):
+def test_where_nothing_ties_it_is_the_reference(d, ends):
     generator = torch.Generator().manual_seed(d)
     atoms = torch.nn.functional.normalize(torch.randn(70, d, generator=generator))
     x = torch.randn(200, d, generator=generator)
-    mine, wanted = pursuit.pursue(x, atoms, 4), pursuit.reference(x.double(), atoms.double(), 4)
+    mine, wanted = pursuit.pursue(x, atoms, 6, *ends), pursuit.reference(x.double(), atoms.double(), 6, *ends)
     same = (mine.picks == wanted.picks).all(1)
     assert int(same.sum()) >= 198
     torch.testing.assert_close(mine.values[same].double(), wanted.values[same], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(mine.residual[same].double(), wanted.residual[same], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("ends", ENDS)
+def test_a_pursuit_ends_where_it_is_told_to(ends):
+    enough, once = ends
+    generator = torch.Generator().manual_seed(1)
+    atoms = torch.nn.functional.normalize(torch.randn(40, 12, generator=generator))
+    x = torch.randn(300, 12, generator=generator)
+    found = pursuit.pursue(x, atoms, 8, enough, once)
+    left, stopped, before = x.double(), torch.zeros(300, dtype=torch.bool), torch.zeros(300, 40, dtype=torch.bool)
+    for at, value in zip(found.picks.long().unbind(1), found.values.double().unbind(1), strict=True):
+        assert bool((at >= 0)[~stopped].all()) and bool((at < 0)[stopped].all())
+        left = left - value[:, None] * atoms.double()[at.clamp_min(0)]
+        again = before.gather(1, at.clamp_min(0)[:, None])[:, 0] & (at >= 0)
+        stopped |= (left.norm(dim=1) < enough) | (again & once)
+        before |= torch.nn.functional.one_hot(at.clamp_min(0), 40).bool() & (at >= 0)[:, None]
+    assert bool(stopped.any()) == (enough > 0 or once) and not bool(stopped.all())
+
+
 @quick
-@given(shapes)
-def test_a_row_is_alone_with_or_without_the_gram_matrix(shape):
+@given(shapes, st.sampled_from(ENDS))
+def test_a_row_is_alone_with_or_without_the_gram_matrix(shape, ends):
     n, n_atoms, d, k, seed = shape
     x, atoms = case(n, n_atoms, d, seed)
     with pytest.MonkeyPatch.context() as patch:
-        whole = pursuit.pursue(x.repeat(1 + n_atoms // (n * k), 1), atoms, k)  # enough rows for the Gram matrix
+        whole = pursuit.pursue(x.repeat(1 + n_atoms // (n * k), 1), atoms, k, *ends)  # enough rows for the Gram matrix
         patch.setattr(pursuit, "LARGEST", 0)
         for i in range(min(n, 3)):
-            alone = pursuit.pursue(x[i : i + 1], atoms, k)
+            alone = pursuit.pursue(x[i : i + 1], atoms, k, *ends)
             assert all(torch.equal(a[0], b[i]) for a, b in zip(alone, whole, strict=True))
 
 

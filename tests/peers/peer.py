@@ -34,14 +34,18 @@ def saelens_make(kind: str, folder: Path) -> Any:
         "standard": sae_lens.StandardSAE, "topk": sae_lens.TopKSAE, "jumprelu": sae_lens.JumpReLUSAE,
         "gated": sae_lens.GatedSAE, "topk_by_norm": sae_lens.TopKSAE,
         "transcoder": sae_lens.Transcoder, "jumprelu_transcoder": sae_lens.JumpReLUTranscoder,
+        "matching_pursuit": sae_lens.MatchingPursuitSAE,
     }  # fmt: skip
     made = classes[kind]
     more: dict[str, Any] = {"d_out": 7, "apply_b_dec_to_input": False} if "transcoder" in kind else {}
     more |= {"k": K} if "topk" in kind else {}
+    more |= {"residual_threshold": 0.8, "max_iterations": 9} if kind == "matching_pursuit" else {}
     more |= {"rescale_acts_by_decoder_norm": True} if kind == "topk_by_norm" else {}
     config_class = getattr(sae_lens, made.__name__ + "Config", None) or sae_lens.registry.get_sae_class(kind)[1]
     sae = made(config_class(d_in=D, d_sae=F, **more))
     randomise(sae)
+    if kind == "matching_pursuit":  # which ends where directions have about unit length
+        sae.W_dec.data.div_(sae.W_dec.data.norm(dim=1, keepdim=True))
     sae.cfg.metadata.hook_name = "blocks.1.hook_resid_post"
     sae.cfg.metadata.model_name = "gpt2"
     sae.save_model(folder)

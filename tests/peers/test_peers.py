@@ -28,7 +28,10 @@ pytestmark = [
 THEIRS = [
     *(
         ("saelens", kind)
-        for kind in ("standard", "topk", "topk_by_norm", "jumprelu", "gated", "transcoder", "jumprelu_transcoder")
+        for kind in (
+            "standard", "topk", "topk_by_norm", "jumprelu", "gated", "matching_pursuit", "transcoder",
+            "jumprelu_transcoder",
+        )
     ),
     *(
         ("dictionary_learning", kind)
@@ -44,7 +47,9 @@ THEIRS = [
 OURS = [
     ("saelens", "topk", D), ("saelens", "batch_topk", D), ("saelens", "l1_2023", D), ("saelens", "l1_2023", 7),
     ("saelens", "batch_topk", 7), ("dictionary_learning", "topk", D), ("dictionary_learning", "batch_topk", D),
-    ("dictionary_learning", "l1_2023", D), ("sparsify", "topk", D),
+    ("dictionary_learning", "l1_2023", D), ("sparsify", "topk", D), ("saelens", "gated", D),
+    ("saelens", "matching_pursuit", D), ("saelens", "jumprelu", D), ("dictionary_learning", "gated", D),
+    ("dictionary_learning", "jumprelu", D),
 ]  # fmt: skip
 
 
@@ -97,12 +102,15 @@ def rows() -> torch.Tensor:
 
 
 def ours(name: str, d_out: int) -> Dictionary:
-    made = architecture(name)(D, F, d_out, **({} if name == "l1_2023" else {"k": K})).requires_grad_(False)
+    settings = {"k": K} if "k" in architecture(name).settings else {}
+    made = architecture(name)(D, F, d_out, **settings).requires_grad_(False)
     generator = torch.Generator().manual_seed(5)
     for tensor in made.state_dict().values():
         tensor.copy_(torch.randn(tensor.shape, generator=generator) / 3)
     for buffer in made.buffers():
         buffer.abs_()
+    if name == "matching_pursuit":
+        made.w_dec.div_(made.w_dec.norm(dim=1, keepdim=True))
     made.provenance = {"model": "gpt2", "site": "resid_post.1"}
     return made
 

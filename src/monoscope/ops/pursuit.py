@@ -2,7 +2,8 @@
 
 Each step picks the atom with the largest inner product with what is left of the row, and takes that much of it off:
 ``v = max d·r``, ``r ← r − v d``. It ends after k steps, or where no inner product is above the rounding of the row. An
-atom may be picked again; its values are added up in the code.
+atom may be picked again; its values are added up in the code. It may also be told to end sooner: after a step that
+leaves less than some length, or that picks an atom for the second time.
 
 The kernel keeps every atom's inner product with the residual up to date by the picked atom's row of the Gram matrix.
 These numbers only *preselect*: all atoms that rounding could have hidden are scored again on the residual itself,
@@ -48,7 +49,9 @@ class Pursuit(NamedTuple):
         return Code.from_rows(self.picks, values, n_features)
 
 
-def reference(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], k: int) -> Pursuit:
+def reference(
+    x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], k: int, enough: float = 0.0, once: bool = False
+) -> Pursuit:
     """The same in plain torch, with every inner product made at every step."""
     picks = torch.full((len(x), k), -1, dtype=torch.int32, device=x.device)
     values = x.new_zeros(len(x), k)
@@ -60,20 +63,28 @@ def reference(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], k: int
         values[:, step] = torch.where(going, best, 0)
         picks[:, step] = torch.where(going, at, -1).int()
         left = left - values[:, step, None] * atoms[at]
+        ended = left.norm(dim=1) < enough
+        if once:
+            ended |= (picks[:, :step] == picks[:, step, None]).any(1)
+        floor = torch.where(ended, torch.inf, floor)
     return Pursuit(picks, values, left)
 
 
-def pursue(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], k: int) -> Pursuit:
+def pursue(
+    x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], k: int, enough: float = 0.0, once: bool = False
+) -> Pursuit:
     """Up to ``k`` steps for each row; ties go to the lower index. See the module's text.
 
     Args:
         x: what is explained; any part that no atom is for, such as a bias, already taken off.
         atoms: rows of unit norm.
-        k: the number of steps.
+        k: the number of steps, at most.
+        enough: a length; a step that leaves less of a row is its last.
+        once: whether the step that picks an atom again is a row's last.
     """
     x, atoms = x.detach(), atoms.detach()
     if any(t.device.type != "cpu" or t.dtype != torch.float32 for t in (x, atoms)):
-        return reference(x, atoms, k)
+        return reference(x, atoms, k, enough, once)
     atoms, left = atoms.contiguous(), x.clone(memory_format=torch.contiguous_format)
     picks, values = np.full((len(x), k), -1, np.int32), np.zeros((len(x), k), np.float32)
     worth = len(x) * k >= len(atoms) and len(atoms) ** 2 <= LARGEST
@@ -81,7 +92,8 @@ def pursue(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], k: int) -
     length = float(atoms.norm(dim=1).max()) * 1.001
     for first, scores in product.blocks(x, atoms, atoms.new_zeros(len(atoms)), torch.float32):
         rows = slice(first, first + len(scores))
-        _pursue(scores.numpy(), left[rows].numpy(), atoms.numpy(), gram, length, picks[rows], values[rows])
+        ends = np.float32(enough), once
+        _pursue(scores.numpy(), left[rows].numpy(), atoms.numpy(), gram, length, *ends, picks[rows], values[rows])
     return Pursuit(torch.from_numpy(picks), torch.from_numpy(values), left)
 
 
@@ -154,7 +166,7 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
-def _pursue_row(scores, left, atoms, gram, length, unit, picks, values):  # type: ignore[no-untyped-def]
+def _pursue_row(scores, left, atoms, gram, length, unit, enough, once, picks, values):  # type: ignore[no-untyped-def]
     n_atoms = len(scores)
     maxima = np.empty(GROUPS, np.float32)
     groups = np.empty(GROUPS + 1, np.int32)
@@ -177,6 +189,11 @@ def _pursue_row(scores, left, atoms, gram, length, unit, picks, values):  # type
         moved += best * length
         for j in range(atoms.shape[1]):
             left[j] -= best * atoms[at, j]
+        ended = enough > 0 and np.sqrt(_dot(left, left)) < enough
+        for before in range(step if once else 0):
+            ended = ended or picks[before] == at
+        if ended:
+            break
         if len(gram):
             for f in range(n_atoms):
                 scores[f] -= best * gram[at, f]
@@ -186,11 +203,11 @@ def _pursue_row(scores, left, atoms, gram, length, unit, picks, values):  # type
 
 
 @njit(parallel=True, cache=True, nogil=True)
-def _pursue(scores, left, atoms, gram, length, picks, values):  # type: ignore[no-untyped-def]
+def _pursue(scores, left, atoms, gram, length, enough, once, picks, values):  # type: ignore[no-untyped-def]
     # what products of d numbers, k updates of a score and k of the residual may be off by, of the lengths added up
     unit = np.float32((2 * atoms.shape[1] + 4 * picks.shape[1] + 8) * 2.0**-24 * length)
     for i in prange(len(scores)):
-        _pursue_row(scores[i], left[i], atoms, gram, length, unit, picks[i], values[i])
+        _pursue_row(scores[i], left[i], atoms, gram, length, unit, enough, once, picks[i], values[i])
 
 
 @njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})

@@ -151,9 +151,16 @@ _FORMS: dict[str, tuple[set[str], _Facts]] = {
     "l1": (set(), lambda made, state: {}),
     "p_anneal": (set(), lambda made, state: {}),
     "hierarchical_topk": (set(), lambda made, state: {"k": made.k}),
+    "gated": ({"r_mag", "b_mag"}, lambda made, state: _magnitudes(state)),
     "jumprelu": ({"log_threshold"}, lambda made, state: {"threshold": state["log_threshold"].exp()}),
 }
 _FORMS["matryoshka"] = _FORMS["batch_topk"]
+
+
+def _magnitudes(state: dict[str, Tensor]) -> dict[str, Any]:
+    form = Form(state["w_enc"], state["b_enc"], state["w_dec"], state["b_dec"])
+    form = form.gated(state["r_mag"], state["b_enc"], state["b_mag"])
+    return {"w_enc": form.w_enc, "b_enc": form.b_enc, "threshold": form.threshold}
 
 
 def _known_k(made: Any) -> int | None:

@@ -1,7 +1,9 @@
 """The format of SAELens: ``cfg.json`` and ``sae_weights.safetensors``; since version 6, and the flat one before it.
 
-BatchTopK and Matryoshka dictionaries are ``jumprelu`` there. Inputs that were scaled by a constant are folded where the
-folder holds the constant; layer norm and the like, which differ from row to row, cannot be and are refused.
+BatchTopK and Matryoshka dictionaries are ``jumprelu`` there, and gated ones are written as that: a gate is a threshold
+on the magnitude. A matching pursuit has no encoder, and two more ways to end. Inputs that were scaled by a constant are
+folded where the folder holds the constant; layer norm and the like, which differ from row to row, cannot be and are
+refused.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from monoscope import folder
 from monoscope.dictionary.base import Dictionary
@@ -21,10 +24,12 @@ from monoscope.dictionary.formats import _config, _form, _sites, _weights
 from monoscope.dictionary.formats._config import Config
 from monoscope.dictionary.formats._form import Form
 from monoscope.dictionary.formats._weights import Weights
+from monoscope.dictionary.matching_pursuit import Architecture as Pursuing
 from monoscope.errors import MonoscopeError, unknown_name
 
 CONFIG, WEIGHTS, SCALER = "cfg.json", "sae_weights.safetensors", "activation_scaler.json"
 FILES = (CONFIG, WEIGHTS, SCALER)
+PURSUIT = "matching_pursuit"
 VERSION = "6.0.0"  # the first whose configuration is written here
 SCALED = "expected_average_only_in"
 HARMLESS = ("dtype", "device", "d_out", "reshape_activations")  # what changes nothing that a dictionary computes
@@ -44,11 +49,13 @@ def load(path: Path) -> Dictionary:
     """
     config, weights = _config.read(path / CONFIG), _weights.load(path / WEIGHTS)
     name = _architecture(config)
+    if name == PURSUIT:
+        return _read_pursuit(weights, config)
     if name not in _READERS:
         raise MonoscopeError(
             f"SAELens' {name} dictionaries are not understood",
             where=str(path),
-            fix=f"understood: {', '.join(_READERS)}",
+            fix=f"understood: {', '.join([*_READERS, PURSUIT])}",
         )
     _refuse_scaling(weights)
     form = _READERS[name](weights, config, name)
@@ -67,6 +74,15 @@ def save(dictionary: Dictionary, path: Path) -> None:
     Raises:
         MonoscopeError: a dictionary without calibrated thresholds, a TopK transcoder, or another architecture.
     """
+    config, tensors = _pursuing(dictionary) if isinstance(dictionary, Pursuing) else _selecting(dictionary)
+    for name in (CONFIG, SCALER):
+        (path / name).unlink(missing_ok=True)
+    folder.write_bytes(path / WEIGHTS, save_tensors({name: tensor.contiguous() for name, tensor in tensors.items()}))
+    folder.write_json(path / CONFIG, config)
+
+
+def _selecting(dictionary: Dictionary) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Configuration and tensors of a dictionary that selects among linear scores."""
     form = _form.of(dictionary, "saelens")
     if not form.calibrated:
         raise MonoscopeError(
@@ -77,12 +93,49 @@ def save(dictionary: Dictionary, path: Path) -> None:
     if not config["apply_b_dec_to_input"]:
         form = form.centre(False)
     tensors = {"W_enc": form.w_enc.T, "b_enc": form.b_enc, "W_dec": form.w_dec, "b_dec": form.b_dec}
-    if form.threshold is not None:
-        tensors["threshold"] = form.threshold
-    for name in (CONFIG, SCALER):
-        (path / name).unlink(missing_ok=True)
-    folder.write_bytes(path / WEIGHTS, save_tensors({name: tensor.contiguous() for name, tensor in tensors.items()}))
-    folder.write_json(path / CONFIG, config)
+    return config, tensors if form.threshold is None else {**tensors, "threshold": form.threshold}
+
+
+def _pursuing(dictionary: Pursuing) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Configuration and tensors of a matching pursuit, which has no encoder."""
+    told = dictionary.provenance
+    config = {
+        **_facts(PURSUIT, dictionary.d_in, dictionary.n_features, True),
+        "max_iterations": dictionary.k,
+        "residual_threshold": dictionary.enough,
+        "stop_on_duplicate_support": dictionary.once,
+        "metadata": _metadata(told, told),
+    }
+    return config, {name: getattr(dictionary, name.lower()).detach().cpu().float() for name in ("W_dec", "b_dec")}
+
+
+def _read_pursuit(weights: Weights, config: Config) -> Dictionary:
+    """A matching pursuit; what the file does not say is SAELens' default."""
+    config.asked.add("normalize_activations")
+    if config.values.get("normalize_activations") not in (None, False, "none"):
+        raise MonoscopeError(
+            "inputs of a matching pursuit are normalised, which changes the units of its activations",
+            where=config.where,
+            fix="fold it with SAELens and save again",
+        )
+    w_dec = weights.tensor("W_dec", None, config.need("d_in", int))
+    b_dec = weights.tensor("b_dec", w_dec.shape[1])
+    weights.done()
+    n_features, d_in = w_dec.shape
+    if config.need("d_sae", int) != n_features:
+        raise weights.error(f"{CONFIG} and {WEIGHTS} are of different dictionaries")
+    enough, once = config.get("residual_threshold", float), config.get("stop_on_duplicate_support", bool)
+    made = Pursuing(
+        d_in,
+        n_features,
+        k=config.get("max_iterations", int) or d_in,
+        enough=1e-2 if enough is None else max(0.0, enough),  # 0 and below: never
+        once=once is not False,
+    )
+    centred = config.get("apply_b_dec_to_input", bool) is not False  # else the bias is not added either
+    made.load_state_dict({"w_dec": w_dec.contiguous(), "b_dec": b_dec if centred else torch.zeros_like(b_dec)})
+    made.provenance = _provenance(config, PURSUIT)
+    return made.requires_grad_(False)
 
 
 def _architecture(config: Config) -> str:
@@ -194,26 +247,38 @@ def _described(form: Form) -> dict[str, Any]:
     ours = {name: value for name, value in told.items() if name != "k"}
     if form.threshold is not None and form.k is not None:
         ours["k"] = form.k
-    metadata = {
-        "sae_lens_version": VERSION,
-        "model_name": told.get("model"),
-        "hook_name": _sites.hook_of(told.get("site")) or told.get("hook") or told.get("site"),
-        "monoscope": ours,
-    }
+    metadata = _metadata(told, ours)
     if form.transcodes:
         metadata["hook_name_out"] = _sites.hook_of(told.get("target")) or told.get("target")
+    return {
+        **_facts(kind, d_in, n_features, form.centred),
+        **({"k": form.k, "rescale_acts_by_decoder_norm": False} if kind == "topk" else {}),
+        **({"d_out": form.w_dec.shape[1]} if form.transcodes else {}),
+        "metadata": metadata,
+    }
+
+
+def _facts(kind: str, d_in: int, n_features: int, centred: bool) -> dict[str, Any]:
+    """What ``cfg.json`` says of every dictionary."""
     return {
         "architecture": kind,
         "d_in": d_in,
         "d_sae": n_features,
         "dtype": "float32",
         "device": "cpu",
-        "apply_b_dec_to_input": form.centred,
+        "apply_b_dec_to_input": centred,
         "normalize_activations": "none",
         "reshape_activations": "none",
-        **({"k": form.k, "rescale_acts_by_decoder_norm": False} if kind == "topk" else {}),
-        **({"d_out": form.w_dec.shape[1]} if form.transcodes else {}),
-        "metadata": metadata,
+    }
+
+
+def _metadata(told: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
+    """Where a dictionary belongs, in SAELens' words, and ``ours`` as it is."""
+    return {
+        "sae_lens_version": VERSION,
+        "model_name": told.get("model"),
+        "hook_name": _sites.hook_of(told.get("site")) or told.get("hook") or told.get("site"),
+        "monoscope": ours,
     }
 
 

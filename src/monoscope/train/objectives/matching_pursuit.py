@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
+from monoscope.dictionary.matching_pursuit import Architecture
 from monoscope.ops import pursuit
 from monoscope.train import objective
 
@@ -33,9 +34,9 @@ class Objective(objective.Objective):
         self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float
     ) -> dict[str, Float[Tensor, ""]]:
         """``mse``: squared error per number; ``auxk``: weighted by the option of that name."""
-        k = int(dictionary.options()["k"])
+        assert isinstance(dictionary, Architecture)
         centred = x - dictionary.b_dec
-        found = pursuit.pursue(centred, dictionary.w_dec, k)
+        found = dictionary.pursue(centred)
         left = pursuit.residual(centred, dictionary.w_dec, found)
         code = found.code(dictionary.n_features)
         self.silence.hear(len(code), torch.bincount(code.indices, minlength=code.n_features) > 0)
@@ -43,7 +44,7 @@ class Objective(objective.Objective):
         terms = {"mse": left.square().mean()}
         if self.options["auxk"]:
             dead = self.silence.dead(self.options["dead_after"] or min(10_000_000, self.n_tokens // 10))
-            terms["auxk"] = self.options["auxk"] * unexplained(left.detach(), dictionary.w_dec, dead, k)
+            terms["auxk"] = self.options["auxk"] * unexplained(left.detach(), dictionary.w_dec, dead, dictionary.k)
         return terms
 
 
