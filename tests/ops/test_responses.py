@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monoscope.ops import columns, residual, weighted_rows
+from monoscope.ops import responses as ops
 from monoscope.ops.responses import Response, respond, share
 from monoscope.ops.transpose import transpose
 from monoscope.train.objectives import gated, jumprelu, p_anneal
@@ -63,11 +64,14 @@ def problem(n, n_features, d_in, d_out, seed):
 
 
 @quick
-@given(shapes, st.sampled_from(NAMES))
-def test_both_ways_are_the_same(shape, name):
+@given(shapes, st.sampled_from(NAMES), st.sampled_from([4, 400, 1 << 20]))
+def test_both_ways_are_the_same(shape, name, piece):
     x, y, weights, generator = problem(*shape)
     response = responses(shape[1], generator)[name]
-    (first, grads), (second, others) = (outcome(way, x, y, weights, response) for way in (DENSELY, SPARSELY))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ops, "PIECE", max(piece, shape[1] // 8))  # bytes: of some entries, of many, of all
+        patch.setattr(ops, "ACROSS", 64)
+        (first, grads), (second, others) = (outcome(way, x, y, weights, response) for way in (DENSELY, SPARSELY))
     for mine, other in zip([*first, *grads], [*second, *others], strict=True):
         size = 1 + other.abs().sum() / max(1, other.numel())  # rounding is in proportion to the terms of a sum
         torch.testing.assert_close(mine / size, other / size, rtol=1e-4, atol=2e-5, check_dtype=False)
@@ -102,6 +106,21 @@ def test_gradients_are_those_of_the_formula():
             loss = found.errors.sum() + found.totals.sum()
             for mine, right in zip(torch.autograd.grad(loss, again, materialize_grads=True), wanted, strict=True):
                 torch.testing.assert_close(mine, right, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("way", [DENSELY, SPARSELY])
+def test_a_target_without_a_gradient_and_a_loss_of_sums_alone(name, way):
+    x, y, weights, generator = problem(30, 50, 8, 6, 2)
+    response = responses(50, generator)[name]
+    gradients = []
+    for wanted in (True, False):
+        leaves = [t.clone().requires_grad_() for t in (*weights, *response.parameters)]
+        own = Response(response.apply, tuple(leaves[4:]), response.floor)
+        found = respond(x, y.clone().requires_grad_(wanted), tuple(leaves[:4]), own, torch.float32, way)
+        gradients.append(torch.autograd.grad(found.sums.sum(), leaves, materialize_grads=True))
+    assert all(map(torch.equal, *gradients))
+    assert not bool(gradients[0][2].any()) and bool(gradients[0][1].any())
 
 
 def test_the_way_follows_from_the_share_of_entries():

@@ -30,7 +30,7 @@ from monoscope.types import Code
 PROBE = 256  # rows whose scores decide the way
 PIECE = 1 << 20  # bytes of scores that a response is applied to at once on a CPU: a dozen times as much is made of them
 WHOLE = 1 << 26  # the same on a device
-ACROSS = 256  # features of a tile
+ACROSS = 256  # features of a tile, at least
 CROWDED = {torch.bfloat16: 0.075, torch.float32: 0.25}  # share of entries from which on products are faster (CPU)
 
 Weights = tuple[
@@ -131,6 +131,7 @@ class _Respond(torch.autograd.Function):
     def forward(ctx: Any, way: Sparsely | Densely, x: Tensor, y: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
         found, left = way.forward(x, y, *others)
         ctx.way, ctx.left = way, left if way.decodes_again or ctx.needs_input_grad[2] else left[:1]
+        ctx.n_amounts = len(left)
         ctx.save_for_backward(x, *others)
         ctx.mark_non_differentiable(found.left, found.active)
         ctx.set_materialize_grads(False)
@@ -140,7 +141,7 @@ class _Respond(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         x, *others = ctx.saved_tensors
         errors, sums, totals = grads[:3]
-        scales = [0.0] * len(ctx.left) if errors is None else (-2 * errors).tolist()
+        scales = [0.0] * ctx.n_amounts if errors is None else (-2 * errors).tolist()
         found = ctx.way.backward(x, ctx.left, Towards(scales, sums, totals), *others)
         b_dec = ctx.left[0].sum(0) * scales[0]
         y = None
@@ -250,7 +251,8 @@ class Densely:
 
     def _tiles(self, x: Tensor, w_enc: Tensor, bias: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
         size = _at_once(x.device) // self.precision.itemsize
-        for row, feature, scores in product.tiles(x, w_enc, bias, self.precision, ACROSS, size):
+        width = max(ACROSS, size // max(1, len(x)))
+        for row, feature, scores in product.tiles(x, w_enc, bias, self.precision, width, size):
             yield slice(row, row + len(scores)), slice(feature, feature + scores.shape[1]), scores
 
     def forward(
