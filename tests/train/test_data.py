@@ -89,6 +89,13 @@ def test_rows_are_normalised_in_place_only_where_that_is_allowed(dtype):
     assert (over.data_ptr() == raw.data_ptr()) == (dtype == torch.float32)
 
 
+def test_an_array_that_must_not_be_written_to_is_taken_without_a_warning(tmp_path):
+    np.save(tmp_path / "rows.npy", planted(2000)[0].numpy())
+    held = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    made = fit(held, 16, "batch_topk", k=2, batch_size=500, show_progress=False)
+    assert np.array_equal(held, np.load(tmp_path / "rows.npy")) and len(made.encode(torch.from_numpy(held[:9].copy())))
+
+
 def test_blocks_that_someone_else_holds_are_not_written_over():
     blocks = list(planted(2000)[0].split(500))
     before = [block.clone() for block in blocks]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -181,7 +182,9 @@ def as_tensor(rows: Any, name: str) -> Tensor:
     Raises:
         MonoscopeError: another shape, or numbers that are not real.
     """
-    tensor = rows if isinstance(rows, Tensor) else torch.from_numpy(np.asarray(rows))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*not writable")  # nothing is written to it
+        tensor = rows if isinstance(rows, Tensor) else torch.from_numpy(np.asarray(rows))
     if tensor.ndim != 2 or tensor.is_complex() or tensor.dtype == torch.bool:
         raise MonoscopeError(
             f"{name} has shape {tuple(tensor.shape)} and type {tensor.dtype}",
