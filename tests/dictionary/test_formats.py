@@ -119,6 +119,29 @@ def test_both_ends_of_a_pursuit_are_written(tmp_path):
     assert 0 < int((lengths < 0.75).sum()) < len(lengths)
 
 
+def test_a_length_that_ends_a_pursuit_is_in_the_units_of_the_rows():
+    """A dictionary of rows that are five times as long leaves five times as much, and picks the same."""
+    made = architecture("matching_pursuit")(D, F, k=5, enough=0.75).requires_grad_(False)
+    made.w_dec.copy_(torch.nn.functional.normalize(ours("topk").w_dec))
+    before = made.encode(rows()).to_dense()
+    made.scale(5.0)
+    after = made.encode(5 * rows()).to_dense()
+    assert made.options()["enough"] == pytest.approx(3.75)
+    close(after, 5 * before)
+    assert bool(((before > 0).sum(1) < 5).any())
+    for wrong in (-1.0, math.inf, math.nan):
+        with pytest.raises(MonoscopeError, match="enough is"):
+            architecture("matching_pursuit")(D, F, k=5, enough=wrong)
+
+
+def test_a_pursuit_whose_files_do_not_belong_together_is_refused(tmp_path):
+    files.matching_pursuit(tmp_path)
+    config = json.loads((tmp_path / "cfg.json").read_text())
+    (tmp_path / "cfg.json").write_text(json.dumps(config | {"d_sae": F - 1}))
+    with pytest.raises(MonoscopeError, match="different dictionaries"):
+        io.load(tmp_path)
+
+
 def test_transcoders(tmp_path):
     for name in ("l1_2023", "batch_topk"):
         made = ours(name, d_out=4)

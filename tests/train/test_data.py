@@ -37,6 +37,14 @@ def test_every_architecture_learns_from_blocks_at_its_own_settings(name: str):
     assert type(made) is architecture(name) and made.provenance["n_tokens"] == 1000
 
 
+def test_a_pursuit_is_trained_with_the_ends_that_it_then_has():
+    x, _ = planted(2000)
+    settings = {"k": 4, "batch_size": 250, "show_progress": False}
+    made = fit(x, 16, "matching_pursuit", enough=0.5, once=True, **settings)
+    assert made.once and made.enough > 0 and made.enough != 0.5  # the training's units became those of the rows
+    assert len(made.encode(x).indices) < len(fit(x, 16, "matching_pursuit", **settings).encode(x).indices)
+
+
 def test_unusable_rows_are_refused():
     x, _ = planted(8000)
     with pytest.raises(MonoscopeError, match="shape"):
