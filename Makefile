@@ -15,7 +15,7 @@ quickstart: $(VENV)/installed
 	$(BIN)/monoscope quickstart $(ARGS)
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/installed-test $(VENV)/installed-dev docs
 	$(BIN)/ruff format --check .

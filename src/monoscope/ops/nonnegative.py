@@ -192,7 +192,7 @@ def _round(scores, x, left, atoms, gram, own, inner, picks, values, m, stop, sla
         if at < 0:
             break
         if m == first:
-            enough = max(stop, ROUND * best)
+            enough = max(stop, np.float32(ROUND) * best)
         for a in range(m):
             own[a, m] = own[m, a] = _dot(atoms[picks[a]], atoms[at])
         own[m, m], inner[m] = _dot(atoms[at], atoms[at]), _dot(atoms[at], x)
@@ -228,7 +228,7 @@ def _pursue_row(scores, x, left, atoms, gram, length, floor, picks, values):  # 
     own, inner = np.empty((most, most), np.float32), np.empty(most, np.float32)
     moved = np.sqrt(_dot(x, x))
     stop = np.float32(max(floor, moved * NOISE))
-    m, updates = 0, 2 * atoms.shape[1] + 8
+    m, updates = np.int64(0), 2 * atoms.shape[1] + 8  # of one type throughout, or what takes it is compiled twice
     for _ in range(2 * most):
         # a round moves a score by at most what is left of the row, and it and a fit make two updates an atom
         slack = (updates + 4 * most) * unit * 2 * moved
