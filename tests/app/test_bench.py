@@ -230,6 +230,21 @@ def test_speed_beside_peers(fake: Fake, rows: Path, tmp_path: Path, capsys) -> N
         assert words in said, words
 
 
+def test_every_architecture_has_a_line_of_its_own_in_80_columns() -> None:
+    """With the longest numbers: names are not broken."""
+    span = {"mean": 0.12345, "low": 0.12345, "high": 0.12345}
+    same = {"which": "default", "rate": None, "seeds": 3, "fvu": span, "l0": {"mean": 32.1}, "dead": span}
+    names = [f"monoscope:{name}" for name in architectures()]
+    lines = [{**same, "contender": name, "elapsed": {"mean": 9_999}} for name in names]
+    setting = {"features": 3072, "k": 32, "batch": 4096, "tokens": 819_200, "rows": "rows.npy", "held_out": 32_768}
+    console = Console(file=io.StringIO(), width=80)
+    tables.print_quality({"contenders": lines}, setting, console)
+    said = console.file.getvalue().splitlines()
+    assert max(map(len, said)) <= 80
+    for name in names:
+        assert any(line.startswith(f"{name} ") and line.endswith("12%  9,999") for line in said), name
+
+
 def test_dead_features_stay_dead_and_auxk_is_at_work(rows: Path) -> None:
     from monoscope.train import rows as training_rows
 

@@ -78,7 +78,7 @@ def _print_kind(
                 _times(None if is_ours(name) else speed.faster(dict(own), dict(one), window)),
                 f"{seen['of_limit']:.0%}" if "of_limit" in seen else "",
             )
-    console.print(Padding(table, (1, 0, 0, 0)))
+    console.print(Padding(table, (1, 0)))
     for name in rows:
         for way, one in contenders[name]["ways"].items():
             if "failed" in one:
@@ -96,7 +96,7 @@ def print_quality(found: Mapping[str, Any], setting: Mapping[str, Any], console:
             style="dim",
         )
     )
-    table = frame("", ["rate", "FVU", "range", "L0", "dead", "seconds"])
+    table = frame("", ["rate", "FVU", "range", "L0", "dead", "s"])
     for line in lines:
         own = line["which"] == "default"
         rate = "default" if own else "–" if line["rate"] is None else f"{line['rate']:g}{'*' * line['at_edge']}"
@@ -111,10 +111,10 @@ def print_quality(found: Mapping[str, Any], setting: Mapping[str, Any], console:
             Text(f"{fvu['mean']:.4f}", style="bold" if own else ""),
             Text(f"{fvu['low']:.4f}–{fvu['high']:.4f}", style="dim"),
             f"{line['l0']['mean']:.1f}",
-            f"{line['dead']['mean']:.1%}",
+            _share(line["dead"]["mean"]),
             f"{line['elapsed']['mean']:,.0f}",
         )
-    console.print(Padding(table, (1, 0, 0, 0)))
+    console.print(Padding(table, (1, 0)))
     if any(line.get("at_edge") for line in lines):
         console.print(Text("* at the edge of the sweep: a rate beyond it might reach more", style="dim"))
     for line in lines:
@@ -140,12 +140,12 @@ def print_memory(found: Mapping[str, Any], setting: Mapping[str, Any], console: 
             style = "yellow" if part["ratio"] > 1 else ""
             cells += [f"{part['growth'] / 2**20:,.0f}", Text(f"{part['ratio']:.2f}", style=style)]
         table.add_row(name, *cells)
-    console.print(Padding(table, (1, 0, 0, 0)))
+    console.print(Padding(table, (1, 0)))
 
 
 def frame(title: str, headings: Sequence[str]) -> Table:
     """An empty table: names on the left, numbers right-aligned under their headings."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column(title, overflow="fold")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -154,6 +154,11 @@ def frame(title: str, headings: Sequence[str]) -> Table:
 
 def _times(ratio: float | None) -> str:
     return f"{ratio:.1f}×" if ratio else ""
+
+
+def _share(of_one: float) -> str:
+    """A percentage of two digits: 12%, 1.2%."""
+    return f"{of_one:.1%}" if of_one < 0.0995 else f"{of_one:.0%}"
 
 
 def _way(counted: Mapping[str, Any]) -> str:
