@@ -182,6 +182,10 @@ def test_products_equal_their_references(shape):
     torch.testing.assert_close(weighted_rows.dots(code, x, w).double(), wanted, rtol=0, atol=1e-6 * d * (1 + size))
     torch.testing.assert_close(weighted_rows.scatter(by, code.values, x).double(), dense.T @ x.double(), **close)
     torch.testing.assert_close(weighted_rows.sums(by, code.values).double(), dense.sum(0), rtol=1e-5, atol=1e-5)
+    in_pieces, half = torch.zeros(n_features, dtype=torch.float64), len(code.values) // 2
+    for part in (slice(0, half), slice(half, None)):
+        weighted_rows.add_up(in_pieces, code.indices[part], code.values[part])
+    assert torch.equal(in_pieces.float(), weighted_rows.sums(by, code.values))  # in the same order, of the same type
     torch.testing.assert_close(
         weighted_rows.reference_scatter(by, code.values, x).double(), dense.T @ x.double(), **close
     )
@@ -316,7 +320,7 @@ def test_choosing_tile_by_tile_is_choosing_at_once(shape, dtype, width, data):
     k = data.draw(st.integers(1, n_features))
     height = data.draw(st.integers(1, n))
     tiles = [
-        product.Tile(row, feature, scores[row : row + height, feature : feature + width])
+        product.Tile(row, feature, scores[row : row + height, feature : feature + width], scores[:, :0])
         for feature in range(0, n_features, width)
         for row in range(0, n, height)
     ]
@@ -340,7 +344,8 @@ def test_tiles_are_the_product(shape, dtype, width, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(product, "WIDTH", width)
         patch.setattr(product, "BLOCK", block)
-        for row, feature, scores in product.tiles(x, weight, bias, dtype):
+        for row, feature, scores, read in product.tiles(x, weight, bias, dtype):
+            assert torch.equal(read, x[row : row + len(scores)].to(dtype))
             joined[row : row + scores.shape[0], feature : feature + scores.shape[1]] = scores
     wanted = x.to(dtype).double() @ weight.to(dtype).T.double() + bias.to(dtype)
     size = 1 + (x.norm(dim=1)[:, None] * weight.norm(dim=1)).double() + bias.abs()

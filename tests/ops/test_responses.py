@@ -70,6 +70,7 @@ def test_both_ways_are_the_same(shape, name, piece):
     response = responses(shape[1], generator)[name]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ops, "PIECE", max(piece, shape[1] // 8))  # bytes: of some entries, of many, of all
+        patch.setattr(ops, "TILE", 4 * max(piece, shape[1] // 8))
         patch.setattr(ops, "ACROSS", 64)
         (first, grads), (second, others) = (outcome(way, x, y, weights, response) for way in (DENSELY, SPARSELY))
     for mine, other in zip([*first, *grads], [*second, *others], strict=True):

@@ -52,7 +52,7 @@ def above(scores: Float[Tensor, "n n_features"], floor: float) -> Ragged:
 
 def above_of_tiles(tiles: Iterable[Tile], n_rows: int, floor: float) -> Ragged:
     """The same of the scores of ``n_rows`` rows that come in tiles."""
-    parts = [(row, feature, _search(scores, floor)) for row, feature, scores in tiles]
+    parts = [(row, feature, _search(scores, floor)) for row, feature, scores, _ in tiles]
     if not parts:
         raise MonoscopeError("there are no scores to choose from")
     blocks = {feature: i for i, feature in enumerate(dict.fromkeys(feature for _, feature, _ in parts))}

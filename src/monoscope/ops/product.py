@@ -72,11 +72,12 @@ def blocks(
 
 
 class Tile(NamedTuple):
-    """The scores of some rows for some features, and which: the first of each."""
+    """The scores of some rows for some features; the first of each; the rows as the product reads them."""
 
     row: int
     feature: int
     scores: Float[Tensor, "rows features"]
+    x: Float[Tensor, "rows d"]
 
 
 def tiles(
@@ -106,7 +107,7 @@ def tiles(
         for row in range(0, max(n, 1), height):  # of no rows one empty tile
             some = left[row : row + height]
             scores = space[: len(some) * block.shape[1]].view(len(some), block.shape[1])
-            yield Tile(row, feature, torch.mm(some, block, out=scores))
+            yield Tile(row, feature, torch.mm(some, block, out=scores), some[:, : x.shape[1]])
 
 
 def _with_bias(x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ resumed training decides the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,13 +23,14 @@ from torch import Tensor
 from monoscope.ops import product, residual, weighted_rows
 from monoscope.ops.above import above_of_tiles
 from monoscope.ops.columns import columns
-from monoscope.ops.room import room_like
+from monoscope.ops.room import room, room_like
 from monoscope.ops.transpose import transpose
 from monoscope.types import Code
 
 PROBE = 256  # rows whose scores decide the way
-PIECE = 1 << 20  # bytes of scores that a response is applied to at once on a CPU: a dozen times as much is made of them
-WHOLE = 1 << 26  # the same on a device
+TILE = 1 << 20  # bytes of scores that are multiplied at once on a CPU
+PIECE = 1 << 18  # and of those, that a response is applied to at once: a dozen times as much is made of them
+WHOLE = 1 << 26  # both on a device
 ACROSS = 256  # features of a tile, at least
 CROWDED = {torch.bfloat16: 0.075, torch.float32: 0.25}  # share of entries from which on products are faster (CPU)
 
@@ -140,13 +141,14 @@ class _Respond(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         x, *others = ctx.saved_tensors
+        left, ctx.left = ctx.left, None  # held by nothing else, so that a way can let it go
         errors, sums, totals = grads[:3]
         scales = [0.0] * ctx.n_amounts if errors is None else (-2 * errors).tolist()
-        found = ctx.way.backward(x, ctx.left, Towards(scales, sums, totals), *others)
-        b_dec = ctx.left[0].sum(0) * scales[0]
+        b_dec = left[0].sum(0) * scales[0]
         y = None
         if ctx.needs_input_grad[2]:
-            y = -sum(left * scale for left, scale in zip(ctx.left, scales, strict=True))
+            y = -sum(part * scale for part, scale in zip(left, scales, strict=True))
+        found = ctx.way.backward(x, left, Towards(scales, sums, totals), *others)
         return None, None, y, found.w_enc, found.bias, found.w_dec, b_dec, *found.parameters
 
 
@@ -163,15 +165,28 @@ class Sparsely:
     ) -> tuple[Outcome, list[Tensor]]:
         """The outcome, and what each of the amounts leaves over."""
         self._find(x, w_enc, bias)
-        amounts, measures = self._apply(parameters)
-        sums = torch.stack([weighted_rows.sums(self.by, each) for each in amounts])
-        totals = _stacked([weighted_rows.sums(self.by, each) for each in measures], sums[0])
-        del measures  # before the largest are made
-        active = amounts[0].sign().sum(dtype=torch.float64)
-        found = [residual.residual(self.code, each, w_dec, b_dec, y) for each in amounts]
+        whole: list[Tensor] = []
+        sums = totals = x.new_zeros(0, len(w_enc), dtype=torch.float64)
+        active = x.new_zeros((), dtype=torch.float64)
+        for at in self._pieces():
+            amounts, measures = self.response.apply(self.code.values[at], *self._spread(parameters, at))
+            if not whole:
+                whole = [room_like(self.code.values) for _ in amounts]
+                sums, totals = (sums.new_zeros(len(some), len(w_enc)) for some in (amounts, measures))
+            self._add_up(sums, at, amounts)
+            self._add_up(totals, at, measures)
+            active += amounts[0].sign().sum(dtype=torch.float64)
+            for each, amount in zip(whole, amounts, strict=True):
+                each[at] = amount
+        found = [residual.residual(self.code, each, w_dec, b_dec, y) for each in whole]
         self.slopes = [each.slopes for each in found]
         errors = torch.stack([each.error for each in found]).float()
-        return Outcome(errors, sums, totals, found[0].left, active), [each.left for each in found]
+        return Outcome(errors, sums.float(), totals.float(), found[0].left, active), [each.left for each in found]
+
+    def _add_up(self, sums: Tensor, at: slice, parts: Sequence[Tensor]) -> None:
+        """Add numbers of some entries to those of their features."""
+        for total, part in zip(sums, parts, strict=True):
+            weighted_rows.add_up(total, self.code.indices[at], part)
 
     def _find(self, x: Tensor, w_enc: Tensor, bias: Tensor) -> None:
         """The entries above the floor and their scores, by row and by feature."""
@@ -186,28 +201,21 @@ class Sparsely:
             for at in self._pieces():
                 values[at] += floor.index_select(0, indices[at])
 
-    def _apply(self, parameters: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
-        """Amounts and measures of all entries."""
-        first = 0
-
-        def made(at: slice) -> tuple[Tensor, ...]:
-            nonlocal first
-            amounts, measures = self.response.apply(self.code.values[at], *self._spread(parameters, at))
-            first = len(amounts)
-            return *amounts, *measures
-
-        found = self._whole(made)
-        return found[:first], found[first:]
-
     def backward(
         self, x: Tensor, left: list[Tensor], towards: Towards,
         w_enc: Tensor, bias: Tensor, w_dec: Tensor, b_dec: Tensor, *parameters: Tensor,
     ) -> Gradients:  # fmt: skip
         """The gradients of a ``forward`` on the same tensors, once: what they are made of is let go on the way."""
-        pushes, pulls, *others = self._whole(lambda at: self._pull(at, towards, parameters))
-        shift, *found = (weighted_rows.sums(self.by, each) for each in (pulls, *others))
-        del others, self.code, self.slopes  # before the largest are made
-        enc, dec = residual.gradients(self.by, pulls, pushes, x, left[0])
+        pushes, pulls = self.code.values, self.slopes[0]  # each piece is read before it is written over
+        sums = x.new_zeros(1 + len(parameters), len(w_enc), dtype=torch.float64)
+        for at in self._pieces():
+            pushed, *others = self._pull(at, towards, parameters)
+            pushes[at], pulls[at] = pushed, others[0]
+            self._add_up(sums, at, others)
+        by = self.by
+        del self.code, self.slopes, self.by  # before the largest are made
+        enc, dec = residual.gradients(by, pulls, pushes, x, left[0])
+        shift, *found = sums.float()
         return Gradients(enc, shift, dec, found)
 
     def _pull(self, at: slice, towards: Towards, parameters: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -220,21 +228,9 @@ class Sparsely:
         amounts, others = _pulled(self.response, self.code.values[at], spread, pulls, totals)
         return amounts * towards.scales[0], *others
 
-    def _whole(self, make: Callable[[slice], tuple[Tensor, ...]]) -> list[Tensor]:
-        """What is made of each piece, of all entries."""
-        wholes: list[Tensor] = []
-        for at in self._pieces():
-            parts = make(at)
-            if len(parts[0]) == len(self.code.values):
-                return [*parts]
-            wholes = wholes or [room_like(self.code.values) for _ in parts]
-            for whole, part in zip(wholes, parts, strict=True):
-                whole[at] = part
-        return wholes
-
     def _pieces(self) -> Iterator[slice]:
         """All entries in pieces; of no entries one empty piece."""
-        n, size = len(self.code.values), _at_once(self.code.values.device) // 4
+        n, size = len(self.code.values), _at_once(self.code.values.device, PIECE) // 4
         return (slice(first, first + size) for first in range(0, max(1, n), size))
 
     def _spread(self, parameters: Iterable[Tensor], at: slice) -> list[Tensor]:
@@ -249,11 +245,17 @@ class Densely:
     def __init__(self, response: Response, precision: torch.dtype) -> None:
         self.response, self.precision = response, precision
 
-    def _tiles(self, x: Tensor, w_enc: Tensor, bias: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
-        size = _at_once(x.device) // self.precision.itemsize
+    def _tiles(self, x: Tensor, w_enc: Tensor, bias: Tensor) -> Iterator[tuple[slice, slice, Tensor, Tensor]]:
+        """Which rows and features, the rows as the product reads them, and the scores, which may be written over."""
+        size = _at_once(x.device, TILE) // self.precision.itemsize
         width = max(ACROSS, size // max(1, len(x)))
-        for row, feature, scores in product.tiles(x, w_enc, bias, self.precision, width, size):
-            yield slice(row, row + len(scores)), slice(feature, feature + scores.shape[1]), scores
+        for row, feature, scores, read in product.tiles(x, w_enc, bias, self.precision, width, size):
+            yield slice(row, row + len(scores)), slice(feature, feature + scores.shape[1]), read, scores
+
+    def _parts(self, scores: Tensor) -> Iterator[slice]:
+        """A tile's rows, in parts that the response is applied to."""
+        size = max(1, _at_once(scores.device, PIECE) // self.precision.itemsize // max(1, scores.shape[1]))
+        return (slice(first, first + size) for first in range(0, max(1, len(scores)), size))
 
     def forward(
         self, x: Tensor, y: Tensor, w_enc: Tensor, bias: Tensor, w_dec: Tensor, b_dec: Tensor, *parameters: Tensor
@@ -263,19 +265,24 @@ class Densely:
         sums, totals = x.new_zeros(0, len(w_enc)), x.new_zeros(0, len(w_enc))
         active = x.new_zeros((), dtype=torch.float64)
         numbers = [each.to(self.precision) for each in parameters]
-        for rows, at, scores in self._tiles(x, w_enc, bias):
+        for rows, at, _, scores in self._tiles(x, w_enc, bias):
             directions = w_dec[at].to(self.precision)
-            amounts, measures = self.response.apply(scores, *(each[at] for each in numbers))
-            if not left:
-                left = [torch.sub(y, b_dec, out=room_like(y)) for _ in amounts]
-                sums, totals = (x.new_zeros(len(some), len(w_enc)) for some in (amounts, measures))
-            for each, amount in zip(left, amounts, strict=True):
+            whole = [scores]
+            for part in self._parts(scores):
+                amounts, measures = self.response.apply(scores[part], *(each[at] for each in numbers))
+                if not left:
+                    left = [torch.sub(y, b_dec, out=room_like(y)) for _ in amounts]
+                    sums, totals = (x.new_zeros(len(some), len(w_enc)) for some in (amounts, measures))
+                for total, measure in zip(totals, measures, strict=True):
+                    total[at] += columns(measure)[0]
+                whole += [room_like(scores) for _ in amounts[len(whole) :]]
+                for each, amount in zip(whole, amounts, strict=True):
+                    each[part] = amount
+            for each, amount in zip(left, whole, strict=True):
                 each[rows].sub_(amount @ directions)
-            (first, positive), *further = map(columns, amounts)
+            (first, positive), *further = map(columns, whole)
             active += positive.sum()
             sums[:, at] += torch.stack([first, *(each for each, _ in further)])
-            for total, measure in zip(totals, measures, strict=True):
-                total[at] += columns(measure)[0]
         errors = torch.stack([each.square().sum() for each in left])
         return Outcome(errors, sums, totals, left[0], active), left
 
@@ -283,35 +290,42 @@ class Densely:
         self, x: Tensor, left: list[Tensor], towards: Towards,
         w_enc: Tensor, bias: Tensor, w_dec: Tensor, b_dec: Tensor, *parameters: Tensor,
     ) -> Gradients:  # fmt: skip
-        """The gradients of a ``forward`` on the same tensors."""
+        """The gradients of a ``forward`` on the same tensors; takes what the amounts leave over out of its list."""
+        numbers = [each.to(self.precision) for each in parameters]
+        remains = [_rounded(left.pop(0), self.precision) for _ in towards.scales]
+        # after what is let go above, in whose place they fit
         enc, dec, shift, *found = (room_like(each).zero_() for each in (w_enc, w_dec, bias, *parameters))
-        read, *numbers = (each.to(self.precision) for each in (x, *parameters))
-        remains = [each.to(self.precision) for each in left]
-        none = x.new_zeros(len(w_enc))
-        for rows, at, scores in self._tiles(x, w_enc, bias):
+        sums = [x.new_zeros(len(w_enc))] * len(remains) if towards.sums is None else towards.sums
+        for rows, at, read, scores in self._tiles(x, w_enc, bias):
             directions = w_dec[at].to(self.precision)
             pulls = [
-                torch.addmm(pull[at].to(self.precision), each[rows], directions.T, alpha=scale)
-                for pull, each, scale in zip(
-                    [none] * len(left) if towards.sums is None else towards.sums, remains, towards.scales, strict=True
-                )
+                torch.addmm(each[at].to(self.precision), rest[rows], directions.T, alpha=scale, out=room_like(scores))
+                for each, rest, scale in zip(sums, remains, towards.scales, strict=True)
             ]
-            totals = [] if towards.totals is None else [t[at].to(scores).expand_as(scores) for t in towards.totals]
-            amounts, (pulled, *others) = _pulled(self.response, scores, [each[at] for each in numbers], pulls, totals)
-            enc[at] += pulled.T @ read[rows]
-            dec[at] += (amounts.T @ remains[0][rows]) * towards.scales[0]
-            shift[at] += columns(pulled)[0]
-            for each, other in zip(found, others, strict=True):
-                each[at] += other
+            totals = [] if towards.totals is None else [each[at].to(scores) for each in towards.totals]
+            for part in self._parts(scores):
+                pieces, some = [each[part] for each in pulls], scores[part]
+                arriving = [each.expand_as(some) for each in totals]
+                amounts, (pulled, *others) = _pulled(
+                    self.response, some, [each[at] for each in numbers], pieces, arriving
+                )
+                scores[part], pulls[0][part] = amounts, pulled
+                for each, other in zip(found, others, strict=True):
+                    each[at] += other
+            enc[at] += pulls[0].T @ read
+            dec[at] += (scores.T @ remains[0][rows]) * towards.scales[0]
+            shift[at] += columns(pulls[0])[0]
         return Gradients(enc, shift, dec, found)
 
 
-def _at_once(device: torch.device) -> int:
-    return PIECE if device.type == "cpu" else WHOLE
+def _at_once(device: torch.device, on_cpu: int) -> int:
+    return on_cpu if device.type == "cpu" else WHOLE
 
 
-def _stacked(parts: list[Tensor], like: Tensor) -> Tensor:
-    return torch.stack(parts) if parts else like.new_zeros(0, len(like))
+def _rounded(numbers: Tensor, precision: torch.dtype) -> Tensor:
+    if numbers.dtype == precision:
+        return numbers
+    return room(*numbers.shape, dtype=precision, device=numbers.device).copy_(numbers)
 
 
 def _pulled(

@@ -42,7 +42,7 @@ def topk(scores: Float[Tensor, "n n_features"], k: int) -> tuple[Int[Tensor, "n 
         raise MonoscopeError(
             f"k = {k} with {scores.shape[1]} features", fix="choose k between 1 and the number of features"
         )
-    return topk_of_tiles([Tile(0, 0, scores)], len(scores), k)
+    return topk_of_tiles([Tile(0, 0, scores, scores[:, :0])], len(scores), k)
 
 
 def topk_of_tiles(
@@ -51,7 +51,7 @@ def topk_of_tiles(
     """The same of the scores of ``n_rows`` rows that come in tiles: only each row's k best so far are kept."""
     kept: tuple[Tensor, Tensor] | None = None
     counts = np.zeros(n_rows, np.int32)
-    for row, feature, scores in tiles:
+    for row, feature, scores, _ in tiles:
         if kept is None:
             kept = scores.new_zeros((n_rows, k), dtype=torch.int32), scores.new_zeros((n_rows, k))
         indices, values = (t[row : row + len(scores)] for t in kept)

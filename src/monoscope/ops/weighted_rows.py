@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numba import njit, prange
 from torch import Tensor
 
@@ -110,6 +110,14 @@ def sums(by: ByFeature, values: Float[Tensor, " n_active"]) -> Float[Tensor, " n
     return torch.from_numpy(out)
 
 
+def add_up(sums: Float[Tensor, " n_features"], indices: Int[Tensor, " n"], values: Float[Tensor, " n"]) -> None:
+    """Add to every feature's sum (fp64) the ``values`` that are its own: for entries in pieces, in their order."""
+    if _numba(values):
+        _add_up(sums.numpy(), indices.numpy(), values.contiguous().numpy())
+    else:
+        sums.index_add_(0, indices, values.to(sums.dtype))
+
+
 @njit(inline="always")
 def _add4(out, i, a, va, b, vb, c, vc, d, vd, w):  # type: ignore[no-untyped-def]
     # four rows at once: one read and one write of the sum for four reads of w
@@ -169,3 +177,9 @@ def _sums(offsets, entries, values, out):  # type: ignore[no-untyped-def]
         for e in range(offsets[f], offsets[f + 1]):
             total += values[entries[e]]
         out[f] = total
+
+
+@njit(cache=True, nogil=True)
+def _add_up(sums, indices, values):  # type: ignore[no-untyped-def]
+    for e in range(len(indices)):
+        sums[indices[e]] += values[e]

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
-from monoscope.ops.responses import Outcome
+from monoscope.ops.responses import Outcome, Response
 from monoscope.train.penalised import Penalised, fold_norms
 
 
@@ -19,11 +19,19 @@ class Objective(Penalised):
 
     unit_rows = False
 
+    def response(self, dictionary: Dictionary) -> Response:
+        """Positive scores; their norms are taken first, so that the gradient through those comes last.
+
+        It is as large as the decoder, and finds room where the response's entries were.
+        """
+        self.norms = dictionary.w_dec.norm(dim=1)
+        return super().response(dictionary)
+
     def penalties(
         self, dictionary: Dictionary, outcome: Outcome, x: Float[Tensor, "n d_in"], weight: float
     ) -> dict[str, Float[Tensor, ""]]:
         """``Σ f ‖d‖``."""
-        return {"l1": weight * (outcome.sums[0] * dictionary.w_dec.norm(dim=1)).sum()}
+        return {"l1": weight * (outcome.sums[0] * self.norms).sum()}
 
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
         """Unit decoder rows, so that codes of all features are in the same units; then as every penalty method."""
