@@ -15,6 +15,7 @@ from monoscope.ops import (
     encode,
     largest,
     leftover,
+    lengths,
     product,
     reconstruct,
     sparse,
@@ -388,3 +389,16 @@ def test_leftover_in_bf16_is_close():
     weights = [torch.randn(100, 64) / 8, torch.randn(100), torch.randn(100, 64) / 8]
     exact, rounded = (leftover.leftover(x, residual, tuple(weights), 20, t) for t in (torch.float32, torch.bfloat16))
     torch.testing.assert_close(rounded, exact, rtol=2 * torch.finfo(torch.bfloat16).eps, atol=0)
+
+
+@quick
+@given(shapes, st.booleans())
+def test_lengths_have_torchs_gradient(shape, zeros):
+    n, _, d, seed = shape
+    x = rows(n, d, seed).double().requires_grad_()
+    if zeros:
+        x.data[::2] = 0
+    weights = rows(1, n, seed + 1)[0].double()
+    found = [(f(x), torch.autograd.grad(f(x) @ weights, x)[0]) for f in (lengths.lengths, lengths.reference)]
+    for mine, torchs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, torchs, rtol=1e-12, atol=0)

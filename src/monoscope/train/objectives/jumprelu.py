@@ -24,6 +24,7 @@ from torch import Tensor
 from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.jumprelu import Architecture
 from monoscope.errors import MonoscopeError, unknown_name
+from monoscope.ops.lengths import lengths
 from monoscope.ops.responses import Outcome, Response
 from monoscope.train.calibrate import cut, scores
 from monoscope.train.control import THRESHOLDS, Pace
@@ -121,7 +122,7 @@ class Objective(Penalised):
         bandwidth, threshold = self.options["bandwidth"], dictionary.threshold
         floor = threshold.detach() - bandwidth / 2
         if self.options["form"] == "tanh":
-            norms = dictionary.w_dec.norm(dim=1)
+            norms = lengths(dictionary.w_dec)
             return Response(partial(saturated, bandwidth=bandwidth), (threshold, norms), floor)
         return Response(partial(counted, bandwidth=bandwidth), (threshold,), floor)
 
@@ -191,7 +192,7 @@ def tanh_form(
     Nearly all scores are below their threshold, where the second is linear. So it is the sum of ``θ − s`` over *all*
     scores, which needs the rows' sum alone, plus that of ``relu(s − θ)``.
     """
-    norms = dictionary.w_dec.norm(dim=1)
+    norms = lengths(dictionary.w_dec)
     everywhere = len(x) * (dictionary.threshold - dictionary.b_enc) - dictionary.w_enc @ x.sum(0)
     silent = ((everywhere + outcome.totals[1]) * norms).sum()
     return {"tanh": weight * outcome.totals[0].sum(), "preact": goal.options["preact"] * silent}

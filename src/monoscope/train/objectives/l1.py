@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
+from monoscope.ops.lengths import lengths
 from monoscope.ops.responses import Outcome, Response
 from monoscope.train.penalised import Penalised, fold_norms
 
@@ -24,7 +25,7 @@ class Objective(Penalised):
 
         It is as large as the decoder, and finds room where the response's entries were.
         """
-        self.norms = dictionary.w_dec.norm(dim=1)
+        self.norms = lengths(dictionary.w_dec)
         return super().response(dictionary)
 
     def penalties(
