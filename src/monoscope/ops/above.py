@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from monoscope.errors import MonoscopeError
+from monoscope.ops.kernels import parallel
 from monoscope.ops.product import Tile
 from monoscope.ops.room import room
 from monoscope.ops.topk import BITS, BY, GROUPS, collect, group_maxima
@@ -108,7 +109,7 @@ def _move(part: _Found, feature: int, to: Tensor, columns: Tensor, values: Tenso
     columns[places], values[places] = part.columns.int() + feature, part.values.float()
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel()
 def _move_rows(feature, shift, starts, counts, columns, bits, to, all_columns, all_bits):  # type: ignore[no-untyped-def]
     for i in prange(len(counts)):
         for e in range(counts[i]):
@@ -116,7 +117,7 @@ def _move_rows(feature, shift, starts, counts, columns, bits, to, all_columns, a
             all_bits[to[i] + e] = np.int32(bits[starts[i] + e]) << shift
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel()
 def _collect_rows(bits, least, starts, counts, columns, values, needed):  # type: ignore[no-untyped-def]
     """Each chunk of rows writes into a room of its own as long as that suffices, and goes on counting after that."""
     n, n_features = bits.shape

@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from monoscope.ops import devices
+from monoscope.ops.kernels import parallel
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -81,7 +82,7 @@ def adam(
     )  # fmt: skip
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@parallel(fastmath={"contract", "reassoc"})
 def _adam(weight, gradient, first, second, b1, b2, scale, rate, correction, unit_rows):  # type: ignore[no-untyped-def]
     one, epsilon = np.float32(1), np.float32(EPSILON)
     for i in prange(weight.shape[0]):

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
+from monoscope.ops.kernels import parallel
 from monoscope.ops.room import room, room_like
 from monoscope.ops.transpose import ByFeature
 from monoscope.types import Code
@@ -79,7 +80,7 @@ class _Overlap(torch.autograd.Function):
         return slope * (2 * grads[0]), None, None  # of a pair both features are pulled
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel()
 def _count(indices, offsets, owned, rows, first, out):  # type: ignore[no-untyped-def]
     for i in prange(len(out)):
         f = first + i

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
+
+from monoscope.ops.kernels import parallel
 
 STRIP = 512  # rows that one thread adds up before it goes on
 
@@ -30,7 +32,7 @@ def columns(block: Float[Tensor, "n m"]) -> tuple[Float[Tensor, " m"], Int[Tenso
     return torch.from_numpy(sums.sum(0)), torch.from_numpy(counts.sum(0))
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel()
 def _of_bfloat16(bits, sums, counts):  # type: ignore[no-untyped-def]
     n, m = bits.shape
     for strip in prange(len(sums)):
@@ -44,7 +46,7 @@ def _of_bfloat16(bits, sums, counts):  # type: ignore[no-untyped-def]
                 counts[strip, j] += np.int32(wide[j] > 0)
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel()
 def _of_float32(block, sums, counts):  # type: ignore[no-untyped-def]
     n, m = block.shape
     for strip in prange(len(sums)):

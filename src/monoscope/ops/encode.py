@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from monoscope.ops import product
+from monoscope.ops.kernels import parallel
 from monoscope.ops.topk import GROUPS, collect, group_maxima, kth_largest
 from monoscope.types import Code
 
@@ -270,7 +271,7 @@ def _rescore_some(  # type: ignore[no-untyped-def]
         counts[i] = _keep_largest(places, values, positive, k, kept[i], exact[i])
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel()
 def _rescore_rows(  # type: ignore[no-untyped-def]
     bits, shift, unit, lengths, features, largest, x, weight, bias, k, counts, kept, exact
 ):
@@ -287,7 +288,7 @@ def _rescore_topk(bits, shift, unit, lengths, features, x, weight, bias, k):  # 
     return _pack(*found)
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@parallel(fastmath={"contract", "reassoc"})
 def _rescore_entries(  # type: ignore[no-untyped-def]
     scores, unit, lengths, features, x, weight, bias, threshold, counts, kept, exact
 ):

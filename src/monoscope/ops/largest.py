@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 
 from monoscope.ops.above import Ragged
+from monoscope.ops.kernels import parallel
 from monoscope.ops.topk import kth_largest
 from monoscope.types import Code
 
@@ -54,7 +55,7 @@ def by_cut(entries: Ragged, wanted: int, n_features: int) -> Code:
     return Code(chosen[0], chosen[1], upto[ends], n_features)
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel()
 def _cut(counts, columns, bits, kept, offsets, indices, chosen):  # type: ignore[no-untyped-def]
     top = np.int32(0)
     for bit in bits:

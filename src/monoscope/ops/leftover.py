@@ -14,6 +14,8 @@ from jaxtyping import Bool, Float
 from numba import njit, prange
 from torch import Tensor
 
+from monoscope.ops.kernels import parallel
+
 ROWS = 1024  # whose scores are held at once
 Weights = tuple[Float[Tensor, "m d_in"], Float[Tensor, " m"], Float[Tensor, "m d_out"]]  # w_enc, b_enc, w_dec
 
@@ -105,7 +107,7 @@ def _reach(keys, least):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel()
 def _keep_largest(scores, bits, k, kept):  # type: ignore[no-untyped-def]
     n, m = scores.shape
     for block in prange((n + 31) // 32):

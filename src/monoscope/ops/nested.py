@@ -17,6 +17,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from monoscope.ops import devices
+from monoscope.ops.kernels import parallel
 from monoscope.ops.room import room, room_like
 from monoscope.ops.transpose import ByFeature
 from monoscope.types import Code
@@ -137,7 +138,7 @@ def ranks(code: Code) -> Int[Tensor, " n_active"]:
     return torch.from_numpy(out)
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel()
 def _ranks(values, offsets, out):  # type: ignore[no-untyped-def]
     for i in prange(len(offsets) - 1):
         for e in range(offsets[i], offsets[i + 1]):
@@ -176,7 +177,7 @@ def _stages_of_row(first, last, y, values, weight, bias, indices, stages, sums, 
     return error
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel()
 def _stages(first, last, y, values, weight, bias, indices, offsets, stages, sums, slopes, errors):  # type: ignore[no-untyped-def]
     for i in prange(last - first):
         row = first + i
@@ -196,7 +197,7 @@ def _add(first, e, end, last, rows, entries, values, stages, sums, out):  # type
     return e
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel()
 def _scatter(first, last, reached, owned, rows, entries, values, stages, sums, out):  # type: ignore[no-untyped-def]
     for f in prange(len(out)):
         reached[f] = _add(first, reached[f], owned[f + 1], last, rows, entries, values, stages, sums, out[f])

@@ -24,6 +24,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from monoscope.ops import product
+from monoscope.ops.kernels import parallel
 from monoscope.ops.pursuit import LARGEST, NOISE, NONE, gram_matrix
 from monoscope.ops.topk import GROUPS, collect, group_maxima
 from monoscope.types import Code
@@ -245,7 +246,7 @@ def _pursue_row(scores, x, left, atoms, gram, length, floor, picks, values):  # 
         moved += shift * length
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel()
 def _pursue(scores, x, left, atoms, gram, length, floor, picks, values):  # type: ignore[no-untyped-def]
     for i in prange(len(scores)):
         _pursue_row(scores[i], x[i], left[i], atoms, gram, length, floor, picks[i], values[i])

@@ -22,6 +22,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from monoscope.ops import product, weighted_rows
+from monoscope.ops.kernels import parallel
 from monoscope.ops.room import room
 from monoscope.ops.topk import GROUPS, collect, group_maxima
 from monoscope.ops.transpose import transpose
@@ -202,7 +203,7 @@ def _pursue_row(scores, left, atoms, gram, length, unit, enough, once, picks, va
                 scores[f] = _dot(left, atoms[f])
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel()
 def _pursue(scores, left, atoms, gram, length, enough, once, picks, values):  # type: ignore[no-untyped-def]
     # what products of d numbers, k updates of a score and k of the residual may be off by, of the lengths added up
     unit = np.float32((2 * atoms.shape[1] + 4 * picks.shape[1] + 8) * 2.0**-24 * length)
@@ -210,7 +211,7 @@ def _pursue(scores, left, atoms, gram, length, enough, once, picks, values):  # 
         _pursue_row(scores[i], left[i], atoms, gram, length, unit, enough, once, picks[i], values[i])
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@parallel(fastmath={"contract", "reassoc"})
 def _unwind(picks, values, left, atoms, grad, parts):  # type: ignore[no-untyped-def]
     """Go back from the last step to the first: ``left`` grows to the row, ``grad`` becomes the row's gradient."""
     n, k = picks.shape

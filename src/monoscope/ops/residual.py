@@ -15,6 +15,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from monoscope.ops import weighted_rows
+from monoscope.ops.kernels import parallel
 from monoscope.ops.room import room, room_like
 from monoscope.ops.transpose import ByFeature
 from monoscope.types import Code
@@ -136,7 +137,7 @@ def _residual_of_some(first, last, indices, amounts, offsets, w, bias, y, left, 
             slopes[e] = total
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel()
 def _residual(indices, amounts, offsets, w, bias, y, left, slopes, squares, longest):  # type: ignore[no-untyped-def]
     n = len(offsets) - 1
     for block in prange((n + 31) // 32):
@@ -144,7 +145,7 @@ def _residual(indices, amounts, offsets, w, bias, y, left, slopes, squares, long
         _residual_of_some(*some, indices, amounts, offsets, w, bias, y, left, slopes, squares, longest)
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
+@parallel(fastmath={"contract"})
 def _gradients(offsets, rows, entries, pulls, pushes, x, left, enc, dec):  # type: ignore[no-untyped-def]
     for part in prange(PARTS):
         # about as many entries in each, for features differ in how many they have
@@ -202,7 +203,7 @@ def _weighted_of(amounts, first, last, rows, entries, places, weights, of, out):
     _weighted(out, places, weights, count, of)
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel()
 def _gradients_of_some(offsets, rows, entries, pulls, pushes, x, left, enc, dec):  # type: ignore[no-untyped-def]
     # the same where many amounts are 0: what is 0 is passed over
     n = len(offsets) - 1

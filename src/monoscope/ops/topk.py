@@ -16,6 +16,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from monoscope.errors import MonoscopeError
+from monoscope.ops.kernels import parallel
 from monoscope.ops.product import Tile
 
 GROUPS = 256  # groups of a row's entries: several for each of the k places
@@ -209,7 +210,7 @@ def _topk_some(first_row, last_row, bits, first, counts, indices, chosen):  # ty
         counts[i] = _keep(found, places, count, k, cut, indices[i], chosen[i])
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel()
 def _topk_rows(bits, first, counts, indices, chosen):  # type: ignore[no-untyped-def]
     """Take a tile's columns into the k best entries of every row, of which there are ``counts`` so far."""
     for block in prange((len(bits) + 31) // 32):

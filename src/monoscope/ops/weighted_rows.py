@@ -17,6 +17,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from monoscope.ops import devices
+from monoscope.ops.kernels import parallel
 from monoscope.ops.transpose import ByFeature
 from monoscope.types import Code
 
@@ -125,7 +126,7 @@ def _add4(out, i, a, va, b, vb, c, vc, d, vd, w):  # type: ignore[no-untyped-def
         out[i, j] += va * w[a, j] + vb * w[b, j] + vc * w[c, j] + vd * w[d, j]
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
+@parallel(fastmath={"contract"})
 def _gather(indices, values, offsets, w, out):  # type: ignore[no-untyped-def]
     for i in prange(len(offsets) - 1):
         e, last = offsets[i], offsets[i + 1]
@@ -142,7 +143,7 @@ def _gather(indices, values, offsets, w, out):  # type: ignore[no-untyped-def]
             e += 1
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@parallel(fastmath={"contract", "reassoc"})
 def _dots(indices, offsets, x, w, out):  # type: ignore[no-untyped-def]
     for i in prange(len(offsets) - 1):
         for e in range(offsets[i], offsets[i + 1]):
@@ -153,7 +154,7 @@ def _dots(indices, offsets, x, w, out):  # type: ignore[no-untyped-def]
             out[e] = total
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath={"contract"})
+@parallel(fastmath={"contract"})
 def _scatter(offsets, rows, entries, values, x, out):  # type: ignore[no-untyped-def]
     for f in prange(len(offsets) - 1):
         e, last = offsets[f], offsets[f + 1]
@@ -170,7 +171,7 @@ def _scatter(offsets, rows, entries, values, x, out):  # type: ignore[no-untyped
             e += 1
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@parallel()
 def _sums(offsets, entries, values, out):  # type: ignore[no-untyped-def]
     for f in prange(len(offsets) - 1):
         total = 0.0
