@@ -191,6 +191,7 @@ def contenders(text: str) -> list[str]:
 def run(contest: Contest, names: list[str]) -> list[dict[str, Any]]:
     """Results of all contenders that ``out`` holds, after those that were asked for and are not there are made."""
     place = contest.out / "table"
+    place.mkdir(parents=True, exist_ok=True)
     for name in names:
         path = place / f"{name.replace(':', '-')}.json"
         if not path.is_file():

@@ -30,7 +30,8 @@ def test_grids_are_spread_out_and_names_are_checked():
 
 def test_the_setting_that_recovers_most_is_judged_and_nothing_is_made_twice(tmp_path, monkeypatch):
     monkeypatch.setitem(truth_table.GRIDS, "monoscope:topk", {"rate": [1e-6, 1e-2], "k": [4]})
-    (one,) = truth_table.run(contest(tmp_path), ["monoscope:topk"])
+    out = tmp_path / "not" / "there"
+    (one,) = truth_table.run(contest(out), ["monoscope:topk"])
     tried = [line["mcc"] for line in one["sweep"]]
     assert tried[1] > tried[0]
     assert one["sweep"][[s["rate"] for s in one["sweep"]].index(one["setting"]["rate"])]["recovered"] == max(
@@ -38,9 +39,9 @@ def test_the_setting_that_recovers_most_is_judged_and_nothing_is_made_twice(tmp_
     )
     assert len(one["measured"]) == len(one["controls"]) == len(one["cpu_seconds"]) == 2
     assert one["measured"][0]["mcc"] != one["measured"][1]["mcc"]
-    path = tmp_path / "table" / "monoscope-topk.json"
+    path = out / "table" / "monoscope-topk.json"
     before = path.stat().st_mtime_ns
-    again = truth_table.run(contest(tmp_path), ["monoscope:topk"])
+    again = truth_table.run(contest(out), ["monoscope:topk"])
     assert path.stat().st_mtime_ns == before and again == [one]
     assert truth_table.table("t", 512, again).row_count == 1
 

@@ -85,12 +85,15 @@ def test_a_training_moves_between_a_pretended_device_and_the_cpu(name, tmp_path)
     ("name", "waits"), [("topk", 3), ("hierarchical_topk", 3), ("batch_topk", 4), ("matryoshka", 4)]
 )
 def test_a_step_waits_for_its_device_as_seldom_as_is_said(name, waits):
-    """For what was selected, for what is dead, for the loss terms; BatchTopK for its threshold too, at the start."""
+    """For what was selected, for what is dead, for the loss terms; once it chooses across rows, BatchTopK for its
+    threshold too, which the first such step has to guess.
+    """
     pytest.importorskip("triton", reason="Triton is not installed, so the path of a device is not checked")
     x = torch.randn(96, 6, generator=torch.Generator().manual_seed(3))
     data = rows.from_arrays(x, None, 16, 64, 0, hold_back=False)
     with pretended_device.there() as counted:
-        trainee = Recipe.of(name, 20, k=3, precision="float32").trainee(data, device=PLACE)
+        options = known_options(name, {"topk_until": 0.0})
+        trainee = Recipe.of(name, 20, k=3, precision="float32", **options).trainee(data, device=PLACE)
         x = data.sample[0][:16].to(PLACE)
         trainee.step(x, x, 0, 64)
         counted.clear()

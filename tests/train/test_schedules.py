@@ -26,6 +26,23 @@ def test_k_begins_wide_and_ends_as_asked(name):
     assert found.options() == {"k": 4}
 
 
+@pytest.mark.parametrize("name", ["batch_topk", "matryoshka"])
+def test_a_selection_across_rows_begins_as_topk(name):
+    x = torch.randn(200, 16, generator=torch.Generator().manual_seed(0)) * torch.linspace(0.1, 2, 200)[:, None]
+    data = rows.from_arrays(x, None, 100, None, 0, hold_back=False)
+    options = ({}, {"topk_until": 0.0}, {"k": 32})
+    usual, told, many = (Recipe.of(name, 64, **{"k": 4, **given}).trainee(data) for given in options)
+    assert many.objective.topk_until(many.dictionary) == 0
+    scores = x @ usual.dictionary.w_enc.T + usual.dictionary.b_enc
+    for trainee, progress, by_row in ((usual, 0.0, True), (usual, 0.49, True), (usual, 0.5, False), (told, 0.0, False)):
+        trainee.objective.precision = lambda: torch.float32
+        trainee.objective.progress = progress
+        code = trainee.objective.select(trainee.dictionary, x)
+        cut = scores.topk(4).values.min(1).values if by_row else scores.flatten().topk(800).values.min().expand(200)
+        assert code.offsets.diff().tolist() == (scores >= cut[:, None]).sum(1).tolist()
+        assert len(code.indices) == 800
+
+
 def test_schedules_warm_up_and_decay():
     s = Schedule(2.0, warmup=0.1, decay=0.2)
     assert [s.at(p) for p in (0, 0.05, 0.1, 0.5, 0.8, 0.9, 1)] == pytest.approx([0, 1, 2, 2, 2, 1, 0])
