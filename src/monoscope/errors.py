@@ -20,9 +20,9 @@ class MonoscopeError(Exception):
         super().__init__("\n".join(parts))
 
 
-def unknown_name(kind: str, name: str, valid: Iterable[str]) -> MonoscopeError:
+def unknown_name(kind: str, name: object, valid: Iterable[str]) -> MonoscopeError:
     """The error for a name that is not among ``valid``; it suggests the nearest one."""
     options = sorted(valid)
-    near = difflib.get_close_matches(name, options, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(str(name), options, n=1, cutoff=0.4)
     fix = f"did you mean {near[0]!r}? " if near else ""
     return MonoscopeError(f"unknown {kind} {name!r}", fix=f"{fix}valid: {', '.join(options)}")

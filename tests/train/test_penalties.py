@@ -228,9 +228,9 @@ def test_the_wanted_l0_begins_and_falls_as_it_is_told(start: float):
     assert seen[0] == pytest.approx(4 * start, rel=0.1)  # 500 rows know their mean to 2 %
     assert [seen[0], seen[15]] == pytest.approx(falling)
     assert seen[30:] == pytest.approx([4.0] * 30)
-    with pytest.raises(MonoscopeError, match=r"l0_until is 1\.5"):
+    with pytest.raises(MonoscopeError, match=r"l0_until of jumprelu is 1\.5"):
         Recipe.of("jumprelu", 96, l0=4, l0_until=1.5).trainee(data)
-    with pytest.raises(MonoscopeError, match="l0_start is 0"):
+    with pytest.raises(MonoscopeError, match="l0_start of jumprelu is 0"):
         Recipe.of("jumprelu", 96, l0=4, l0_start=0).trainee(data)
 
 

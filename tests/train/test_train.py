@@ -110,7 +110,7 @@ def test_a_transcoder_learns_a_linear_map():
         ({"batch_size": 100_000}, "fewer than one batch"),
         ({"architecture": "jumprelu", "form": "quadratik"}, "did you mean 'quadratic'"),
         ({"architecture": "jumprelu", "form": "quadratic"}, "pass l0"),
-        ({"architecture": "l1", "l0": 0}, "L0 of 0"),
+        ({"architecture": "l1", "l0": 0}, "l0 of l1 is 0"),
         ({"k": 99}, "choose k"),
         ({"rate": -1.0}, "rate is above 0"),
         ({"architecture": "l1_2023", "resample_from": "input"}, "did you mean 'inputs'"),

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from monoscope.dictionary.base import Dictionary
 from monoscope.train import schedules
 from monoscope.train.objective import Objective
+from monoscope.train.options import NOT_NEGATIVE, POSITIVE, Allowed, Range
 
 
 class Descent(Objective):
@@ -17,6 +18,12 @@ class Descent(Objective):
     """
 
     defaults: ClassVar[dict[str, Any]] = {"decoder_rate": 2.0, "bias_rate": 0.0, "beta1": 0.8, "beta2": 0.99}
+    allowed: ClassVar[dict[str, Allowed]] = {
+        "decoder_rate": POSITIVE,
+        "bias_rate": NOT_NEGATIVE,
+        "beta1": Range(0, 1, below=True),
+        "beta2": Range(0, 1, below=True),
+    }
 
     @property
     def betas(self) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from monoscope.ops import devices
 from monoscope.train import rows
 from monoscope.train.loop import Data, normalised, train
 from monoscope.train.objective import Objective, objective
+from monoscope.train.options import check
 from monoscope.train.schedules import Schedule
 from monoscope.train.trainee import Trainee
 
@@ -70,6 +71,7 @@ class Recipe:
         if unknown:
             valid = [*kind.settings, *known, "rate", "warmup", "decay"]
             raise MonoscopeError(f"{name} has no option {sorted(unknown)[0]!r}", fix=f"its options: {', '.join(valid)}")
+        check(name, options, known, objective(kind.objective).allowed)
         schedule = Schedule(rate, warmup, decay)
         settings |= {"skip": True} if skip else {}
         return cls(name, n_features, settings, options, schedule, tuple(frozen), seed)

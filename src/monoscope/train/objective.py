@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from monoscope import plugins
 from monoscope.dictionary.base import Dictionary
-from monoscope.errors import MonoscopeError
 from monoscope.ops import product
 from monoscope.ops.adam import BETAS
 from monoscope.train.dead import Silence, auxk
+from monoscope.train.options import Allowed, check
 from monoscope.train.schedules import Schedule
 
 PACKAGE = "monoscope.train.objectives"
@@ -42,18 +42,14 @@ class Objective(nn.Module):
     """
 
     defaults: ClassVar[dict[str, Any]] = {}
+    allowed: ClassVar[dict[str, Allowed]] = {}  # which values these options may have
     unit_rows: bool = True  # hold decoder rows to unit norm
     first_rows: ClassVar[int] = 4096  # how many rows ``initialise`` looks at
     calibrates: ClassVar[bool] = False  # may want rows that were not trained on, at the end
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
         super().__init__()
-        unknown = set(options) - set(self.defaults)
-        if unknown:
-            raise MonoscopeError(
-                f"the objective has no option {sorted(unknown)[0]!r}",
-                fix=f"its options: {', '.join(self.defaults) or 'none'}",
-            )
+        check(type(self).__module__.rpartition(".")[2], options, self.defaults, self.allowed)
         self.options = {**self.defaults, **options}
         self.n_tokens, self.seed = n_tokens, seed
         self.silence = Silence(dictionary.n_features)

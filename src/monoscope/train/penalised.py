@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
-from monoscope.errors import MonoscopeError
 from monoscope.ops.responses import Outcome, Response, respond
 from monoscope.train.calibrate import shift_biases
 from monoscope.train.control import BIASES, Control, Pace
 from monoscope.train.descent import Descent
+from monoscope.train.options import COUNT, NOT_NEGATIVE, POSITIVE, PRECISION, SHARE, Allowed
 
 SAMPLE = 4096  # rows that set the first biases and scale
 SMALLEST = 0.05  # first scale: a transcoder's encoder begins unlike its decoder, and may fit nothing
@@ -49,12 +49,21 @@ class Penalised(Descent):
         "penalty": 5.0,
         "penalty_warmup": 0.05,
     }
+    allowed: ClassVar[dict[str, Allowed]] = {
+        **Descent.allowed,
+        "auxk": NOT_NEGATIVE,
+        "dead_after": COUNT,
+        "precision": PRECISION,
+        "l0": POSITIVE,
+        "l0_start": POSITIVE,
+        "l0_until": SHARE,
+        "penalty": NOT_NEGATIVE,
+        "penalty_warmup": SHARE,
+    }
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
         super().__init__(dictionary, n_tokens, seed, **options)
         wanted, until = self.options["l0"], self.options["l0_until"]
-        if self.options["l0_start"] <= 0:
-            raise MonoscopeError(f"l0_start is {self.options['l0_start']}", fix="it is a factor of the L0, above 0")
         self.control = Control(self.options["penalty"], wanted, self.options["penalty_warmup"], until, self.pace)
 
     def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:

@@ -12,6 +12,7 @@ from monoscope.dictionary.base import Dictionary
 from monoscope.ops import reconstruct
 from monoscope.ops.transpose import transpose
 from monoscope.train.descent import Descent
+from monoscope.train.options import COUNT, NOT_NEGATIVE, POSITIVE, PRECISION, SHARE, Allowed
 from monoscope.types import Code
 
 
@@ -32,6 +33,15 @@ class SparseReconstruction(Descent):
         "k_start": 1.0,
         "k_until": 0.7,
         "encoder_scale": 0.5,
+    }
+    allowed: ClassVar[dict[str, Allowed]] = {
+        **Descent.allowed,
+        "auxk": NOT_NEGATIVE,
+        "dead_after": COUNT,
+        "precision": PRECISION,
+        "k_start": POSITIVE,
+        "k_until": SHARE,
+        "encoder_scale": POSITIVE,
     }
     progress = 1.0  # share of tokens done, as of the newest step
 

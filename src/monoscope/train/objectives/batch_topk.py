@@ -24,6 +24,7 @@ from monoscope.ops.above import Ragged
 from monoscope.ops.largest import largest
 from monoscope.train.calibrate import calibrate
 from monoscope.train.objectives import topk
+from monoscope.train.options import SHARE, Allowed
 from monoscope.types import Code
 
 SAMPLE = 64  # rows that the first guess of the threshold looks at
@@ -40,6 +41,7 @@ class Objective(topk.Objective):
 
     calibrates: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {**topk.Objective.defaults, "topk_until": None}
+    allowed: ClassVar[dict[str, Allowed]] = {**topk.Objective.allowed, "topk_until": SHARE}
     guess: Tensor
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:

@@ -28,6 +28,7 @@ from monoscope.ops.lengths import lengths
 from monoscope.ops.responses import Outcome, Response
 from monoscope.train.calibrate import cut, scores
 from monoscope.train.control import THRESHOLDS, Pace
+from monoscope.train.options import NOT_NEGATIVE, POSITIVE, Allowed
 from monoscope.train.penalised import Penalised, fold_norms
 
 SLOPE = 4.0  # of the tanh
@@ -98,6 +99,13 @@ class Objective(Penalised):
         "preact": 3e-6,
         "threshold": 0.1,
         "threshold_rate": 10.0,
+    }
+    allowed: ClassVar[dict[str, Allowed]] = {
+        **Penalised.allowed,
+        "bandwidth": POSITIVE,
+        "preact": NOT_NEGATIVE,
+        "threshold": POSITIVE,
+        "threshold_rate": POSITIVE,
     }
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:

@@ -32,6 +32,7 @@ from monoscope.ops.topk import topk_of_tiles
 from monoscope.ops.transpose import ByFeature, transpose
 from monoscope.train import objective
 from monoscope.train.objectives.matching_pursuit import unexplained
+from monoscope.train.options import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Allowed, Range
 from monoscope.types import Code
 
 WIDE, ABOVE, NARROWED = 4.5, 1.5, 0.7  # the start's k, in units of k: at first, at last, and when that is reached
@@ -60,6 +61,14 @@ class Objective(objective.Objective):
         "dead_after": 0,
         "k_start": 0.7,
         "k_until": 0.7,
+    }
+    allowed: ClassVar[dict[str, Allowed]] = {
+        "start": Range(0, 1, below=True),
+        "overlap": NOT_NEGATIVE,
+        "auxk": NOT_NEGATIVE,
+        "dead_after": COUNT,
+        "k_start": POSITIVE,
+        "k_until": SHARE,
     }
     encoder: Tensor
     first: Tensor

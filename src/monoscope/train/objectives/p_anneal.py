@@ -17,8 +17,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
+from monoscope.errors import MonoscopeError
 from monoscope.ops.responses import Outcome, Response
 from monoscope.train.objective import Moments
+from monoscope.train.options import SHARE, Allowed, Range
 from monoscope.train.penalised import Penalised
 
 EPSILON = 1e-3
@@ -35,12 +37,25 @@ class Objective(Penalised):
         "anneal_steps": 16,
         "window": 10,
     }
+    allowed: ClassVar[dict[str, Allowed]] = {
+        **Penalised.allowed,
+        "p_end": Range(0, 1, above=True),
+        "anneal_from": SHARE,
+        "anneal_to": SHARE,
+        "anneal_steps": Range(1, whole=True),
+        "window": Range(1, whole=True),
+    }
     at: Tensor
     sums: Tensor
     near = False  # whether p changes within the window
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
         super().__init__(dictionary, n_tokens, seed, **options)
+        begin, end = self.options["anneal_from"], self.options["anneal_to"]
+        if begin >= end:
+            raise MonoscopeError(
+                f"p is annealed from {begin} to {end} of the tokens", fix="choose an anneal_from below anneal_to"
+            )
         self.register_buffer("at", torch.zeros((), dtype=torch.long))
         self.register_buffer("sums", torch.zeros(0, 2, dtype=torch.float64))
 
