@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monoscope.app import choice, cli
+from monoscope.app import choice, cli, quickstart
 from monoscope.app.choice import Choice, choose, grid, point_name
+from monoscope.app.verbs import quickstart as typed
 from monoscope.dictionary.base import architectures
 from monoscope.errors import MonoscopeError
 from monoscope.train import presets
@@ -39,7 +42,7 @@ def test_every_option_of_every_architecture_can_be_typed(name):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"options": ["penalty=3"]}, "unknown option of topk 'penalty'"),
+        ({"options": ["penalty=3"]}, "unknown option of batch_topk 'penalty'"),
         ({"architecture": "l1", "options": ["penalti=3"]}, "did you mean 'penalty'"),
         ({"architecture": "l1", "options": ["penalty=much"]}, "penalty cannot be 'much'"),
         ({"architecture": "l1_2023", "options": ["centred_resampling=1"]}, "true or false"),
@@ -132,3 +135,9 @@ def test_names_of_points_are_names_of_folders(values):
     name = point_name(["key"] * len(values), values)
     assert "/" not in name and "\\" not in name and "\0" not in name
     assert name not in (".", "..") and not name.startswith(".")
+
+
+def test_the_command_line_trains_the_default():
+    assert choose().architecture == Choice().architecture == presets.preset("default").architecture
+    for function in (quickstart.quickstart, typed.quickstart):
+        assert inspect.signature(function).parameters["architecture"].default == Choice().architecture

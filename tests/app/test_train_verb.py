@@ -80,7 +80,7 @@ def test_a_preset_a_skip_map_and_a_file_reach_the_plan(acts, tmp_path):
     [
         (["--skip"], "skip map of an autoencoder"),
         (["--architecture", "jumprelu", "--option", "form=stepp"], "did you mean 'step'"),
-        (["--sweep", "kk=1,2"], "unknown option of topk 'kk'"),
+        (["--sweep", "kk=1,2"], "unknown option of batch_topk 'kk'"),
         (["--preset", "april"], "april_2024"),
         (["--architecture", "matching_pursuit", "--target", "mlp_out.0"], "no encoder of its own"),
         (["--k", "0"], "k"),

@@ -78,7 +78,8 @@ def test_the_public_face_opens_it(run):
     assert (dictionary.n_features, dictionary.provenance["site"]) == (128, "mlp_act.0")
     reading = ms.read(run, "def f(x):\n    return x\n")
     assert "".join(t["text"] for t in reading["tokens"]) == "def f(x):\n    return x\n"
-    assert max(len(t["features"]) for t in reading["tokens"]) <= 8
+    active = [len(t["features"]) for t in reading["tokens"]]
+    assert 4 <= sum(active) / len(active) <= 16  # 8 on average over the text that it was calibrated on
 
 
 def test_a_label_can_be_recomputed_from_the_public_face(run):

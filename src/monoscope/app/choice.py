@@ -14,7 +14,7 @@ from monoscope.train.objective import RATE, Objective, objective
 from monoscope.train.presets import preset
 from monoscope.train.schedules import Schedule
 
-ARCHITECTURE = "topk"
+ARCHITECTURE = preset("default").architecture
 FLAGS: dict[str, type] = {"architecture": str, "features": int, "k": int, "seed": int}  # that a sweep may go over
 SCHEDULE = asdict(Schedule(RATE))
 ELSEWHERE = ("k", "l0", "precision")  # flags say these, or the machine does

@@ -15,6 +15,7 @@ from monoscope.app.run import Run
 from monoscope.dictionary import io
 from monoscope.errors import unknown_name
 from monoscope.models import load_model
+from monoscope.train.presets.default import PRESET
 
 
 def quickstart(
@@ -27,7 +28,7 @@ def quickstart(
     tokens: int | None = None,
     features: int | None = None,
     k: int | None = None,
-    architecture: str = "topk",
+    architecture: str = PRESET.architecture,
     minutes: float | None = None,
     controls: str = "basic",
     seed: int = 0,

@@ -9,6 +9,7 @@ from typing import Annotated
 from rich.console import Console
 
 from monoscope.app.verbs import _listed
+from monoscope.train.presets.default import PRESET
 
 OUT = Path("monoscope-run")
 
@@ -23,7 +24,7 @@ def quickstart(
     tokens: int | None = None,
     features: int | None = None,
     k: int | None = None,
-    architecture: Annotated[str, _listed.ARCHITECTURE] = "topk",
+    architecture: Annotated[str, _listed.ARCHITECTURE] = PRESET.architecture,
     minutes: float | None = None,
     controls: str = "basic",
     seed: int = 0,
@@ -52,7 +53,7 @@ def quickstart(
     features
         Features to learn; by default 4,096, fewer where there are under a million tokens.
     k
-        Active features per token.
+        Active features per token, on average.
     minutes
         About how long it may take; fixes the number of tokens.
     controls

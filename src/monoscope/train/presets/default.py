@@ -1,8 +1,7 @@
-"""What ``ms.fit`` does unasked: BatchTopK (Bussmann et al. 2024) at k = 32 with AuxK.
+"""What ``ms.fit``, ``monoscope train`` and the quickstart do unasked: BatchTopK (Bussmann et al. 2024) at k = 32.
 
 The rate follows from the number of steps and features (``schedules.usual_rate``); it, its warm-up and decay, and how
-encoder, decoder and biases descend (``Descent``) are Monoscope's own. ``monoscope train`` without a preset
-differs in one thing: it trains ``topk``.
+encoder, decoder and biases descend (``Descent``) are Monoscope's own.
 """
 
 from __future__ import annotations
