@@ -101,6 +101,13 @@ def test_stability_is_of_dictionaries_of_one_shape(lm, a, found, corpus, tmp_pat
     assert comparison._stability({"a": io.load(a)}, 0) is None
 
 
+def test_many_dictionaries_are_not_matched_each_with_each_and_a_note_says_so(a, b, monkeypatch):
+    monkeypatch.setattr(comparison, "MATCHED", 1)
+    many = comparison.compare([a, b])
+    assert many.stability is None and many.to_json()["stability"] is None
+    assert [note for note in many.notes if note.startswith("no PW-MCC: of more than 1 ")]
+
+
 def test_noise_is_an_interval_that_holds_zero():
     assert comparison.within_noise(Estimate(0.1, -0.1, 0.2)) is True
     assert comparison.within_noise(Estimate(0.0, 0.0, 0.0)) is True

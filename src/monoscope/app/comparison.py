@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from monoscope import folder
+from monoscope import folder, progress
 from monoscope.app import frontiers, saebench, stages
 from monoscope.app import plan as plans
 from monoscope.app.plan import TEST, TRAIN
@@ -28,6 +28,7 @@ from monoscope.text import near_duplicates
 from monoscope.text.store import TokenStore
 
 AGAINST = ("controls",)
+MATCHED = 12  # dictionaries whose features are matched, each with each: 66 pairs
 DEEP = 3  # folders between a run and a dictionary in it: controls/random_model/dictionary
 
 
@@ -135,17 +136,20 @@ def compare(paths: Sequence[Path], against: str | None = None) -> Comparison:
         judged |= stages.untrained(run, contestants[0].dictionary)
     found = stages.judge(run, run.lm, judged, "evaluating", documents=documents)
     dictionaries = {c.name: c.dictionary for c in contestants}
-    return Comparison(
-        tuple(dictionaries), dictionaries, found, run.plan.text, tuple(notes), _stability(dictionaries, run.plan.seed)
-    )
+    if len(dictionaries) > MATCHED:
+        notes.append(f"no PW-MCC: of more than {MATCHED} dictionaries it would take longer than all the rest")
+    same = _stability(dictionaries, run.plan.seed)
+    return Comparison(tuple(dictionaries), dictionaries, found, run.plan.text, tuple(notes), same)
 
 
 def _stability(dictionaries: dict[str, Dictionary], seed: int) -> Stability | None:
-    """PW-MCC, where there are two dictionaries or more, all of one shape that can be matched."""
+    """PW-MCC, where there are two dictionaries or more, but not too many, all of one shape that can be matched."""
     shapes = {tuple(d.directions.shape) for d in dictionaries.values()}
-    if len(dictionaries) < 2 or len(shapes) > 1 or next(iter(shapes))[0] > MOST:
+    if not 2 <= len(dictionaries) <= MATCHED or len(shapes) > 1 or next(iter(shapes))[0] > MOST:
         return None
-    return stability({name: d.directions for name, d in dictionaries.items()}, seed)
+    pairs = len(dictionaries) * (len(dictionaries) - 1) // 2
+    with progress.bar("matching features", pairs, unit="pairs") as report:
+        return stability({name: d.directions for name, d in dictionaries.items()}, seed, report)
 
 
 def write(found: Comparison, plots: Path | None, results: Path | None) -> list[str]:

@@ -8,7 +8,7 @@ shape stand beside it. Intervals resample the matched features.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -55,8 +55,15 @@ def matched(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float[np.ndarra
     return cosines[assign(cosines)].astype(np.float64)
 
 
-def stability(directions: Mapping[str, Float[Tensor, "n d"]], seed: int = 0) -> Stability:
+def stability(
+    directions: Mapping[str, Float[Tensor, "n d"]], seed: int = 0, report: Callable[[int], object] | None = None
+) -> Stability:
     """PW-MCC of two or more dictionaries of one shape, each pair and all, with the control.
+
+    Args:
+        directions: of each dictionary its decoder rows, by name.
+        seed: of the resamples and the control.
+        report: called with 1 after each pair. A pair of 4,096 features takes some 2 seconds.
 
     Raises:
         MonoscopeError: fewer than two dictionaries, or shapes that differ.
@@ -64,7 +71,11 @@ def stability(directions: Mapping[str, Float[Tensor, "n d"]], seed: int = 0) -> 
     if len(directions) < 2:
         raise MonoscopeError("stability takes two dictionaries or more", fix="train another with another seed")
     rng = np.random.default_rng(seed)
-    pairs = {(a, b): _sampled(matched(directions[a], directions[b]), rng) for a, b in combinations(directions, 2)}
+    pairs = {}
+    for a, b in combinations(directions, 2):
+        pairs[a, b] = _sampled(matched(directions[a], directions[b]), rng)
+        if report is not None:
+            report(1)
     values = [p.value for p in pairs.values()]
     mean = Sampled(float(np.mean(values)), np.mean([p.drawn for p in pairs.values()], axis=0))
     n, d = next(iter(directions.values())).shape
