@@ -160,7 +160,7 @@ def test_one_hierarchical_dictionary_is_good_at_every_smaller_k(tmp_path):
         ("matryoshka", {"prefixes": (0.5, 0.25, 1)}, "ascending"),
         ("matryoshka", {"prefixes": (0.5,)}, "the last is 1"),
         ("matryoshka", {"prefixes": (0, 1)}, "above 0"),
-        ("hierarchical_topk", {"budgets": (0, 3)}, "a whole number from 1"),
+        ("hierarchical_topk", {"budgets": (0, 3)}, "whole numbers from 1"),
         ("hierarchical_topk", {"budgets": (7,)}, "from 1 to k"),
     ],
 )

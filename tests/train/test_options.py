@@ -45,7 +45,10 @@ def test_every_default_is_allowed(name, option):
         ("topk", "dead_after", 0.5, "a whole number from 0"),
         ("topk", "precision", "fp99", "one of float32, bfloat16"),
         ("l1_2023", "centred_resampling", 1, "one of True, False"),
-        ("l1_2023", "resample_at", (0.5, 2), "a number from 0 up to 1"),
+        ("l1_2023", "resample_at", (0.5, 2), "numbers from 0 up to 1"),
+        ("l1_2023", "resample_at", 0.5, "numbers from 0 up to 1"),
+        ("topk", "auxk", (0.5, 2), "a number from 0"),
+        ("hierarchical_topk", "budgets", 4, "whole numbers from 1"),
     ],
 )
 def test_what_is_said(name, option, value, choose):
@@ -69,6 +72,7 @@ def test_ranges_hold_their_ends_unless_told_otherwise():
     ]  # fmt: skip
     assert [POSITIVE.holds(value) for value in (0, 1e-9, math.inf)] == [False, True, False]
     assert [COUNT.holds(value) for value in (3, 3.0, 3.5)] == [True, True, False]
-    assert Range(1, 2, below=True).holds((1, 1.5)) and not Range(1, 2, below=True).holds((1, 2))
+    several = Range(1, 2, below=True, several=True)
+    assert [several.holds(value) for value in ((1, 1.5), [], (1, 2), 1, "1")] == [True, True, False, False, False]
     assert SWITCH.holds(True) and not SWITCH.holds(1) and not Choice(("a",)).holds("b")
     assert COUNT.holds(torch.tensor(3).item())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -21,6 +21,7 @@ class Range:
         above: whether ``low`` itself is left out.
         below: whether ``high`` itself is.
         whole: whether only whole numbers will do.
+        several: whether it is a sequence of such numbers that is wanted, not one.
     """
 
     low: float = -math.inf
@@ -28,11 +29,13 @@ class Range:
     above: bool = False
     below: bool = False
     whole: bool = False
+    several: bool = False
 
     def holds(self, value: Any) -> bool:
-        """Whether ``value`` is such a number, or several such."""
-        if isinstance(value, Sequence) and not isinstance(value, str):
-            return all(self.holds(each) for each in value)
+        """Whether ``value`` is such a number, or a sequence of such."""
+        if self.several:
+            one = replace(self, several=False)
+            return isinstance(value, Sequence) and not isinstance(value, str) and all(map(one.holds, value))
         if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             return False
         number = float(value)
@@ -43,7 +46,8 @@ class Range:
     def __str__(self) -> str:
         low = f" {'above' if self.above else 'from'} {self.low:g}" if self.low > -math.inf else ""
         high = f" {'below' if self.below else 'up to'} {self.high:g}" if self.high < math.inf else ""
-        return ("a whole number" if self.whole else "a number") + low + high
+        kind = "whole number" if self.whole else "number"
+        return (f"{kind}s" if self.several else f"a {kind}") + low + high
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Choice:
 
 Allowed = Range | Choice
 SHARE = Range(0, 1)
+SHARES = Range(0, 1, several=True)
 POSITIVE = Range(0, above=True)
 NOT_NEGATIVE = Range(0)
 COUNT = Range(0, whole=True)

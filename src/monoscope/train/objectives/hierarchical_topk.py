@@ -25,7 +25,7 @@ class Objective(NestedReconstruction, topk.Objective):
     """See ``NestedReconstruction``: its stages are the ``budgets`` (none: 1, 2, 4, … and k; k is always one)."""
 
     defaults: ClassVar[dict[str, Any]] = {**topk.Objective.defaults, "budgets": ()}
-    allowed: ClassVar[dict[str, Allowed]] = {**topk.Objective.allowed, "budgets": Range(1, whole=True)}
+    allowed: ClassVar[dict[str, Allowed]] = {**topk.Objective.allowed, "budgets": Range(1, whole=True, several=True)}
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
         super().__init__(dictionary, n_tokens, seed, **options)

@@ -30,7 +30,7 @@ from monoscope.train.calibrate import shift_biases
 from monoscope.train.control import Control
 from monoscope.train.objective import Moments
 from monoscope.train.objective import Objective as Base
-from monoscope.train.options import NOT_NEGATIVE, POSITIVE, PRECISION, SHARE, SWITCH, Allowed, Range
+from monoscope.train.options import NOT_NEGATIVE, POSITIVE, PRECISION, SHARES, SWITCH, Allowed, Range
 from monoscope.train.penalised import relu
 
 ENCODER_SHARE = 0.2
@@ -59,7 +59,7 @@ class Objective(Base):
     allowed: ClassVar[dict[str, Allowed]] = {
         "l0": POSITIVE,
         "penalty": NOT_NEGATIVE,
-        "resample_at": SHARE,
+        "resample_at": SHARES,
         "centred_resampling": SWITCH,
         "sample": Range(1, whole=True),
         "precision": PRECISION,
