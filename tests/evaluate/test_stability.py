@@ -47,7 +47,9 @@ def test_of_three_the_mean_over_pairs():
         assert e.value == pytest.approx(matched(three[one], three[other]).mean())
     widths = [e.high - e.low for e in found.pairs.values()]
     assert found.mean.high - found.mean.low < min(widths)
-    assert stability(three) == found
+    told: list[int] = []
+    assert stability(three, progress=told.append) == found
+    assert told == [1, 1, 1]
 
 
 def test_what_has_no_match_is_refused():

@@ -235,6 +235,9 @@ def test_the_wanted_l0_begins_and_falls_as_it_is_told(start: float):
 
 
 def test_without_a_wanted_l0_the_weight_is_fixed_after_warming_up():
+    for wrong, said in ({"until": 1.5}, "l0_until is 1.5"), ({"wanted": 0.0}, "an L0 of 0"):
+        with pytest.raises(MonoscopeError, match=said):
+            Control(**{"weight": 4.0, "wanted": 8.0, "warmup": 0.1, **wrong})
     control = Control(4.0, None, 0.1)
     assert [control.weigh(9.0, p) for p in (0, 0.05, 0.1, 1)] == pytest.approx([0, 2, 4, 4])
 

@@ -44,11 +44,13 @@ def test_every_parameter_moves_and_frozen_ones_do_not(name):
         assert torch.equal(p, before[n]) == (n == "b_dec"), n
 
 
-@pytest.mark.parametrize("name", architectures())
-def test_resume_after_a_stop_is_bit_for_bit_no_stop(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "more"), [*((name, {}) for name in architectures()), ("batch_topk", {"topk_until": 0.8})]
+)
+def test_resume_after_a_stop_is_bit_for_bit_no_stop(name, more, tmp_path):
     """Law 4, over every architecture. The stop comes from the data, in the middle of the pass."""
     short = {"sample": 4000, "dead_after": 600}  # for those that look back or keep count
-    recipe = Recipe.of(name, 64, **known_options(name, {**short, "l0": 8.0}))
+    recipe = Recipe.of(name, 64, **known_options(name, {**short, "l0": 8.0, **more}))
     hold = recipe.calibrates
 
     def run(folder, stop_after: int | None):

@@ -56,14 +56,14 @@ def matched(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float[np.ndarra
 
 
 def stability(
-    directions: Mapping[str, Float[Tensor, "n d"]], seed: int = 0, report: Callable[[int], object] | None = None
+    directions: Mapping[str, Float[Tensor, "n d"]], seed: int = 0, progress: Callable[[int], None] = lambda pairs: None
 ) -> Stability:
     """PW-MCC of two or more dictionaries of one shape, each pair and all, with the control.
 
     Args:
         directions: of each dictionary its decoder rows, by name.
         seed: of the resamples and the control.
-        report: called with 1 after each pair. A pair of 4,096 features takes some 2 seconds.
+        progress: called with 1 after each pair. A pair of 4,096 features takes some 2 seconds.
 
     Raises:
         MonoscopeError: fewer than two dictionaries, or shapes that differ.
@@ -74,8 +74,7 @@ def stability(
     pairs = {}
     for a, b in combinations(directions, 2):
         pairs[a, b] = _sampled(matched(directions[a], directions[b]), rng)
-        if report is not None:
-            report(1)
+        progress(1)
     values = [p.value for p in pairs.values()]
     mean = Sampled(float(np.mean(values)), np.mean([p.drawn for p in pairs.values()], axis=0))
     n, d = next(iter(directions.values())).shape
