@@ -221,6 +221,27 @@ def test_frontiers_are_drawn_for_what_applies(found, tmp_path):
     assert len(frontiers.draw(headless, found.names, tmp_path / "headless")) == 2
 
 
+@pytest.mark.parametrize(
+    ("values", "low", "scale"),
+    [((8, 64), 7, "log"), ((8, 31), 7, "linear"), ((0, 64), 0, "linear"), ((8, 64), -1, "linear")],
+)
+def test_axes_are_logarithmic_where_values_are_above_0_and_differ_by_much(values, low, scale):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    figure, axes = pyplot.subplots()
+    frontiers.logarithmic(axes, "x", [Estimate(values[0], low, 9.0), Estimate(float(values[1]))])
+    assert axes.get_xscale() == scale
+    if scale == "log":
+        axes.set_xlim(7, 70)
+        figure.canvas.draw()
+        assert [t.get_text() for t in axes.get_xticklabels() if 7 <= t.get_position()[0] <= 70] == [
+            "8",
+            "16",
+            "32",
+            "64",
+        ]
+    pyplot.close(figure)
+
+
 def test_without_matplotlib_there_is_a_line(found, tmp_path, monkeypatch):
     monkeypatch.setattr(frontiers, "find_spec", lambda name: None)
     (said,) = comparison.write(found, tmp_path / "figures", None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from monoscope.app.ui import payloads
 from monoscope.evaluate.evaluation import Metrics
@@ -15,6 +16,9 @@ from monoscope.evaluate.intervals import Estimate
 
 FRONTIERS = {"fvu": "fraction of variance unexplained", "loss_recovered_mean": "loss recovered (mean ablation)"}
 FORMATS = ("svg", "png")
+WIDE = 4.0  # ratio of the largest to the smallest from which an axis is logarithmic
+TICKS = {"x": (2.0, (1.0,)), "y": (10.0, (1.0, 2.0, 3.0, 5.0, 7.0))}  # of such an axis: its base, and what is named
+RATIOS = {"fvu"}  # metrics of which a tenth less is as much anywhere
 COLOURS, MARKERS = 10, ("o", "s", "^", "D")
 
 
@@ -27,7 +31,8 @@ def draw(judged: Mapping[str, Metrics], own: tuple[str, ...], out: Path) -> list
     """Write ``l0-METRIC.svg`` and ``.png`` into the folder ``out`` for each frontier that applies; returns the paths.
 
     Dictionaries are joined in the order of their L0: the points of a sweep over k as one series, or all where each is a
-    series of its own. Controls stand alone. Bars are 95 % intervals.
+    series of its own. Controls stand alone. Bars are 95 % intervals. L0 and FVU are on logarithmic axes where they
+    differ by much.
     """
     import matplotlib
 
@@ -43,7 +48,7 @@ def draw(judged: Mapping[str, Metrics], own: tuple[str, ...], out: Path) -> list
         }
         if not points:
             continue
-        figure, axes = pyplot.subplots(figsize=(6.4, 4.2), layout="constrained")
+        figure, axes = pyplot.subplots(figsize=(7.6, 4.2), layout="constrained")
         place = {name: (x.value or 0.0, y.value or 0.0) for name, (x, y) in points.items()}
         mine = [name for name in points if name in own]
         series, alone = grouped(mine), grouped([name for name in points if name not in own])
@@ -61,13 +66,32 @@ def draw(judged: Mapping[str, Metrics], own: tuple[str, ...], out: Path) -> list
             )  # fmt: skip
         axes.set(xlabel="active features per token (L0)", ylabel=words)
         axes.grid(alpha=0.25)
-        axes.legend(fontsize="small")
+        axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        logarithmic(axes, "x", [x for x, _ in points.values()])
+        if metric in RATIOS:
+            logarithmic(axes, "y", [y for _, y in points.values()])
         for kind in FORMATS:
             path = out / f"l0-{metric}.{kind}"
             figure.savefig(path, dpi=160, metadata={"Date": None} if kind == "svg" else None)
             written.append(path)
         pyplot.close(figure)
     return written
+
+
+def logarithmic(axes: Any, which: str, estimates: Sequence[Estimate]) -> None:
+    """Make an axis logarithmic, with plain numbers beside it, if what is drawn along it is above 0 and ``WIDE``."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    values = [e.value or 0.0 for e in estimates]
+    lowest = min([*values, *(e.low for e in estimates if e.low is not None)])
+    if lowest <= 0 or max(values) < WIDE * min(values):
+        return
+    base, named = TICKS[which]
+    getattr(axes, f"set_{which}scale")("log", base=base)
+    axis = getattr(axes, f"{which}axis")
+    axis.set_major_locator(LogLocator(base, named))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def known(estimate: Estimate | None) -> bool:
