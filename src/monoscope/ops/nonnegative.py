@@ -8,9 +8,9 @@ so rows have as many active atoms as they need. What comes out meets the optimal
 squares to within ``floor``: what is left is orthogonal to every active atom, and no other atom would take off more than
 ``floor``.
 
-The kernel keeps every atom's inner product with what is left up to date by rows of the Gram matrix. These numbers only
-*preselect*, as in ``ops.pursuit``: all that decides is computed of the row alone, in one order, so that a row's code
-does not depend on its neighbours by a single bit.
+The kernel keeps every atom's inner product with what is left up to date by rows of the Gram matrix, which is held in 16
+bits. These numbers only *preselect*, as in ``ops.pursuit``: all that decides is computed of the row alone, in one
+order, so that a row's code does not depend on its neighbours by a single bit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from torch import Tensor
 
 from monoscope.ops import product
 from monoscope.ops.kernels import parallel
-from monoscope.ops.pursuit import LARGEST, NOISE, NONE, gram_matrix
+from monoscope.ops.pursuit import LARGEST, NOISE, NONE, OFF, SCORES, gram_matrix
+from monoscope.ops.room import room_like
 from monoscope.ops.topk import GROUPS, collect, group_maxima
 from monoscope.types import Code
 
@@ -105,16 +106,16 @@ def pursue(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], floor: fl
     if any(t.dtype != torch.float32 for t in (x, atoms)):
         return reference(x, atoms, floor, most)
     x, atoms = x.contiguous(), atoms.contiguous()
-    left = x.clone()
+    left = room_like(x).copy_(x)
     picks, values = np.full((len(x), most), -1, np.int32), np.zeros((len(x), most), np.float32)
     worth = len(x) * min(most, 8) >= len(atoms) and len(atoms) ** 2 <= LARGEST
     gram = gram_matrix(atoms) if worth else NONE
     length = float(atoms.norm(dim=1).max()) * 1.001
-    for first, scores in product.blocks(x, atoms, atoms.new_zeros(len(atoms)), torch.float32):
+    for first, scores in product.blocks(x, atoms, atoms.new_zeros(len(atoms)), torch.float32, SCORES):
         rows = slice(first, first + len(scores))
         _pursue(
-            scores.numpy(), x[rows].numpy(), left[rows].numpy(), atoms.numpy(), gram, length, floor,
-            picks[rows], values[rows],
+            scores.numpy(), x[rows].numpy(), left[rows].numpy(), atoms.numpy(), gram.multiples, gram.grain,
+            length, floor, picks[rows], values[rows],
         )  # fmt: skip
     return Found(torch.from_numpy(picks), torch.from_numpy(values), left)
 
@@ -128,12 +129,13 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _take(scores, left, atoms, gram, at, amount):  # type: ignore[no-untyped-def]
+def _take(scores, left, atoms, gram, grain, at, amount):  # type: ignore[no-untyped-def]
     """Take so much of an atom off what is left, and bring all inner products up to date."""
     for j in range(atoms.shape[1]):
         left[j] -= amount * atoms[at, j]
+    by = amount * grain
     for f in range(len(scores)):
-        scores[f] -= amount * (gram[at, f] if len(gram) else _dot(atoms[at], atoms[f]))
+        scores[f] -= by * np.float32(gram[at, f]) if len(gram) else amount * _dot(atoms[at], atoms[f])
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
@@ -185,8 +187,9 @@ def _drop(gram, inner, active, amounts, m):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
-def _round(scores, x, left, atoms, gram, own, inner, picks, values, m, stop, slack, maxima, groups, found, places):  # type: ignore[no-untyped-def]
+def _round(scores, x, left, atoms, gram, grain, own, inner, picks, values, m, stop, slack, work):  # type: ignore[no-untyped-def]
     """Take atoms off one after the other; returns how many are active. ``slack`` is what rounding may have hidden."""
+    maxima, groups, found, places = work
     first, enough = m, stop
     while m < len(picks):
         best, at = _best(scores, left, atoms, picks[:m], slack, enough, maxima, groups, found, places)
@@ -198,19 +201,19 @@ def _round(scores, x, left, atoms, gram, own, inner, picks, values, m, stop, sla
             own[a, m] = own[m, a] = _dot(atoms[picks[a]], atoms[at])
         own[m, m], inner[m] = _dot(atoms[at], atoms[at]), _dot(atoms[at], x)
         picks[m], values[m] = at, best / own[m, m]
-        _take(scores, left, atoms, gram, at, values[m])
+        _take(scores, left, atoms, gram, grain, at, values[m])
         m += 1
     return m
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
-def _settle(scores, x, left, atoms, gram, own, inner, picks, values, m, tolerance):  # type: ignore[no-untyped-def]
+def _settle(scores, x, left, atoms, gram, grain, own, inner, picks, values, m, tolerance):  # type: ignore[no-untyped-def]
     """Fit all amounts and drop those of 0; returns how many are active, and by how much amounts have moved."""
     before, moved = values[:m].copy(), np.float32(0)
     _fit(own, inner, values, m, tolerance)
     for a in range(m):
         if values[a] != before[a]:
-            _take(scores, left, atoms, gram, picks[a], values[a] - before[a])
+            _take(scores, left, atoms, gram, grain, picks[a], values[a] - before[a])
             moved += abs(values[a] - before[a])
     m = _drop(own, inner, picks, values, m)
     for j in range(len(x)):
@@ -222,31 +225,31 @@ def _settle(scores, x, left, atoms, gram, own, inner, picks, values, m, toleranc
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
-def _pursue_row(scores, x, left, atoms, gram, length, floor, picks, values):  # type: ignore[no-untyped-def]
+def _pursue_row(scores, x, left, atoms, gram, grain, length, floor, picks, values):  # type: ignore[no-untyped-def]
     n_atoms, most, unit = len(scores), len(picks), np.float32(2.0**-23 * length)
     maxima, found = np.empty(GROUPS, np.float32), np.empty(n_atoms + 1, np.float32)
     groups, places = np.empty(GROUPS + 1, np.int32), np.empty(n_atoms + 1, np.int32)
+    work = (maxima, groups, found, places)
     own, inner = np.empty((most, most), np.float32), np.empty(most, np.float32)
     moved = np.sqrt(_dot(x, x))
     stop = np.float32(max(floor, moved * NOISE))
     m, updates = np.int64(0), 2 * atoms.shape[1] + 8  # of one type throughout, or what takes it is compiled twice
     for _ in range(2 * most):
         # a round moves a score by at most what is left of the row, and it and a fit make two updates an atom
-        slack = (updates + 4 * most) * unit * 2 * moved
+        slack = ((updates + 4 * most) * unit + OFF * grain / length) * 2 * moved
         first = m
-        m = _round(
-            scores, x, left, atoms, gram, own, inner, picks, values, m, stop, slack, maxima, groups, found, places
-        )
+        m = _round(scores, x, left, atoms, gram, grain, own, inner, picks, values, m, stop, slack, work)
         if m == first:
             break
         for a in range(first, m):
             moved += values[a] * length
         updates += 8 * m
-        m, shift = _settle(scores, x, left, atoms, gram, own, inner, picks, values, m, np.float32(FITTED * stop))
+        fitted = np.float32(FITTED * stop)
+        m, shift = _settle(scores, x, left, atoms, gram, grain, own, inner, picks, values, m, fitted)
         moved += shift * length
 
 
 @parallel()
-def _pursue(scores, x, left, atoms, gram, length, floor, picks, values):  # type: ignore[no-untyped-def]
+def _pursue(scores, x, left, atoms, gram, grain, length, floor, picks, values):  # type: ignore[no-untyped-def]
     for i in prange(len(scores)):
-        _pursue_row(scores[i], x[i], left[i], atoms, gram, length, floor, picks[i], values[i])
+        _pursue_row(scores[i], x[i], left[i], atoms, gram, grain, length, floor, picks[i], values[i])

@@ -58,12 +58,13 @@ def blocks(
     weight: Float[Tensor, "n_features d"],
     bias: Float[Tensor, " n_features"],
     dtype: torch.dtype,
+    size: int = BLOCK,
 ) -> Iterator[tuple[int, Float[Tensor, "block n_features"]]]:
-    """The scores ``x @ weightᵀ + bias`` in ``dtype``, without a gradient, as (first row, block of rows).
+    """The scores ``x @ weightᵀ + bias`` in ``dtype``, without a gradient, as (first row, block of about ``size``).
 
     All blocks share one piece of memory: a block is gone when the next is asked for.
     """
-    rows = max(1, BLOCK // len(weight))
+    rows = max(1, size // len(weight))
     right, offset = weight.detach().to(dtype).T, bias.detach().to(dtype)
     space = room(min(rows, len(x)), len(weight), dtype=dtype, device=x.device)
     for first in range(0, len(x), rows):

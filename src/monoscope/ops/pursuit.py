@@ -5,10 +5,10 @@ Each step picks the atom with the largest inner product with what is left of the
 atom may be picked again; its values are added up in the code. It may also be told to end sooner: after a step that
 leaves less than some length, or that picks an atom for the second time.
 
-The kernel keeps every atom's inner product with the residual up to date by the picked atom's row of the Gram matrix.
-These numbers only *preselect*: all atoms that rounding could have hidden are scored again on the residual itself,
-always in the same order, so that a row's code does not depend on its neighbours by a single bit. For few rows the inner
-products are made afresh at each step, which costs less than the Gram matrix and picks the same.
+The kernel keeps every atom's inner product with the residual up to date by the picked atom's row of the Gram matrix,
+which is held in 16 bits. These numbers only *preselect*: all atoms that rounding could have hidden are scored again on
+the residual itself, always in the same order, so that a row's code does not depend on its neighbours by a single bit.
+For few rows the inner products are made afresh at each step, which costs less than the Gram matrix and picks the same.
 """
 
 from __future__ import annotations
@@ -23,15 +23,27 @@ from torch import Tensor
 
 from monoscope.ops import product, weighted_rows
 from monoscope.ops.kernels import parallel
-from monoscope.ops.room import room
+from monoscope.ops.room import room, room_like
 from monoscope.ops.topk import GROUPS, collect, group_maxima
 from monoscope.ops.transpose import transpose
 from monoscope.types import Code
 
 NOISE = 2.0**-20  # of a row's length: what is left below it is rounding
-LARGEST = 1 << 30  # entries of a Gram matrix: 4 GB
-SPACE = 2 << 20  # numbers in a block of gradients
-NONE = np.zeros((0, 0), np.float32)
+LARGEST = 1 << 30  # entries of a Gram matrix: 2 GB
+STEPS = 32_760  # that the largest entry is made of: rounding stays below 2 ** 15
+OFF = 1.01  # of such a step: what an entry may be off by
+AT_ONCE = 256  # rows of it that are made at once
+SCORES, SPACE = 1 << 19, 1 << 20  # numbers in a block of scores, and of gradients
+
+
+class Gram(NamedTuple):
+    """All inner products of atoms with each other, as whole multiples of ``grain``; empty where not worth it."""
+
+    multiples: np.ndarray
+    grain: np.float32
+
+
+NONE = Gram(np.zeros((0, 0), np.int16), np.float32(0))
 
 
 class Pursuit(NamedTuple):
@@ -43,9 +55,8 @@ class Pursuit(NamedTuple):
 
     def code(self, n_features: int) -> Code:
         """Each row's atoms with their values, those of an atom that was picked again added up."""
-        picks = self.picks.long()
-        first = picks[:, :, None] == picks[:, None, :]
-        place = first.int().argmax(2)  # the step that picked the same atom first
+        same = self.picks[:, :, None] == self.picks[:, None, :]
+        place = same.view(torch.uint8).argmax(2)  # the step that picked the same atom first
         values = torch.zeros_like(self.values).scatter_add_(1, place, self.values)
         return Code.from_rows(self.picks, values, n_features)
 
@@ -86,21 +97,30 @@ def pursue(
     x, atoms = x.detach(), atoms.detach()
     if any(t.device.type != "cpu" or t.dtype != torch.float32 for t in (x, atoms)):
         return reference(x, atoms, k, enough, once)
-    atoms, left = atoms.contiguous(), x.clone(memory_format=torch.contiguous_format)
+    atoms, left = atoms.contiguous(), room_like(x).copy_(x)
     picks, values = np.full((len(x), k), -1, np.int32), np.zeros((len(x), k), np.float32)
     worth = len(x) * k >= len(atoms) and len(atoms) ** 2 <= LARGEST
     gram = gram_matrix(atoms) if worth else NONE
     length = float(atoms.norm(dim=1).max()) * 1.001
-    for first, scores in product.blocks(x, atoms, atoms.new_zeros(len(atoms)), torch.float32):
+    for first, scores in product.blocks(x, atoms, atoms.new_zeros(len(atoms)), torch.float32, SCORES):
         rows = slice(first, first + len(scores))
-        ends = np.float32(enough), once
-        _pursue(scores.numpy(), left[rows].numpy(), atoms.numpy(), gram, length, *ends, picks[rows], values[rows])
+        _pursue(
+            scores.numpy(), left[rows].numpy(), atoms.numpy(), gram.multiples, gram.grain, length,
+            np.float32(enough), once, picks[rows], values[rows],
+        )  # fmt: skip
     return Pursuit(torch.from_numpy(picks), torch.from_numpy(values), left)
 
 
-def gram_matrix(atoms: Float[Tensor, "n_atoms d"]) -> np.ndarray:
-    """The inner products of all atoms with each other."""
-    return torch.mm(atoms, atoms.T, out=room(len(atoms), len(atoms))).numpy()
+def gram_matrix(atoms: Float[Tensor, "n_atoms d"]) -> Gram:
+    """The inner products of all atoms with each other; none exceeds the square of the longest atom's length."""
+    n = len(atoms)
+    grain = max(float(atoms.square().sum(1).max()), 1e-30) / STEPS
+    multiples, space = room(n, n, dtype=torch.int16), room(min(n, AT_ONCE), n)
+    scaled = torch.div(atoms, grain, out=room_like(atoms))
+    for first in range(0, n, AT_ONCE):
+        some = scaled[first : first + AT_ONCE]
+        multiples[first : first + len(some)] = torch.mm(some, atoms.T, out=space[: len(some)])  # towards 0
+    return Gram(multiples.numpy(), np.float32(grain))
 
 
 def residual(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], found: Pursuit) -> Float[Tensor, "n d"]:
@@ -145,7 +165,7 @@ class _Residual(torch.autograd.Function):
 def _backward(atoms: Tensor, found: Pursuit, grad: Tensor) -> tuple[Tensor, Tensor]:
     """The gradients towards rows and atoms, a block of rows at a time: each step's part is a vector of its own."""
     n, k = found.picks.shape
-    out, towards = grad.clone(memory_format=torch.contiguous_format), torch.zeros_like(atoms)
+    out, towards = room_like(grad).copy_(grad), room_like(atoms).zero_()
     size = max(1, SPACE // (k * atoms.shape[1]))
     for first in range(0, n, size):
         picks, values, left = (t[first : first + size] for t in found)
@@ -167,7 +187,7 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
-def _pursue_row(scores, left, atoms, gram, length, unit, enough, once, picks, values):  # type: ignore[no-untyped-def]
+def _pursue_row(scores, left, atoms, gram, grain, length, unit, enough, once, picks, values):  # type: ignore[no-untyped-def]
     n_atoms = len(scores)
     maxima = np.empty(GROUPS, np.float32)
     groups = np.empty(GROUPS + 1, np.int32)
@@ -196,19 +216,20 @@ def _pursue_row(scores, left, atoms, gram, length, unit, enough, once, picks, va
         if ended:
             break
         if len(gram):
+            by = best * grain
             for f in range(n_atoms):
-                scores[f] -= best * gram[at, f]
+                scores[f] -= by * np.float32(gram[at, f])
         else:
             for f in range(n_atoms):
                 scores[f] = _dot(left, atoms[f])
 
 
 @parallel()
-def _pursue(scores, left, atoms, gram, length, enough, once, picks, values):  # type: ignore[no-untyped-def]
+def _pursue(scores, left, atoms, gram, grain, length, enough, once, picks, values):  # type: ignore[no-untyped-def]
     # what products of d numbers, k updates of a score and k of the residual may be off by, of the lengths added up
-    unit = np.float32((2 * atoms.shape[1] + 4 * picks.shape[1] + 8) * 2.0**-24 * length)
+    unit = np.float32((2 * atoms.shape[1] + 4 * picks.shape[1] + 8) * 2.0**-24 * length + OFF * grain / length)
     for i in prange(len(scores)):
-        _pursue_row(scores[i], left[i], atoms, gram, length, unit, enough, once, picks[i], values[i])
+        _pursue_row(scores[i], left[i], atoms, gram, grain, length, unit, enough, once, picks[i], values[i])
 
 
 @parallel(fastmath={"contract", "reassoc"})
