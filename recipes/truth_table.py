@@ -56,7 +56,7 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
     "sparsify:topk": SELECTS,
     "monoscope:topk": {"rate": RATES[1:4], "k": [8, 12, 16], "k_start": [3.0]},
     "monoscope:batch_topk": {"rate": RATES[1:4], "k": [4, 6, 8], "k_start": [3.0]},
-    "monoscope:jumprelu": {"rate": RATES[1:3], "l0": [3.0, 4.0, 6.0], "l0_start": [3.0, 12.0], "l0_until": [0.5]},
+    "monoscope:jumprelu": {"rate": RATES[1:4], "l0": [4.0, 6.0, 8.0, 12.0], "l0_start": [3.0], "l0_until": [0.5]},
     "monoscope:matching_pursuit": {"rate": RATES[2:], "k": [4, 6, 8]},
     "monoscope:nonnegative_pursuit": {"rate": RATES[:4], "k": [4, 6, 8]},
 }

@@ -11,7 +11,8 @@ from torch.nn.functional import normalize
 from monoscope import plugins
 from monoscope.dictionary.base import architecture, architectures
 from monoscope.errors import MonoscopeError
-from monoscope.train import rows
+from monoscope.train import calibrate, rows
+from monoscope.train.begun import BegunAsTopK
 from monoscope.train.calibrate import cut
 from monoscope.train.control import Control
 from monoscope.train.fit import Recipe, fit
@@ -22,6 +23,8 @@ from monoscope.train.penalised import Penalised, fold_norms
 
 D, F, N, TRUE = 6, 10, 20, 48
 PENALISED = [n for n in architectures() if issubclass(objective(architecture(n).objective), Penalised)]
+
+BEGUN = [n for n in PENALISED if issubclass(objective(architecture(n).objective), BegunAsTopK)]
 
 
 def made(name: str, d_out: int = D, **options):
@@ -159,7 +162,7 @@ def test_the_kernels_are_what_their_definition_says():
 @WAYS
 @pytest.mark.parametrize("form", jumprelu.FORMS)
 def test_jumprelu_is_as_in_its_papers(form, crowded):
-    d, goal, x, y = made("jumprelu", form=form, penalty=0.7, bandwidth=0.8, preact=0.3, l0=3.0)
+    d, goal, x, y = made("jumprelu", form=form, penalty=0.7, bandwidth=0.8, preact=0.3, l0=3.0, topk_until=0)
     d.log_threshold.data -= 1
     goal.crowded = crowded
     goal.control.warmup, goal.control.log_weight = 0.0, torch.tensor(math.log(0.7))
@@ -178,6 +181,51 @@ def test_jumprelu_is_as_in_its_papers(form, crowded):
         wanted["preact"] = 0.3 * ((threshold - s).relu() * norms).sum() / y.numel()
     agree(d, goal.losses(d, x, y, 1.0), wanted)
     torch.testing.assert_close(d.encode(x).to_dense(), f.detach())
+
+
+@pytest.mark.parametrize("name", BEGUN)
+def test_what_begins_as_topk_takes_over_what_that_was(name):
+    d, goal, x, y = made(name, l0=3.0, auxk=0.1)
+    if name == "gated":
+        d.r_mag.data.zero_()
+        d.b_mag.data.copy_(d.b_enc.data)
+    scores = dense(d, x)
+    code = torch.where(scores >= scores.topk(3).values[:, -1:], scores, 0).relu()
+    wanted = {"mse": (y - code @ d.w_dec - d.b_dec).square().mean(), "auxk": torch.zeros(())}
+    agree(d, goal.losses(d, x, y, 0.49), wanted)
+    goal.losses(d, x, y, 0.5)
+    cut = scores.detach().flatten().topk(3 * N + 1).values[-1]
+    told = (scores.detach() - cut).abs() > 1e-5  # the score that is the cut may be rounded to either side of it
+    found, right = d.encode(x).to_dense(), torch.where(scores > cut, scores, 0).detach()
+    assert int(told.sum()) == N * F - 1
+    torch.testing.assert_close(found[told], right[told])
+    assert goal.l0 == pytest.approx(3, abs=1 / N)
+    before = {n: t.clone() for n, t in d.state_dict().items()}
+    assert goal.losses(d, x, y, 0.6).keys() > {"mse", "auxk"}
+    assert all(torch.equal(t, before[n]) for n, t in d.state_dict().items())
+
+
+@pytest.mark.parametrize("name", BEGUN)
+def test_a_topk_start_may_be_wide(name):
+    d, goal, x, y = made(name, l0=2.0, l0_start=3.0, l0_until=0.4, topk_until=0.5)
+    d.b_enc.data.fill_(10)  # so that all scores are positive
+    found = [len(x) * goal.l0 for p in (0.0, 0.2, 0.4, 0.45) if goal.losses(d, x, y, p)]
+    assert found == pytest.approx([6 * N, 4 * N, 2 * N, 2 * N])
+
+
+def test_who_begins_as_topk():
+    assert {"gated", "jumprelu"} <= set(BEGUN)
+    share = {
+        (name, tuple(more)): objective(name)(architecture(name)(D, F), 1000, 0, **more).topk_until()
+        for name in ("gated", "jumprelu")
+        for more in ({}, {"l0": 3.0}, {"l0": 3.0, "topk_until": 0}, {"l0": 3.0, "topk_until": 0.2, "penalty": 1.0})
+    }
+    assert list(share.values()) == [0, 0.5, 0, 0.2] * 2
+    told = {"l0": 3.0, "form": "tanh"}
+    assert objective("jumprelu")(architecture("jumprelu")(D, F), 1000, 0, **told).topk_until() == 0
+    assert objective("jumprelu")(architecture("jumprelu")(D, F), 1000, 0, **told, topk_until=0.3).topk_until() == 0.3
+    with pytest.raises(MonoscopeError, match="how many features a row has"):
+        made("gated", topk_until=0.5)
 
 
 def test_folding_decoder_norms_leaves_the_reconstruction():
@@ -221,7 +269,7 @@ def test_thresholds_are_led_to_the_wanted_l0_before_anything_is_calibrated(form)
 @pytest.mark.parametrize("start", [1.5, 6.0])
 def test_the_wanted_l0_begins_and_falls_as_it_is_told(start: float):
     data = rows.from_arrays(planted(40_000)[0], None, 500, 30_000, 0, hold_back=True)
-    trainee = Recipe.of("jumprelu", 96, l0=4, l0_start=start, l0_until=0.5).trainee(data)
+    trainee = Recipe.of("jumprelu", 96, l0=4, l0_start=start, l0_until=0.5, topk_until=0).trainee(data)
     seen: list[float] = []
     train(data, {"main": trainee}, logs=[lambda _n, _shown: seen.append(trainee.objective.control.goal)])
     falling = [math.exp((1 - p / 0.5) * math.log(seen[0]) + p / 0.5 * math.log(4)) for p in (0.0, 0.25)]
@@ -311,7 +359,9 @@ def test_the_shift_is_the_one_at_which_the_rows_have_that_l0():
             assert abs(len(d.encode(x).indices) - l0 * 200) <= 1, (name, l0)  # the score at the cut may round up
 
 
-def test_the_cut_leaves_so_many_scores_above_it():
+@pytest.mark.parametrize("piece", [5, calibrate.PIECE])
+def test_the_cut_leaves_so_many_scores_above_it(piece, monkeypatch):
+    monkeypatch.setattr(calibrate, "PIECE", piece)
     generator = torch.Generator().manual_seed(0)
     blocks = [torch.randn(3, 7, generator=generator) for _ in range(9)]
     every = torch.cat([b.flatten() for b in blocks])

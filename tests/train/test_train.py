@@ -45,7 +45,13 @@ def test_every_parameter_moves_and_frozen_ones_do_not(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "more"), [*((name, {}) for name in architectures()), ("batch_topk", {"topk_until": 0.8})]
+    ("name", "more"),
+    [
+        *((name, {}) for name in architectures()),
+        ("batch_topk", {"topk_until": 0.8}),  # what is stopped before the end of a TopK start, and after it
+        ("jumprelu", {"topk_until": 0.2}),
+        ("gated", {"topk_until": 0.2}),
+    ],
 )
 def test_resume_after_a_stop_is_bit_for_bit_no_stop(name, more, tmp_path):
     """Law 4, over every architecture. The stop comes from the data, in the middle of the pass."""

@@ -14,6 +14,7 @@ from monoscope.errors import MonoscopeError
 from monoscope.ops import product
 
 ROWS = 256  # whose scores are held at once
+PIECE = 1 << 18  # scores that are looked at together: choosing among them takes several times as much memory
 
 
 @torch.no_grad()
@@ -53,12 +54,14 @@ def cut(blocks: Iterable[Tensor], wanted: int, floor: float = -math.inf) -> floa
         floor: scores up to it do not count.
     """
     kept = torch.zeros(0)
-    for block in blocks:
-        found = block.flatten() if floor == -math.inf else block[block > floor]
-        kept = torch.cat([kept.to(block.device), found.float()])
-        if len(kept) > wanted + 1:
+    for piece in (piece for block in blocks for piece in block.flatten().split(PIECE)):
+        found = piece if floor == -math.inf else piece[piece > floor]
+        kept = torch.cat([kept.to(piece.device), found.float()])
+        if len(kept) > wanted + 1 + PIECE:
             kept = kept.topk(wanted + 1).values
             floor = float(kept[-1])
+    if len(kept) > wanted + 1:
+        kept = kept.topk(wanted + 1).values
     return float(kept.min()) if len(kept) else 0.0
 
 

@@ -77,13 +77,18 @@ class Control(nn.Module):
         self.register_buffer("log_l0", torch.tensor(math.nan, dtype=torch.float64))
         self.register_buffer("log_first", torch.tensor(math.nan, dtype=torch.float64))
 
+    @property
+    def begun(self) -> bool:
+        """Whether a weight was ever asked for, with an L0 to reach."""
+        return not math.isnan(float(self.log_first))
+
     def weigh(self, l0: float, progress: float) -> float:
         """The weight for a batch of that L0, at ``progress`` (0 to 1) of the training. To be called once a batch."""
         ramp = min(1.0, progress / self.warmup) if self.warmup else 1.0
         if self.wanted is None:
             return ramp * math.exp(float(self.log_weight))
         seen = math.log(max(l0, self.wanted / 100))
-        if math.isnan(float(self.log_first)):
+        if not self.begun:
             self.log_first.fill_(seen)
             self.log_l0.fill_(seen)
         before = float(self.log_l0)

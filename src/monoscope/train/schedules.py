@@ -1,4 +1,4 @@
-"""Learning rates, as functions of the share of tokens that is done."""
+"""Learning rates, and numbers of features that begin wide, as functions of the share of tokens that is done."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ def usual_rate(steps: int, n_features: int) -> float:
     steps and 3,072 to 8,192 features (docs/log/2026-11-28-recipe.md); beyond, it is an extrapolation.
     """
     return RATE * float(min(1.0, STEPS / max(1, steps)) ** (1 / 3) * min(1.0, FEATURES / n_features) ** 0.5)
+
+
+def falling(start: float, until: float, progress: float) -> float:
+    """What a final value is multiplied by: ``start`` at first, 1 from the share ``until`` on, in a line between."""
+    left = max(0.0, 1 - progress / until) if until else 0.0
+    return 1 + (start - 1) * left
 
 
 @dataclass(frozen=True)

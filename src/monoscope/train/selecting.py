@@ -12,8 +12,30 @@ from monoscope.dictionary.base import Dictionary
 from monoscope.ops import reconstruct
 from monoscope.ops.transpose import transpose
 from monoscope.train.descent import Descent
+from monoscope.train.objective import Objective
 from monoscope.train.options import COUNT, NOT_NEGATIVE, POSITIVE, PRECISION, SHARE, Allowed
+from monoscope.train.schedules import falling
 from monoscope.types import Code
+
+ENCODER_SCALE = 0.5  # of the encoder's beginning, in units of the decoder
+
+
+def through(
+    goal: Objective, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], code: Code
+) -> dict[str, Float[Tensor, ""]]:
+    """``mse``: squared error per number through the entries of ``code`` alone; ``auxk``: weighted by that option.
+
+    ``goal``, whose terms these are, hears which features fired, and the L0.
+    """
+    by = transpose(code)
+    weights = (dictionary.w_enc, dictionary.b_enc, dictionary.w_dec, dictionary.b_dec)
+    mse, left = reconstruct.squared_error(x, y, weights, code, by)
+    goal.silence.hear(len(code), by.offsets.diff() > 0)
+    goal.l0 = len(code.indices) / len(code)
+    terms = {"mse": mse}
+    if goal.options["auxk"]:
+        terms["auxk"] = goal.options["auxk"] * goal.unexplained(dictionary, x, left)
+    return terms
 
 
 class SparseReconstruction(Descent):
@@ -32,7 +54,7 @@ class SparseReconstruction(Descent):
         "precision": None,
         "k_start": 1.0,
         "k_until": 0.7,
-        "encoder_scale": 0.5,
+        "encoder_scale": ENCODER_SCALE,
     }
     allowed: ClassVar[dict[str, Allowed]] = {
         **Descent.allowed,
@@ -56,23 +78,12 @@ class SparseReconstruction(Descent):
 
     def k(self, dictionary: Dictionary) -> int:
         """How many features a row are selected now."""
-        final = int(dictionary.options()["k"])
-        until = float(self.options["k_until"])
-        left = max(0.0, 1 - self.progress / until) if until else 0.0
-        return min(dictionary.n_features, round(final * (1 + (self.options["k_start"] - 1) * left)))
+        wide = falling(self.options["k_start"], self.options["k_until"], self.progress)
+        return min(dictionary.n_features, round(int(dictionary.options()["k"]) * wide))
 
     def losses(
         self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float
     ) -> dict[str, Float[Tensor, ""]]:
-        """``mse``: squared error per number; ``auxk``: weighted by the option of that name."""
+        """``mse`` and ``auxk``, see ``through``."""
         self.progress = progress
-        code = self.select(dictionary, x)
-        by = transpose(code)
-        weights = (dictionary.w_enc, dictionary.b_enc, dictionary.w_dec, dictionary.b_dec)
-        mse, left = reconstruct.squared_error(x, y, weights, code, by)
-        self.silence.hear(len(code), by.offsets.diff() > 0)
-        self.l0 = len(code.indices) / len(code)
-        terms = {"mse": mse}
-        if self.options["auxk"]:
-            terms["auxk"] = self.options["auxk"] * self.unexplained(dictionary, x, left)
-        return terms
+        return through(self, dictionary, x, y, self.select(dictionary, x))

@@ -2,6 +2,8 @@
 
 ``‖y − ŷ‖² + penalty · Σ relu(π) + ‖y − ŷ'‖²``, where π are the gate's scores and ŷ' decodes ``relu(π)`` with a frozen
 decoder: the penalty acts on the gate alone, which the last term keeps informed; magnitudes are left unshrunk.
+
+Where an L0 is wanted it begins as TopK, see ``train.begun``.
 """
 
 from __future__ import annotations
@@ -13,11 +15,17 @@ from torch import Tensor
 from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.gated import Architecture
 from monoscope.ops.responses import Outcome, Response
-from monoscope.train.penalised import Penalised
+from monoscope.train.begun import BegunAsTopK
 
 
-class Objective(Penalised):
-    """``mse + gate_l1 + gate_mse``; see ``Penalised`` for its options."""
+class Objective(BegunAsTopK):
+    """``mse + gate_l1 + gate_mse``; see ``BegunAsTopK`` for its options."""
+
+    def take_over(self, dictionary: Dictionary, score: float) -> None:
+        """Gates open above that score; magnitudes are the scores that were."""
+        assert isinstance(dictionary, Architecture)
+        dictionary.b_mag.data.copy_(dictionary.b_enc.data)
+        dictionary.b_enc.data.sub_(score)
 
     def prepare(self, dictionary: Dictionary) -> None:
         """The magnitude begins as the gate's score."""

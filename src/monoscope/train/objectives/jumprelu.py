@@ -9,6 +9,8 @@ density of scores there: the jump's is ``−θ/ε`` and a step's ``−1/ε`` whe
 * ``quadratic``: ``(L0 / l0 − 1)²`` (2024, and Gemma Scope 2). It pulls both ways, so its weight stays; ``l0`` glides.
 * ``tanh``: ``Σ tanh(4 f ‖d‖)`` (2025), with a small penalty ``preact`` on ``relu(θ − s) ‖d‖`` that gives features which
   never fire a way back.
+
+With the ``quadratic`` form it begins as TopK, see ``train.begun``.
 """
 
 from __future__ import annotations
@@ -26,12 +28,15 @@ from monoscope.dictionary.jumprelu import Architecture
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.ops.lengths import lengths
 from monoscope.ops.responses import Outcome, Response
+from monoscope.train.begun import BegunAsTopK
 from monoscope.train.calibrate import cut, scores
 from monoscope.train.control import THRESHOLDS, Pace
 from monoscope.train.options import NOT_NEGATIVE, POSITIVE, Allowed
-from monoscope.train.penalised import Penalised, fold_norms
+from monoscope.train.penalised import fold_norms
 
 SLOPE = 4.0  # of the tanh
+LEAST = 1e-3  # threshold that a training may take over with
+RATE, BEGUN_RATE = 10.0, 3.0  # of thresholds, in units of the encoder's: from far off, and where TopK's scores set them
 
 
 def is_above(score: Tensor, threshold: Tensor) -> Tensor:
@@ -83,25 +88,25 @@ def step(s: Float[Tensor, "*n"], threshold: Float[Tensor, "*m"], bandwidth: floa
     return _Step.apply(s, threshold, bandwidth)
 
 
-class Objective(Penalised):
-    """``mse`` and the terms of the ``form``. Options beyond ``Penalised``'s: ``form``, ``bandwidth``, ``preact``,
-    ``threshold`` (the first of all features), ``threshold_rate`` (in units of the encoder's: thresholds must cover a
-    wide range of scores). ``penalty`` is by default the form's own. The ``tanh`` form leaves decoder norms free.
+class Objective(BegunAsTopK):
+    """``mse`` and the terms of the ``form``. Options beyond ``BegunAsTopK``'s: ``form``, ``bandwidth``, ``preact``,
+    ``threshold`` (the first of all features), ``threshold_rate`` (in units of the encoder's; by default 10, for
+    thresholds must cover a wide range of scores, or 3 after a TopK start). ``penalty`` is by default the form's own,
+    and only the ``quadratic`` form begins as TopK unasked. The ``tanh`` form leaves decoder norms free.
     """
 
     pace: ClassVar[Pace] = THRESHOLDS
     defaults: ClassVar[dict[str, Any]] = {
-        **Penalised.defaults,
-        "auxk": 1 / 32,
+        **BegunAsTopK.defaults,
         "form": "",
         "penalty": None,
         "bandwidth": 0.5,
         "preact": 3e-6,
         "threshold": 0.1,
-        "threshold_rate": 10.0,
+        "threshold_rate": None,
     }
     allowed: ClassVar[dict[str, Allowed]] = {
-        **Penalised.allowed,
+        **BegunAsTopK.allowed,
         "bandwidth": POSITIVE,
         "preact": NOT_NEGATIVE,
         "threshold": POSITIVE,
@@ -116,6 +121,16 @@ class Objective(Penalised):
         if self.options["form"] == "quadratic" and self.options["l0"] is None:
             raise MonoscopeError("the quadratic penalty needs the L0 that it aims at", fix="pass l0")
         self.unit_rows = self.options["form"] != "tanh"
+
+    def topk_until(self) -> float:
+        """As told; unasked half of the tokens with the ``quadratic`` form, which always has an L0, else none."""
+        told = self.options["topk_until"]
+        return super().topk_until() if told is not None or self.options["form"] == "quadratic" else 0.0
+
+    def take_over(self, dictionary: Dictionary, score: float) -> None:
+        """All thresholds are that score."""
+        assert isinstance(dictionary, Architecture)
+        dictionary.log_threshold.data.fill_(math.log(max(LEAST, score)))
 
     def prepare(self, dictionary: Dictionary) -> None:
         """Thresholds take the place of negative biases."""
@@ -143,7 +158,9 @@ class Objective(Penalised):
 
     def rate_of(self, name: str, dictionary: Dictionary) -> float:
         """Thresholds move faster: their logarithms have far to go."""
-        return float(self.options["threshold_rate"]) if name == "log_threshold" else super().rate_of(name, dictionary)
+        if name != "log_threshold":
+            return super().rate_of(name, dictionary)
+        return float(self.options["threshold_rate"] or (BEGUN_RATE if self.topk_until() else RATE))
 
     @torch.no_grad()
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:

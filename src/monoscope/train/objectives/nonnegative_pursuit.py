@@ -33,6 +33,7 @@ from monoscope.ops.transpose import ByFeature, transpose
 from monoscope.train import objective
 from monoscope.train.objectives.matching_pursuit import unexplained
 from monoscope.train.options import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Allowed, Range
+from monoscope.train.schedules import falling
 from monoscope.types import Code
 
 WIDE, ABOVE, NARROWED = 4.5, 1.5, 0.7  # the start's k, in units of k: at first, at last, and when that is reached
@@ -138,9 +139,7 @@ class Objective(objective.Objective):
 
     def wanted(self, dictionary: Dictionary, done: float) -> float:
         """The L0 wanted when the share ``done`` of what follows the start is done."""
-        until = float(self.options["k_until"])
-        left = max(0.0, 1 - done / until) if until else 0.0
-        return int(dictionary.options()["k"]) * (1 + (self.options["k_start"] - 1) * left)
+        return int(dictionary.options()["k"]) * falling(self.options["k_start"], self.options["k_until"], done)
 
     def starting(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], done: float) -> Float[Tensor, ""]:
         """TopK's squared error. The encoder's gradient waits for ``after_step``."""
@@ -195,12 +194,12 @@ def set_floor(dictionary: Architecture, x: Float[Tensor, "n d_in"], l0: float) -
     A smaller floor lets more features in; the search halves the interval of its logarithm, around the present floor
     if there is one.
     """
-    now, longest = float(dictionary.floor), float((x - dictionary.b_dec).norm(dim=1).max())
+    x = x - dictionary.b_dec
+    now, longest = float(dictionary.floor), float(x.norm(dim=1).max())
     low, high = (now / NEAR, now * NEAR) if now else (longest * SMALLEST, longest)
     for _ in range(STEPS):
         dictionary.floor.fill_(math.sqrt(low * high))
-        code = dictionary.encode(x)
-        if len(code.indices) > l0 * len(code):
+        if int((dictionary.pursue(x).picks >= 0).sum()) > l0 * len(x):
             low = float(dictionary.floor)
         else:
             high = float(dictionary.floor)
