@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monoscope.ops import pursuit
+from monoscope.ops import nonnegative, pursuit
 
 shapes = st.tuples(st.integers(1, 30), st.integers(1, 90), st.integers(1, 20), st.integers(1, 9), st.integers(0, 2**31))
 quick = settings(max_examples=60, deadline=None)
@@ -94,6 +94,20 @@ def test_a_row_is_alone_with_or_without_the_gram_matrix(shape, ends):
         for i in range(min(n, 3)):
             alone = pursuit.pursue(x[i : i + 1], atoms, k, *ends)
             assert all(torch.equal(a[0], b[i]) for a, b in zip(alone, whole, strict=True))
+
+
+@pytest.mark.parametrize("pursue", [lambda *a: pursuit.pursue(*a, 12), lambda *a: nonnegative.pursue(*a, 0.01, 12)])
+def test_what_sixteen_bits_cannot_tell_apart_is_told_apart(pursue, monkeypatch):
+    """Families of atoms whose inner products differ by less than a step of the Gram matrix."""
+    generator = torch.Generator().manual_seed(2)
+    families = torch.randn(8, 1, 24, generator=generator)
+    alike = families + 1e-5 * torch.randn(8, 60, 24, generator=generator)
+    atoms = torch.nn.functional.normalize(alike.view(480, 24))
+    x = torch.randn(400, 24, generator=generator)
+    whole = pursue(x, atoms)
+    for module in (pursuit, nonnegative):
+        monkeypatch.setattr(module, "LARGEST", 0)
+    assert all(torch.equal(a, b) for a, b in zip(whole, pursue(x, atoms), strict=True))
 
 
 def test_ties_go_to_the_lower_index_and_an_atom_is_named_once():
