@@ -4,7 +4,7 @@ While directions are still random, a penalty and its thresholds decide which fea
 silenced that would have become good ones. So for the first half of the tokens each row has its own largest scores, as
 many as the wanted L0, and no penalty. Then whatever decides here which features are active takes over at the score
 that so many exceed, and the method goes on as published. ``topk_until=0`` is the method from the first step.
-Evidence: docs/log/2026-11-29-penalties-begin-as-topk.md.
+Worth most in short trainings. Evidence: docs/log/2026-11-29-penalties-begin-as-topk.md.
 """
 
 from __future__ import annotations
