@@ -23,7 +23,6 @@ from monoscope.train.penalised import Penalised, fold_norms
 
 D, F, N, TRUE = 6, 10, 20, 48
 PENALISED = [n for n in architectures() if issubclass(objective(architecture(n).objective), Penalised)]
-
 BEGUN = [n for n in PENALISED if issubclass(objective(architecture(n).objective), BegunAsTopK)]
 
 
@@ -206,6 +205,32 @@ def test_what_begins_as_topk_takes_over_what_that_was(name):
 
 
 @pytest.mark.parametrize("name", BEGUN)
+def test_a_training_may_end_within_its_topk_start(name):
+    d, goal, x, y = made(name, l0=3.0, topk_until=1.0)
+    d.requires_grad_(False)
+    if name == "gated":
+        d.r_mag.zero_()
+    goal.losses(d, x, y, 0.9)
+    scores = dense(d, x)
+    cut = scores.flatten().topk(3 * N + 1).values[-1]
+    told = ((scores - cut).abs() > 1e-5).all(1)  # rows without the score that is the cut
+    wanted = torch.where(scores > cut, scores, 0) @ d.w_dec + d.b_dec
+    goal.finish(d, x)
+    assert int(told.sum()) == N - 1
+    if name == "jumprelu":  # which gives decoder rows unit norm, so that another factor on thresholds has the L0
+        assert abs(len(d.encode(x).indices) - 3 * N) <= 1
+    else:
+        torch.testing.assert_close(d(x)[told], wanted[told])
+
+
+def test_where_nothing_is_positive_thresholds_are_the_least():
+    d, goal, x, y = made("jumprelu", l0=3.0)
+    d.b_enc.data.fill_(-100)
+    goal.losses(d, x, y, 0.5)
+    torch.testing.assert_close(d.threshold, torch.full((F,), jumprelu.LEAST))
+
+
+@pytest.mark.parametrize("name", BEGUN)
 def test_a_topk_start_may_be_wide(name):
     d, goal, x, y = made(name, l0=2.0, l0_start=3.0, l0_until=0.4, topk_until=0.5)
     d.b_enc.data.fill_(10)  # so that all scores are positive
@@ -372,7 +397,7 @@ def test_the_cut_leaves_so_many_scores_above_it(piece, monkeypatch):
 
 def test_gates_move_without_touching_magnitudes_that_stay():
     """Fewer features: those that remain keep their values exactly; only gates close."""
-    d, goal, x, _ = made("gated", l0=1.0)
+    d, goal, x, _ = made("gated", l0=1.0, topk_until=0)
     d.requires_grad_(False)
     before = d.encode(x).to_dense()
     goal.finish(d, x)

@@ -72,8 +72,15 @@ class BegunAsTopK(Penalised):
             with torch.no_grad():
                 code = select.topk(x, dictionary.w_enc, dictionary.b_enc, k, self.precision())
             return through(self, dictionary, x, y, code)
+        self.hand_over(dictionary, x)
+        return super().losses(dictionary, x, y, progress)
+
+    @torch.no_grad()
+    def hand_over(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
+        """Once after TopK's share, at the score that as many of the rows' scores exceed as are wanted.
+
+        ``finish`` begins with it: a training may end within that share.
+        """
         if self.topk_until() and not self.control.begun:
             wanted = max(1, round(self.options["l0"] * len(x)))
-            with torch.no_grad():
-                self.take_over(dictionary, cut(scores(dictionary, x, dictionary.b_enc), wanted, 0.0))
-        return super().losses(dictionary, x, y, progress)
+            self.take_over(dictionary, cut(scores(dictionary, x, dictionary.b_enc), wanted, 0.0))

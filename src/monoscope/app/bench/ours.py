@@ -42,7 +42,7 @@ def recipe(name: str, setting: dict[str, Any], **options: Any) -> Recipe:
 def speed(name: str, x: np.ndarray, setting: dict[str, Any]) -> dict[str, Any]:
     """Seconds of every step of the training loop, and of the bare product before and after.
 
-    BatchTopK is timed as such, though of few features the first half of a training is TopK's.
+    What begins as TopK is timed as what it is, from the first step.
     """
     chosen = recipe(name, setting, **known_options(name, {"dead_after": STEADY, "topk_until": 0.0}))
     n_tokens = setting["steps"] * setting["batch"]

@@ -49,6 +49,7 @@ class Objective(BegunAsTopK):
         """With a wanted L0, one shift of all gates, and of the magnitudes that would stay 0 behind an open one."""
         assert isinstance(dictionary, Architecture)
         if self.options["l0"] is not None:
+            self.hand_over(dictionary, x)
             ratio = dictionary.r_mag.exp()
             # a gate that is open where the magnitude is 0 can as well be closed: now the gates alone decide
             dictionary.b_enc.copy_(torch.minimum(dictionary.b_enc, dictionary.b_mag / ratio))

@@ -166,6 +166,7 @@ class Objective(BegunAsTopK):
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
         """Unit decoder rows; with a wanted L0, thresholds by a common factor, so that held-out rows have it."""
         assert isinstance(dictionary, Architecture)
+        self.hand_over(dictionary, x)
         norms = dictionary.w_dec.norm(dim=1).clamp_min(1e-12)
         fold_norms(dictionary)
         dictionary.log_threshold.add_(norms.log())
