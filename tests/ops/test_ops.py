@@ -12,12 +12,14 @@ from monoscope.errors import MonoscopeError
 from monoscope.ops import (
     above,
     adam,
+    along,
     encode,
     largest,
     leftover,
     lengths,
     product,
     reconstruct,
+    select,
     sparse,
     topk,
     transpose,
@@ -402,3 +404,32 @@ def test_lengths_have_torchs_gradient(shape, zeros):
     found = [(f(x), torch.autograd.grad(f(x) @ weights, x)[0]) for f in (lengths.lengths, lengths.reference)]
     for mine, torchs in zip(*found, strict=True):
         torch.testing.assert_close(mine, torchs, rtol=1e-12, atol=0)
+
+
+@quick
+@given(shapes)
+def test_inner_products_with_a_direction_have_torchs_gradient(shape):
+    n, _, d, seed = shape
+    x, direction = (t.double().requires_grad_() for t in (rows(n, d, seed), rows(1, d, seed + 1)[0]))
+    weights = rows(1, n, seed + 2)[0].double()
+    found = [
+        (f(x, direction), *torch.autograd.grad(f(x, direction) @ weights, [x, direction]))
+        for f in (along.along, along.reference)
+    ]
+    for mine, torchs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, torchs, rtol=1e-12, atol=1e-12)
+
+
+@quick
+@given(shapes, st.integers(1, 400), st.sampled_from([0.0, 1e-4, 0.5, 30.0]))
+def test_a_batchs_largest_scores_are_those_of_a_sort_whatever_the_guess(shape, wanted, guess):
+    n, n_features, d, seed = shape
+    x, weight, bias = rows(n, d, seed), rows(n_features, d, seed + 1), rows(1, n_features, seed + 2)[0]
+    scores = next(product.tiles(x, weight, bias, torch.float32, n_features, n * n_features)).scores
+    code = select.batch_topk(x, weight, bias, wanted, guess, torch.float32)
+    ordered = scores.flatten().sort(descending=True, stable=True)
+    ordered = ordered.values[ordered.values > 0][:wanted]
+    torch.testing.assert_close(code.values.sort(descending=True).values, ordered)
+    dense = code.to_dense()
+    torch.testing.assert_close(dense[dense > 0], scores[dense > 0])
+    assert float(select.least(code)) == pytest.approx(float(ordered[-1]) if len(ordered) else 0.0, rel=1e-6)

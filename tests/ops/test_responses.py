@@ -109,6 +109,24 @@ def test_gradients_are_those_of_the_formula():
                 torch.testing.assert_close(mine, right, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("way", [DENSELY, SPARSELY])
+@pytest.mark.parametrize("alone", [True, False])
+def test_lengths_of_directions_have_torchs_gradient(way, alone):
+    x, y, weights, generator = problem(30, 50, 8, 6, 2)
+    weights[2][3] = 0  # of length 0: no gradient
+    given, w = torch.rand(50, generator=generator), 0.0 if alone else 1.0
+    leaves = [t.clone().requires_grad_() for t in weights]
+    found = respond(x, y, tuple(leaves), Response(relu, lengths=True), torch.float32, way)
+    torch.testing.assert_close(found.lengths, weights[2].norm(dim=1))
+    grads = torch.autograd.grad(w * found.errors.sum() + found.lengths @ given, leaves)
+    w_enc, bias, w_dec, b_dec = leaves
+    error = (y - (x @ w_enc.T + bias).relu() @ w_dec - b_dec).square().sum()
+    wanted = torch.autograd.grad(w * error + w_dec.norm(dim=1) @ given, leaves)
+    for mine, right in zip(grads, wanted, strict=True):
+        torch.testing.assert_close(mine, right, rtol=1e-3, atol=1e-3)
+    assert not len(respond(x, y, weights, Response(relu), torch.float32, way).lengths)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("way", [DENSELY, SPARSELY])
 def test_a_target_without_a_gradient_and_a_loss_of_sums_alone(name, way):
@@ -148,6 +166,8 @@ def test_passes_over_entries_equal_their_references(shape, zeros):
     found, wanted = (f(by, pulls, amounts, x, found.left) for f in (residual.gradients, residual.reference_gradients))
     for mine, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-3)
+    mine, other = (f(by, amounts, x) for f in (weighted_rows.scatter, weighted_rows.reference_scatter))
+    torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(weighted_rows.sums(by, pulls), weighted_rows.reference_sums(by, pulls))
 
 

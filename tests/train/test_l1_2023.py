@@ -10,6 +10,7 @@ from planted import D, data_of, planted, recovered
 from monoscope.ops.adam import BETAS
 from monoscope.train.fit import Recipe, fit
 from monoscope.train.objectives.l1_2023 import geometric_median
+from monoscope.train.rows import from_arrays
 
 
 def test_l1_2023_learns_and_keeps_unit_rows():
@@ -37,7 +38,7 @@ def test_resampling_does_its_six_steps():
     norm = d.w_enc[~marked].norm(dim=1).mean()
     untouched = d.w_enc[~marked].clone()
     goal.resample(d, trainee, marked)
-    torch.testing.assert_close(d.w_dec[marked], torch.nn.functional.normalize(kept[:2, D:]))
+    torch.testing.assert_close(d.w_dec[marked], torch.nn.functional.normalize(kept[:2, -D:]))
     torch.testing.assert_close(d.w_enc[marked].norm(dim=1), torch.full((2,), float(norm.detach()) * 0.2))
     assert d.b_enc[marked].abs().max() == 0
     assert torch.equal(d.w_enc[~marked], untouched)
@@ -95,13 +96,34 @@ def test_inputs_are_drawn_in_proportion_to_squared_loss():
     goal = trainee.objective
     x = torch.zeros(2, D)
     x[0, 0], x[1, 0] = 1.0, 2**0.25  # losses 1 and √2: squared 1 and 2
-    goal.left = x  # a step that explained nothing
+    goal.errors = x.norm(dim=1).square()  # a step that explained nothing
     first = 0
     for seen in range(600):
         goal.keys, goal.rows = goal.keys[:0], goal.rows[:0]
         goal.draw(x, x, seen)
         first += int(goal.rows[goal.keys.argmax(), 0] > 1.1)
     assert abs(first / 600 - 2 / 3) < 4 * math.sqrt(2 / 9 / 600)
+
+
+def test_a_transcoder_is_resampled_from_inputs_and_their_targets():
+    """Of an autoencoder's sample each row is held once."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2000, D, generator=generator), torch.randn(2000, 3, generator=generator)
+    trainee = Recipe.of("l1_2023", 16).trainee(from_arrays(x, y, 500, 2000, 0, hold_back=False))
+    d, goal = trainee.dictionary, trainee.objective
+    goal.errors = torch.rand(500, generator=generator)
+    goal.draw(x[:500], y[:500], 0)
+    assert goal.rows.shape == (16, D + 3)
+    assert all(((x == row[:D]).all(1) & (y == row[D:]).all(1)).any() for row in goal.rows)
+    kept = goal.rows[goal.keys.argmax()]
+    marked = torch.zeros(16, dtype=torch.bool)
+    marked[5] = True
+    goal.resample(d, trainee, marked)
+    normalised = torch.nn.functional.normalize
+    torch.testing.assert_close(normalised(d.w_enc[5], dim=0), normalised(kept[:D], dim=0))
+    torch.testing.assert_close(d.w_dec[5], normalised(kept[D:] - d.b_dec, dim=0))
+    goal.draw(x[:500], x[:500], 0)
+    assert goal.rows.shape == (16, D)
 
 
 def test_the_geometric_median_is_not_the_mean():

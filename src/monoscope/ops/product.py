@@ -101,20 +101,21 @@ def tiles(
     width = min(features, width)
     parts = max(1, round(n * width / size))
     height = max(1, -(-n // parts))  # no small tile at the end
-    left, right = _with_bias(x, weight, bias, dtype)
+    left = _operand(x, 1, dtype) if width < features else None  # with one block of features each row is read once
     space = room(min(n, height) * width, dtype=dtype, device=x.device)
     for feature in range(0, features, width):
-        block = right[feature : feature + width].T
+        some_features = slice(feature, feature + width)
+        block = _operand(weight[some_features], bias[some_features], dtype).T
         for row in range(0, max(n, 1), height):  # of no rows one empty tile
-            some = left[row : row + height]
+            at = slice(row, row + height)
+            some = _operand(x[at], 1, dtype) if left is None else left[at]
             scores = space[: len(some) * block.shape[1]].view(len(some), block.shape[1])
             yield Tile(row, feature, torch.mm(some, block, out=scores), some[:, : x.shape[1]])
 
 
-def _with_bias(x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Operands whose product is ``x @ weightᵀ + bias``, padded to an even width."""
-    d = x.shape[1]
-    left, right = (room(len(t), d + PADDING, dtype=dtype, device=x.device) for t in (x, weight))
-    left[:, :d], left[:, d], left[:, d + 1 :] = x, 1, 0
-    right[:, :d], right[:, d], right[:, d + 1 :] = weight, bias, 0
-    return left, right
+def _operand(rows: Tensor, last: Tensor | float, dtype: torch.dtype) -> Tensor:
+    """``rows`` and one more column, padded to an even width: ``x, 1`` times ``weight, bias`` is all."""
+    n, d = rows.shape
+    made = room(n, d + PADDING, dtype=dtype, device=rows.device)
+    made[:, :d], made[:, d], made[:, d + 1 :] = rows, last, 0
+    return made

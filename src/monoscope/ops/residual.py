@@ -18,6 +18,7 @@ from monoscope.ops import weighted_rows
 from monoscope.ops.kernels import parallel
 from monoscope.ops.room import room, room_like
 from monoscope.ops.transpose import ByFeature
+from monoscope.ops.weighted_rows import weighted
 from monoscope.types import Code
 
 PARTS = 64  # that all features' gradients are made in, side by side
@@ -84,30 +85,11 @@ def gradients(
         return reference_gradients(by, pulls, pushes, x, left)
     n_features = len(by.offsets) - 1
     enc, dec = room(n_features, x.shape[1]), room(n_features, left.shape[1])
-    kernel = _gradients if bool(pushes.all()) else _gradients_of_some
-    kernel(
+    _gradients(
         by.offsets.numpy(), by.rows.numpy(), by.entries.numpy(), pulls.contiguous().numpy(),
         pushes.contiguous().numpy(), x.contiguous().numpy(), left.contiguous().numpy(), enc.numpy(), dec.numpy(),
     )  # fmt: skip
     return enc, dec
-
-
-@njit(inline="always")
-def _weighted(out, places, weights, count, w):  # type: ignore[no-untyped-def]
-    # four rows at once: one read and one write of the sum for four reads of w
-    out[:] = 0
-    e = 0
-    while e + 4 <= count:
-        a, b, c, d = w[places[e]], w[places[e + 1]], w[places[e + 2]], w[places[e + 3]]
-        va, vb, vc, vd = weights[e], weights[e + 1], weights[e + 2], weights[e + 3]
-        for j in range(len(out)):
-            out[j] += va * a[j] + vb * b[j] + vc * c[j] + vd * d[j]
-        e += 4
-    while e < count:
-        a, va = w[places[e]], weights[e]
-        for j in range(len(out)):
-            out[j] += va * a[j]
-        e += 1
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
@@ -122,7 +104,7 @@ def _residual_of_some(first, last, indices, amounts, offsets, w, bias, y, left, 
             places[count] = indices[e]
             weights[count] = amounts[e]
             count += amounts[e] != 0
-        _weighted(sums, places, weights, count, w)
+        weighted(sums, places, weights, count, w)
         row, target = left[i], y[i]
         square = np.float32(0)
         for j in range(len(sums)):
@@ -182,32 +164,3 @@ def _both(first, last, rows, entries, pulls, pushes, x, left, of_enc, of_dec):  
         for j in range(len(of_enc)):
             of_enc[j] += pulls[entry] * x[row, j]
         e += 1
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def _gradients_of_few(first, last, offsets, rows, entries, pulls, pushes, x, left, enc, dec, longest):  # type: ignore[no-untyped-def]
-    places = np.empty(longest + 1, np.int32)
-    weights = np.empty(longest + 1, np.float32)
-    for f in range(first, last):
-        _weighted_of(pushes, offsets[f], offsets[f + 1], rows, entries, places, weights, left, dec[f])
-        _weighted_of(pulls, offsets[f], offsets[f + 1], rows, entries, places, weights, x, enc[f])
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def _weighted_of(amounts, first, last, rows, entries, places, weights, of, out):  # type: ignore[no-untyped-def]
-    count = 0
-    for e in range(first, last):
-        places[count] = rows[e]
-        weights[count] = amounts[entries[e]]
-        count += weights[count] != 0
-    _weighted(out, places, weights, count, of)
-
-
-@parallel()
-def _gradients_of_some(offsets, rows, entries, pulls, pushes, x, left, enc, dec):  # type: ignore[no-untyped-def]
-    # the same where many amounts are 0: what is 0 is passed over
-    n = len(offsets) - 1
-    longest = (offsets[1:] - offsets[:-1]).max()
-    for block in prange((n + 15) // 16):
-        some = (block * 16, min(n, block * 16 + 16))
-        _gradients_of_few(*some, offsets, rows, entries, pulls, pushes, x, left, enc, dec, longest)

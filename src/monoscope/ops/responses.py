@@ -31,7 +31,7 @@ PROBE = 256  # rows whose scores decide the way
 TILE = 1 << 20  # bytes of scores that are multiplied at once on a CPU
 PIECE = 1 << 18  # and of those, that a response is applied to at once: a dozen times as much is made of them
 WHOLE = 1 << 26  # both on a device
-ACROSS = 256  # features of a tile, at least
+ACROSS = 512  # features of a tile, at least
 CROWDED = {torch.bfloat16: 0.075, torch.float32: 0.25}  # share of entries from which on products are faster (CPU)
 
 Weights = tuple[
@@ -52,11 +52,13 @@ class Response:
             decoder learns from its error. Further amounts are decoded by a decoder that is held fast.
         parameters: numbers of each feature that ``apply`` needs; gradients reach them.
         floor: what a score must exceed for amounts and measures to be other than 0; None is 0.
+        lengths: whether the lengths of the decoder's rows are asked for.
     """
 
     apply: Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]
     parameters: tuple[Float[Tensor, " n_features"], ...] = ()
     floor: Float[Tensor, " n_features"] | None = None
+    lengths: bool = False
 
 
 class Outcome(NamedTuple):
@@ -68,6 +70,8 @@ class Outcome(NamedTuple):
         totals: each of the measures, summed over rows.
         left: what the first amounts leave over.
         active: how many of the first amounts are above 0.
+        lengths: those of the decoder's rows, where the response asks for them; their gradient is added to the
+            decoder's own, so that it takes no further matrix. That of a row of zeros has the gradient 0.
     """
 
     errors: Float[Tensor, " n_amounts"]
@@ -75,6 +79,16 @@ class Outcome(NamedTuple):
     totals: Float[Tensor, "n_measures n_features"]
     left: Float[Tensor, "n d_out"]
     active: Float[Tensor, ""]
+    lengths: Float[Tensor, " n_features"]
+
+
+class Sums(NamedTuple):
+    """Of an outcome what is added up as entries or tiles come."""
+
+    errors: Tensor
+    sums: Tensor
+    totals: Tensor
+    active: Tensor
 
 
 class Gradients(NamedTuple):
@@ -130,25 +144,28 @@ def _over(bias: Tensor, floor: Tensor | None) -> Tensor:
 class _Respond(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, way: Sparsely | Densely, x: Tensor, y: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        found, left = way.forward(x, y, *others)
+        (errors, sums, totals, active), left = way.forward(x, y, *others)
+        lengths = others[2].norm(dim=1) if way.response.lengths else errors.new_zeros(0)
         ctx.way, ctx.left = way, left if way.decodes_again or ctx.needs_input_grad[2] else left[:1]
-        ctx.n_amounts = len(left)
+        ctx.n_amounts, ctx.lengths = len(left), lengths
         ctx.save_for_backward(x, *others)
-        ctx.mark_non_differentiable(found.left, found.active)
+        ctx.mark_non_differentiable(left[0], active)
         ctx.set_materialize_grads(False)
-        return found
+        return errors, sums, totals, left[0], active, lengths
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         x, *others = ctx.saved_tensors
         left, ctx.left = ctx.left, None  # held by nothing else, so that a way can let it go
-        errors, sums, totals = grads[:3]
+        errors, sums, totals, _, _, lengths = grads
         scales = [0.0] * ctx.n_amounts if errors is None else (-2 * errors).tolist()
         b_dec = left[0].sum(0) * scales[0]
         y = None
         if ctx.needs_input_grad[2]:
             y = -sum(part * scale for part, scale in zip(left, scales, strict=True))
         found = ctx.way.backward(x, left, Towards(scales, sums, totals), *others)
+        if lengths is not None:
+            found.w_dec.addcmul_(others[2], torch.where(ctx.lengths > 0, lengths / ctx.lengths, 0)[:, None])
         return None, None, y, found.w_enc, found.bias, found.w_dec, b_dec, *found.parameters
 
 
@@ -162,8 +179,8 @@ class Sparsely:
 
     def forward(
         self, x: Tensor, y: Tensor, w_enc: Tensor, bias: Tensor, w_dec: Tensor, b_dec: Tensor, *parameters: Tensor
-    ) -> tuple[Outcome, list[Tensor]]:
-        """The outcome, and what each of the amounts leaves over."""
+    ) -> tuple[Sums, list[Tensor]]:
+        """What is summed over the batch, and what each of the amounts leaves over."""
         self._find(x, w_enc, bias)
         whole: list[Tensor] = []
         sums = totals = x.new_zeros(0, len(w_enc), dtype=torch.float64)
@@ -181,7 +198,7 @@ class Sparsely:
         found = [residual.residual(self.code, each, w_dec, b_dec, y) for each in whole]
         self.slopes = [each.slopes for each in found]
         errors = torch.stack([each.error for each in found]).float()
-        return Outcome(errors, sums.float(), totals.float(), found[0].left, active), [each.left for each in found]
+        return Sums(errors, sums.float(), totals.float(), active), [each.left for each in found]
 
     def _add_up(self, sums: Tensor, at: slice, parts: Sequence[Tensor]) -> None:
         """Add numbers of some entries to those of their features."""
@@ -205,7 +222,10 @@ class Sparsely:
         self, x: Tensor, left: list[Tensor], towards: Towards,
         w_enc: Tensor, bias: Tensor, w_dec: Tensor, b_dec: Tensor, *parameters: Tensor,
     ) -> Gradients:  # fmt: skip
-        """The gradients of a ``forward`` on the same tensors, once: what they are made of is let go on the way."""
+        """The gradients of a ``forward`` on the same tensors, once: what they are made of is let go on the way.
+
+        What the amounts leave over is taken out of its list for that.
+        """
         pushes, pulls = self.code.values, self.slopes[0]  # each piece is read before it is written over
         sums = x.new_zeros(1 + len(parameters), len(w_enc), dtype=torch.float64)
         for at in self._pieces():
@@ -214,7 +234,9 @@ class Sparsely:
             self._add_up(sums, at, others)
         by = self.by
         del self.code, self.slopes, self.by  # before the largest are made
-        enc, dec = residual.gradients(by, pulls, pushes, x, left[0])
+        dec = weighted_rows.scatter(by, pushes, left[0])
+        del pushes, left[:]  # and before the other
+        enc = weighted_rows.scatter(by, pulls, x)
         shift, *found = sums.float()
         return Gradients(enc, shift, dec, found)
 
@@ -259,8 +281,8 @@ class Densely:
 
     def forward(
         self, x: Tensor, y: Tensor, w_enc: Tensor, bias: Tensor, w_dec: Tensor, b_dec: Tensor, *parameters: Tensor
-    ) -> tuple[Outcome, list[Tensor]]:
-        """The outcome, and what each of the amounts leaves over."""
+    ) -> tuple[Sums, list[Tensor]]:
+        """What is summed over the batch, and what each of the amounts leaves over."""
         left: list[Tensor] = []
         sums, totals = x.new_zeros(0, len(w_enc)), x.new_zeros(0, len(w_enc))
         active = x.new_zeros((), dtype=torch.float64)
@@ -279,12 +301,12 @@ class Densely:
                 for each, amount in zip(whole, amounts, strict=True):
                     each[part] = amount
             for each, amount in zip(left, whole, strict=True):
-                each[rows].sub_(amount @ directions)
+                each[rows].sub_(_product(amount, directions))
             (first, positive), *further = map(columns, whole)
             active += positive.sum()
             sums[:, at] += torch.stack([first, *(each for each, _ in further)])
-        errors = torch.stack([each.square().sum() for each in left])
-        return Outcome(errors, sums, totals, left[0], active), left
+        errors = torch.stack([each.norm(dim=1).square().sum() for each in left])
+        return Sums(errors, sums, totals, active), left
 
     def backward(
         self, x: Tensor, left: list[Tensor], towards: Towards,
@@ -312,14 +334,19 @@ class Densely:
                 scores[part], pulls[0][part] = amounts, pulled
                 for each, other in zip(found, others, strict=True):
                     each[at] += other
-            enc[at] += pulls[0].T @ read
-            dec[at] += (scores.T @ remains[0][rows]) * towards.scales[0]
+            enc[at] += _product(pulls[0].T, read)
+            dec[at].add_(_product(scores.T, remains[0][rows]), alpha=towards.scales[0])
             shift[at] += columns(pulls[0])[0]
         return Gradients(enc, shift, dec, found)
 
 
 def _at_once(device: torch.device, on_cpu: int) -> int:
     return on_cpu if device.type == "cpu" else WHOLE
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b``, where a training finds its memory again."""
+    return torch.mm(a, b, out=room(len(a), b.shape[1], dtype=a.dtype, device=a.device))
 
 
 def _rounded(numbers: Tensor, precision: torch.dtype) -> Tensor:

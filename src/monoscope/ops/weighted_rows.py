@@ -18,6 +18,7 @@ from torch import Tensor
 
 from monoscope.ops import devices
 from monoscope.ops.kernels import parallel
+from monoscope.ops.room import room
 from monoscope.ops.transpose import ByFeature
 from monoscope.types import Code
 
@@ -84,16 +85,12 @@ def scatter(
         return weighted_rows.scatter(by, values, x)
     if not _numba(x, values):
         return reference_scatter(by, values, x)
-    out = np.zeros((len(by.offsets) - 1, x.shape[1]), np.float32)
+    out = room(len(by.offsets) - 1, x.shape[1])
     _scatter(
-        by.offsets.numpy(),
-        by.rows.numpy(),
-        by.entries.numpy(),
-        values.contiguous().numpy(),
-        x.contiguous().numpy(),
-        out,
-    )
-    return torch.from_numpy(out)
+        by.offsets.numpy(), by.rows.numpy(), by.entries.numpy(), values.contiguous().numpy(), x.contiguous().numpy(),
+        out.numpy(),
+    )  # fmt: skip
+    return out
 
 
 def reference_sums(by: ByFeature, values: Float[Tensor, " n_active"]) -> Float[Tensor, " n_features"]:
@@ -154,21 +151,46 @@ def _dots(indices, offsets, x, w, out):  # type: ignore[no-untyped-def]
             out[e] = total
 
 
-@parallel(fastmath={"contract"})
+@njit(inline="always")
+def weighted(out, places, weights, count, w):  # type: ignore[no-untyped-def]
+    """In kernels: ``out[:] = Σ weights[e] · w[places[e]]`` of the first ``count``."""
+    out[:] = 0
+    e = 0
+    # four rows at once: one read and one write of the sum for four reads of w
+    while e + 4 <= count:
+        a, b, c, d = w[places[e]], w[places[e + 1]], w[places[e + 2]], w[places[e + 3]]
+        va, vb, vc, vd = weights[e], weights[e + 1], weights[e + 2], weights[e + 3]
+        for j in range(len(out)):
+            out[j] += va * a[j] + vb * b[j] + vc * c[j] + vd * d[j]
+        e += 4
+    while e < count:
+        a, va = w[places[e]], weights[e]
+        for j in range(len(out)):
+            out[j] += va * a[j]
+        e += 1
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _scatter_some(first, last, offsets, rows, entries, values, x, out, longest):  # type: ignore[no-untyped-def]
+    # apart from the parallel loop: what that holds takes several times as long to compile
+    places = np.empty(longest + 1, np.int32)
+    weights = np.empty(longest + 1, np.float32)
+    for f in range(first, last):
+        count = 0
+        for e in range(offsets[f], offsets[f + 1]):
+            places[count] = rows[e]
+            weights[count] = values[entries[e]]
+            count += weights[count] != 0  # what is 0 is passed over: of penalty methods many entries are
+        weighted(out[f], places, weights, count, x)
+
+
+@parallel()
 def _scatter(offsets, rows, entries, values, x, out):  # type: ignore[no-untyped-def]
-    for f in prange(len(offsets) - 1):
-        e, last = offsets[f], offsets[f + 1]
-        while e + 4 <= last:
-            _add4(
-                out, f, rows[e], values[entries[e]], rows[e + 1], values[entries[e + 1]],
-                rows[e + 2], values[entries[e + 2]], rows[e + 3], values[entries[e + 3]], x,
-            )  # fmt: skip
-            e += 4
-        while e < last:
-            r, v = rows[e], values[entries[e]]
-            for j in range(x.shape[1]):
-                out[f, j] += v * x[r, j]
-            e += 1
+    n = len(offsets) - 1
+    longest = (offsets[1:] - offsets[:-1]).max() if n else 0
+    for block in prange((n + 15) // 16):
+        some = (block * 16, min(n, block * 16 + 16))
+        _scatter_some(*some, offsets, rows, entries, values, x, out, longest)
 
 
 @parallel()

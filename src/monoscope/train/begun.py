@@ -19,7 +19,6 @@ from torch import Tensor
 from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.ops import select
-from monoscope.train.calibrate import cut, scores
 from monoscope.train.descent import Descent
 from monoscope.train.options import SHARE, Allowed
 from monoscope.train.penalised import Penalised
@@ -83,4 +82,5 @@ class BegunAsTopK(Penalised):
         """
         if self.topk_until() and not self.control.begun:
             wanted = max(1, round(self.options["l0"] * len(x)))
-            self.take_over(dictionary, cut(scores(dictionary, x, dictionary.b_enc), wanted, 0.0))
+            code = select.batch_topk(x, dictionary.w_enc, dictionary.b_enc, wanted + 1, 0.0, self.precision())
+            self.take_over(dictionary, float(select.least(code)))

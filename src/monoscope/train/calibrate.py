@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -14,7 +15,7 @@ from monoscope.errors import MonoscopeError
 from monoscope.ops import product
 
 ROWS = 256  # whose scores are held at once
-PIECE = 1 << 18  # scores that are looked at together: choosing among them takes several times as much memory
+PIECE = 1 << 18  # scores that are looked at together
 
 
 @torch.no_grad()
@@ -53,16 +54,17 @@ def cut(blocks: Iterable[Tensor], wanted: int, floor: float = -math.inf) -> floa
         wanted: how many scores exceed the cut. With no more scores than that, the cut is the least of them.
         floor: scores up to it do not count.
     """
-    kept = torch.zeros(0)
+    kept, n = np.empty(wanted + 1 + 2 * PIECE, np.float32), 0  # negated: the largest scores come first
     for piece in (piece for block in blocks for piece in block.flatten().split(PIECE)):
         found = piece if floor == -math.inf else piece[piece > floor]
-        kept = torch.cat([kept.to(piece.device), found.float()])
-        if len(kept) > wanted + 1 + PIECE:
-            kept = kept.topk(wanted + 1).values
-            floor = float(kept[-1])
-    if len(kept) > wanted + 1:
-        kept = kept.topk(wanted + 1).values
-    return float(kept.min()) if len(kept) else 0.0
+        np.negative(found.float().cpu().numpy(), out=kept[n : n + len(found)])
+        n += len(found)
+        if n > wanted + 1 + PIECE:
+            kept[:n].partition(wanted)
+            n, floor = wanted + 1, -float(kept[wanted])
+    if n > wanted + 1:
+        kept[:n].partition(wanted)
+    return -float(kept[: min(n, wanted + 1)].max()) if n else 0.0
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from monoscope import progress
 from monoscope.dictionary.base import Dictionary, architecture
 from monoscope.errors import MonoscopeError
 from monoscope.ops import devices
+from monoscope.ops.room import reserved
 from monoscope.train import rows
 from monoscope.train.loop import Data, normalised, train
 from monoscope.train.objective import Objective, objective
@@ -96,10 +97,12 @@ class Recipe:
         Raises:
             MonoscopeError: the architecture cannot be trained to reconstruct this target.
         """
-        x, y = data.first(self.objective.first_rows)
-        made, goal = self.untrained(x.shape[1], y.shape[1], data.n_rows, transcodes=y is not x)
-        made.provenance |= {**(provenance or {}), "seed": self.seed, "n_tokens": data.n_rows}
-        goal.initialise(made, *normalised(x, y, data.units, in_place=True))
+        with reserved():
+            x, y = data.first(self.objective.first_rows)
+            made, goal = self.untrained(x.shape[1], y.shape[1], data.n_rows, transcodes=y is not x)
+            made.provenance |= {**(provenance or {}), "seed": self.seed, "n_tokens": data.n_rows}
+            goal.initialise(made, *normalised(x, y, data.units, in_place=True))
+            del x, y
         schedule = self.schedule.told(goal.usual_rate(data.n_rows // data.batch_size, self.n_features))
         return Trainee(made.to(device), goal.to(device), schedule, self.frozen)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
-from monoscope.ops.room import room
+from monoscope.ops.room import reserved, room
 from monoscope.progress import Report, silent
 from monoscope.train import checkpoint, memory
 from monoscope.train.logs import Tell
@@ -89,7 +89,7 @@ def train(
     report(seen)
     saved = time.monotonic()
     target = data.n_rows // data.batch_size * data.batch_size
-    with memory.kept(), _asked_to_stop() as asked, _log(keeping.log, seen) as log:
+    with memory.kept(), reserved(), _asked_to_stop() as asked, _log(keeping.log, seen) as log:
         for x, y in moved(data.batches(seen) if seen < target else (), device):
             pair, rows = normalised(x, y, units, in_place=data.own), len(x)
             del x, y  # no batch is held longer than it is needed

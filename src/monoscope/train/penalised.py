@@ -11,6 +11,7 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops.responses import Outcome, Response, respond
+from monoscope.ops.room import room
 from monoscope.train.calibrate import shift_biases
 from monoscope.train.control import BIASES, Control, Pace
 from monoscope.train.descent import Descent
@@ -123,9 +124,14 @@ def upper_quantile(dictionary: Dictionary, x: Float[Tensor, "n d_in"], share: fl
     """For every feature, what its score (without bias) exceeds on that share of the rows."""
     x = x[:SAMPLE]
     rank = max(1, round((1 - share) * len(x)))
-    with torch.no_grad():
-        parts = [(x @ rows.T).kthvalue(rank, dim=0).values for rows in dictionary.w_enc.split(CHUNK)]
-    return torch.cat(parts)
+    found, made, space = x.new_empty(dictionary.n_features), room(len(x) * CHUNK), room(CHUNK, len(x))
+    for first in range(0, len(found), CHUNK):
+        rows = dictionary.w_enc.detach()[first : first + CHUNK]
+        scores = space[: len(rows)]
+        scores.copy_(torch.mm(x, rows.T, out=made[: len(x) * len(rows)].view(len(x), -1)).T)
+        scores.numpy().partition(rank - 1, axis=1)  # in place, where torch would hold the scores five times
+        found[first : first + CHUNK] = scores[:, rank - 1]
+    return found
 
 
 def match_scale(dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:

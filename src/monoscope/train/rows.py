@@ -94,7 +94,7 @@ def pieces(source: RowSource, start: int, stop: int, size: int = 1024) -> Iterat
 
 def copied(source: RowSource, site: str, start: int, stop: int) -> Float[Tensor, "n d"]:
     """Some rows as one fp32 tensor of its own."""
-    rows = torch.empty(stop - start, source.widths[site])
+    rows = room(stop - start, source.widths[site])
     at = 0
     for piece in pieces(source, start, stop):
         rows[at : at + len(piece)] = piece.values[site]

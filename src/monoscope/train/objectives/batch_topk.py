@@ -20,16 +20,12 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops import select
-from monoscope.ops.above import Ragged
-from monoscope.ops.largest import largest
 from monoscope.train.calibrate import calibrate
 from monoscope.train.objectives import topk
 from monoscope.train.options import SHARE, Allowed
 from monoscope.types import Code
 
-SAMPLE = 64  # rows that the first guess of the threshold looks at
 FEW = 32  # features a row below which a training begins as TopK
-EASED = 0.9  # share of the last batch's threshold that a score must exceed to be a candidate
 
 
 class Objective(topk.Objective):
@@ -54,30 +50,15 @@ class Objective(topk.Objective):
             return super().select(dictionary, x)
         wanted = self.k(dictionary) * len(x)
         with torch.no_grad():
-            floor = EASED * (float(self.guess) or self.first_guess(dictionary, x[:SAMPLE]))
-            found = self.above(dictionary, x, floor)
-            while len(found.values) < wanted and floor > 0:
-                floor = floor * 0.5 if floor > 1e-3 else 0.0
-                found = self.above(dictionary, x, floor)
-            code = largest(found, wanted, dictionary.n_features)
-            self.guess.copy_(code.values.min() if len(code.values) else torch.zeros(()))
+            weights = (dictionary.w_enc, dictionary.b_enc)
+            code = select.batch_topk(x, *weights, wanted, float(self.guess), self.precision())
+            self.guess.copy_(select.least(code))
         return code
 
     def topk_until(self, dictionary: Dictionary) -> float:
         """The share of the tokens up to which each row has k features of its own."""
         told = self.options["topk_until"]
         return float(told) if told is not None else 0.5 * (int(dictionary.options()["k"]) < FEW)
-
-    def above(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], floor: float) -> Ragged:
-        """The scores of the batch that exceed ``floor``."""
-        k = self.k(dictionary)
-        return select.above(x, dictionary.w_enc, dictionary.b_enc, floor, k, self.precision())
-
-    def first_guess(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> float:
-        """The cut among some rows alone, so that not even the first batch makes candidates of all its scores."""
-        wanted = self.k(dictionary) * len(x)
-        code = largest(self.above(dictionary, x, 0.0), wanted, dictionary.n_features)
-        return float(code.values.min()) if len(code.values) else 0.0
 
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
         """Set the threshold that keeps k features a row on average on rows that were not trained on."""

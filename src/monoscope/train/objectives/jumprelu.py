@@ -146,7 +146,7 @@ class Objective(BegunAsTopK):
         floor = threshold.detach() - bandwidth / 2
         if self.options["form"] == "tanh":
             norms = lengths(dictionary.w_dec)
-            return Response(partial(saturated, bandwidth=bandwidth), (threshold, norms), floor)
+            return Response(partial(saturated, bandwidth=bandwidth), (threshold, norms), floor, lengths=True)
         return Response(partial(counted, bandwidth=bandwidth), (threshold,), floor)
 
     def penalties(
@@ -218,7 +218,7 @@ def tanh_form(
     Nearly all scores are below their threshold, where the second is linear. So it is the sum of ``θ − s`` over *all*
     scores, which needs the rows' sum alone, plus that of ``relu(s − θ)``.
     """
-    norms = lengths(dictionary.w_dec)
+    norms = outcome.lengths
     everywhere = len(x) * (dictionary.threshold - dictionary.b_enc) - dictionary.w_enc @ x.sum(0)
     silent = ((everywhere + outcome.totals[1]) * norms).sum()
     return {"tanh": weight * outcome.totals[0].sum(), "preact": goal.options["preact"] * silent}

@@ -10,9 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
-from monoscope.ops.lengths import lengths
 from monoscope.ops.responses import Outcome, Response
-from monoscope.train.penalised import Penalised, fold_norms
+from monoscope.train.penalised import Penalised, fold_norms, relu
 
 
 class Objective(Penalised):
@@ -21,18 +20,14 @@ class Objective(Penalised):
     unit_rows = False
 
     def response(self, dictionary: Dictionary) -> Response:
-        """Positive scores; their norms are taken first, so that the gradient through those comes last.
-
-        It is as large as the decoder, and finds room where the response's entries were.
-        """
-        self.norms = lengths(dictionary.w_dec)
-        return super().response(dictionary)
+        """Positive scores, and the norms that they are weighed by."""
+        return Response(relu, lengths=True)
 
     def penalties(
         self, dictionary: Dictionary, outcome: Outcome, x: Float[Tensor, "n d_in"], weight: float
     ) -> dict[str, Float[Tensor, ""]]:
         """``Σ f ‖d‖``."""
-        return {"l1": weight * (outcome.sums[0] * self.norms).sum()}
+        return {"l1": weight * (outcome.sums[0] * outcome.lengths).sum()}
 
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
         """Unit decoder rows, so that codes of all features are in the same units; then as every penalty method."""

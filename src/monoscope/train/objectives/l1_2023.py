@@ -26,6 +26,7 @@ from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.l1_2023 import Architecture
 from monoscope.errors import unknown_name
 from monoscope.ops.responses import Response, respond
+from monoscope.ops.room import room
 from monoscope.train.calibrate import shift_biases
 from monoscope.train.control import Control
 from monoscope.train.objective import Moments
@@ -34,7 +35,7 @@ from monoscope.train.options import NOT_NEGATIVE, POSITIVE, PRECISION, SHARES, S
 from monoscope.train.penalised import relu
 
 ENCODER_SHARE = 0.2
-CHUNK = 1024  # rows whose distances are looked at together
+CHUNK = 1024  # rows whose distances are looked at together, or that are copied at once
 SOURCES = ("inputs", "initial")  # of what resampled features begin with
 
 
@@ -68,7 +69,7 @@ class Objective(Base):
     keys: Tensor
     rows: Tensor
     crowded: float | None = None  # see ``respond``
-    left: Tensor  # what the newest step left over
+    errors: Tensor  # the squared error of each of the newest rows
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
         super().__init__(dictionary, n_tokens, seed, **options)
@@ -77,7 +78,7 @@ class Objective(Base):
         self.control = Control(self.options["penalty"], self.options["l0"], warmup=0.0)
         self.register_buffer("resampled", torch.zeros((), dtype=torch.long))
         self.register_buffer("keys", torch.zeros(0))
-        self.register_buffer("rows", torch.zeros(0, dictionary.d_in + dictionary.d_out))
+        self.register_buffer("rows", torch.zeros(0, 0))
 
     def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
         """Kaiming-uniform weights, unit decoder rows, ``b_dec`` at the geometric median of the sample."""
@@ -96,7 +97,7 @@ class Objective(Base):
         outcome = respond(x, y, weights, Response(relu), self.precision(), self.crowded)
         self.silence.hear(len(x), outcome.sums[0].detach() > 0)
         self.l0 = float(outcome.active) / len(x)
-        self.left = outcome.left
+        self.errors = outcome.left.norm(dim=1).square()
         weight = self.control.weigh(self.l0, progress)
         return {"mse": outcome.errors[0] / y.numel(), "l1": weight * outcome.sums[0].sum() / len(x)}
 
@@ -130,20 +131,29 @@ class Objective(Base):
 
         An input's loss is that of the step that learned from it. Weighted sampling without replacement in one pass
         (Efraimidis & Spirakis 2006): each input draws ``u^(1/loss²)`` and the largest stay. What is kept is a buffer,
-        so a resumed training draws the same.
+        so a resumed training draws the same. A row of it is an input, and its target after it if that is another.
         """
-        weight = self.left.square().sum(1).square().clamp_min(1e-30)
+        parts = (x,) if x.data_ptr() == y.data_ptr() else (x, y)
+        weight = self.errors.square().clamp_min(1e-30)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + seen)
         key = torch.rand(len(x), generator=generator).clamp_min(1e-12).log().to(weight.device) / weight
-        held, room = len(self.keys), len(self.silence.tokens)
-        kept = torch.cat([self.keys, key]).topk(min(held + len(key), room)).indices
+        held, n_features = len(self.keys), len(self.silence.tokens)
+        kept = torch.cat([self.keys, key]).topk(min(held + len(key), n_features)).indices
         gone = torch.ones(len(kept), dtype=torch.bool, device=kept.device)  # places that new inputs take
         gone[kept[kept < held]] = False
         if more := len(kept) - held:
-            self.keys, self.rows = (torch.cat([t, t.new_empty(more, *t.shape[1:])]) for t in (self.keys, self.rows))
+            self.keys = torch.cat([self.keys, key.new_empty(more)])
+            width = sum(part.shape[1] for part in parts)
+            grown = room(len(kept), width, device=x.device)
+            grown[:held], self.rows = self.rows.reshape(held, width), grown
         new, places = kept[kept >= held] - held, gone.nonzero()[:, 0]
         self.keys[places] = key[new]
-        self.rows[places] = torch.cat([x[new], y[new]], 1)
+        first = 0
+        for part in parts:
+            for some, at in zip(new.split(CHUNK), places.split(CHUNK), strict=True):
+                rows = room(len(some), part.shape[1], device=part.device)
+                self.rows[at, first : first + part.shape[1]] = torch.index_select(part, 0, some, out=rows)
+            first += part.shape[1]
 
     @torch.no_grad()
     def resample(self, dictionary: Dictionary, moments: Moments, dead: Tensor) -> None:
@@ -152,7 +162,7 @@ class Objective(Base):
         alive = ~dead
         if len(places) and bool(alive.any()):
             best = self.keys.topk(len(places)).indices
-            x, y = self.rows[best].split([dictionary.d_in, dictionary.d_out], dim=1)
+            x, y = self.rows[best, : dictionary.d_in], self.rows[best, -dictionary.d_out :]
             if self.options["centred_resampling"]:
                 y = y - dictionary.b_dec
                 x = x - dictionary.b_dec if x.shape == y.shape else x
@@ -163,7 +173,7 @@ class Objective(Base):
             for name in ("w_dec", "w_enc", "b_enc"):
                 moments.forget(name, places)
             self.silence.tokens[places] = 0
-        self.keys, self.rows = self.keys[:0], self.rows[:0]
+        self.keys, self.rows = self.keys.new_zeros(0), self.rows.new_zeros(0, 0)
 
     @torch.no_grad()
     def redraw(self, dictionary: Dictionary, dead: Tensor, seen: int) -> None:
