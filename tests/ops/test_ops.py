@@ -13,6 +13,7 @@ from monoscope.ops import (
     above,
     adam,
     along,
+    differences,
     encode,
     largest,
     leftover,
@@ -433,3 +434,35 @@ def test_a_batchs_largest_scores_are_those_of_a_sort_whatever_the_guess(shape, w
     dense = code.to_dense()
     torch.testing.assert_close(dense[dense > 0], scores[dense > 0])
     assert float(select.least(code)) == pytest.approx(float(ordered[-1]) if len(ordered) else 0.0, rel=1e-6)
+
+
+@quick
+@given(shapes)
+def test_differences_and_mean_squares_have_torchs_gradient(shape):
+    n, _, d, seed = shape
+    x, bias = (t.double().requires_grad_() for t in (rows(n, d, seed), rows(1, d, seed + 1)[0]))
+    found = []
+    for less, square in (
+        (differences.less, differences.mean_square),
+        (differences.reference_less, differences.reference_mean_square),
+    ):
+        error = square(less(x, bias))
+        found.append((less(x, bias), error, *torch.autograd.grad(error, [x, bias])))
+    for mine, torchs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, torchs, rtol=1e-12, atol=1e-12)
+
+
+@quick
+@given(shapes)
+def test_the_error_of_decoding_is_its_reference(shape):
+    n, n_features, d, seed = shape
+    y, w, bias = rows(n, d, seed), rows(n_features, d, seed + 1), rows(1, d, seed + 2)[0]
+    dense = rows(n, n_features, seed + 3)
+    code = Code.from_dense(torch.where(dense > 0.5, dense, 0))
+    found = []
+    for function in (reconstruct.decoding_error, reconstruct.reference_decoding_error):
+        leaves = [t.clone().requires_grad_() for t in (w, bias)]
+        error, left = function(y, *leaves, code, transpose.transpose(code))
+        found.append((error, left, *torch.autograd.grad(3 * error, leaves)))
+    for mine, other in zip(*found, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5 * float(1 + other.detach().abs().max()))

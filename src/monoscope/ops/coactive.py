@@ -77,7 +77,7 @@ class _Overlap(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (slope,) = ctx.saved_tensors
-        return slope * (2 * grads[0]), None, None  # of a pair both features are pulled
+        return torch.mul(slope, 2 * grads[0], out=room_like(slope)), None, None  # of a pair both features are pulled
 
 
 @parallel()

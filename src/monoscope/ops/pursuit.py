@@ -32,7 +32,8 @@ NOISE = 2.0**-20  # of a row's length: what is left below it is rounding
 LARGEST = 1 << 30  # entries of a Gram matrix: 2 GB
 STEPS = 32_760  # that the largest entry is made of: rounding stays below 2 ** 15
 OFF = 1.01  # of such a step: what an entry may be off by
-AT_ONCE = 256  # rows of it that are made at once
+AT_ONCE = 128  # rows of it that are made at once
+ROWS = 512  # whose picks are compared with each other at once
 SCORES, SPACE = 1 << 19, 1 << 20  # numbers in a block of scores, and of gradients
 
 
@@ -55,9 +56,11 @@ class Pursuit(NamedTuple):
 
     def code(self, n_features: int) -> Code:
         """Each row's atoms with their values, those of an atom that was picked again added up."""
-        same = self.picks[:, :, None] == self.picks[:, None, :]
-        place = same.view(torch.uint8).argmax(2)  # the step that picked the same atom first
-        values = torch.zeros_like(self.values).scatter_add_(1, place, self.values)
+        values = torch.zeros_like(self.values)
+        for picks, found, out in zip(*(t.split(ROWS) for t in (self.picks, self.values, values)), strict=True):
+            same = picks[:, :, None] == picks[:, None, :]
+            place = same.view(torch.uint8).argmax(2)  # the step that picked the same atom first
+            out.scatter_add_(1, place, found)
         return Code.from_rows(self.picks, values, n_features)
 
 
@@ -95,7 +98,7 @@ def pursue(
         once: whether the step that picks an atom again is a row's last.
     """
     x, atoms = x.detach(), atoms.detach()
-    if any(t.device.type != "cpu" or t.dtype != torch.float32 for t in (x, atoms)):
+    if not _on_cpu(x, atoms):
         return reference(x, atoms, k, enough, once)
     atoms, left = atoms.contiguous(), room_like(x).copy_(x)
     picks, values = np.full((len(x), k), -1, np.int32), np.zeros((len(x), k), np.float32)
@@ -111,14 +114,17 @@ def pursue(
     return Pursuit(torch.from_numpy(picks), torch.from_numpy(values), left)
 
 
+def _on_cpu(*tensors: Tensor) -> bool:
+    return all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
+
+
 def gram_matrix(atoms: Float[Tensor, "n_atoms d"]) -> Gram:
     """The inner products of all atoms with each other; none exceeds the square of the longest atom's length."""
     n = len(atoms)
-    grain = max(float(atoms.square().sum(1).max()), 1e-30) / STEPS
+    grain = max(float(atoms.norm(dim=1).max()) ** 2, 1e-30) / STEPS
     multiples, space = room(n, n, dtype=torch.int16), room(min(n, AT_ONCE), n)
-    scaled = torch.div(atoms, grain, out=room_like(atoms))
     for first in range(0, n, AT_ONCE):
-        some = scaled[first : first + AT_ONCE]
+        some = atoms[first : first + AT_ONCE] / grain
         multiples[first : first + len(some)] = torch.mm(some, atoms.T, out=space[: len(some)])  # towards 0
     return Gram(multiples.numpy(), np.float32(grain))
 
@@ -146,14 +152,16 @@ def reference_residual(
 class _Residual(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, atoms: Tensor, found: Pursuit) -> Tensor:
-        ctx.save_for_backward(x, atoms)
+        ctx.on_cpu = _on_cpu(x, atoms)
+        ctx.save_for_backward(atoms, *(() if ctx.on_cpu else (x,)))  # there what was found is enough
         ctx.found = found
         return found.residual.detach()  # another tensor with the same numbers, so that it is not its own ancestor
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        x, atoms = ctx.saved_tensors
-        if any(t.device.type != "cpu" or t.dtype != torch.float32 for t in (x, atoms)):
+        atoms, *others = ctx.saved_tensors
+        if not ctx.on_cpu:
+            (x,) = others
             with torch.enable_grad():
                 x, atoms = x.detach().requires_grad_(), atoms.detach().requires_grad_()
                 made = reference_residual(x, atoms, ctx.found.picks)

@@ -16,6 +16,7 @@ from torch import Tensor
 from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.matching_pursuit import Architecture
 from monoscope.ops import pursuit
+from monoscope.ops.differences import less, mean_square
 from monoscope.train import objective
 from monoscope.train.options import COUNT, NOT_NEGATIVE, Allowed
 
@@ -37,13 +38,13 @@ class Objective(objective.Objective):
     ) -> dict[str, Float[Tensor, ""]]:
         """``mse``: squared error per number; ``auxk``: weighted by the option of that name."""
         assert isinstance(dictionary, Architecture)
-        centred = x - dictionary.b_dec
+        centred = less(x, dictionary.b_dec)
         found = dictionary.pursue(centred)
         left = pursuit.residual(centred, dictionary.w_dec, found)
         code = found.code(dictionary.n_features)
         self.silence.hear(len(code), torch.bincount(code.indices, minlength=code.n_features) > 0)
         self.l0 = len(code.indices) / len(code)
-        terms = {"mse": left.square().mean()}
+        terms = {"mse": mean_square(left)}
         if self.options["auxk"]:
             dead = self.silence.dead(self.options["dead_after"] or min(10_000_000, self.n_tokens // 10))
             terms["auxk"] = self.options["auxk"] * unexplained(left.detach(), dictionary.w_dec, dead, dictionary.k)

@@ -25,9 +25,10 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.nonnegative_pursuit import Architecture
-from monoscope.ops import product, reconstruct, sparse
+from monoscope.ops import product, reconstruct
 from monoscope.ops.adam import adam
 from monoscope.ops.coactive import overlap
+from monoscope.ops.differences import less
 from monoscope.ops.topk import topk_of_tiles
 from monoscope.ops.transpose import ByFeature, transpose
 from monoscope.train import objective
@@ -115,19 +116,18 @@ class Objective(objective.Objective):
             return {"mse": self.starting(dictionary, x, progress / self.options["start"])}
         if len(self.encoder):
             self.end_start(dictionary, x)
-        found = dictionary.pursue(x - dictionary.b_dec.detach())
-        code = found.code(dictionary.n_features)
+        code = dictionary.pursue(less(x, dictionary.b_dec.detach())).code(dictionary.n_features)
         by = self.hear(code)
         done = (progress - self.options["start"]) / (1 - self.options["start"])
         dictionary.floor.mul_(math.exp(GAIN * math.log(max(self.l0, 0.1) / self.wanted(dictionary, done))))
-        left = x - sparse.decode(code.values, dictionary.w_dec, code, by) - dictionary.b_dec
-        terms = {"mse": left.square().mean()}
+        mse, left = reconstruct.decoding_error(x, dictionary.w_dec, dictionary.b_dec, code, by)
+        terms = {"mse": mse}
         if self.options["overlap"]:
             terms["overlap"] = self.options["overlap"] * overlap(dictionary.w_dec, code, by) / x.numel()
         if self.options["auxk"]:
             dead = self.silence.dead(self.options["dead_after"] or min(10_000_000, self.n_tokens // 10))
             k = int(dictionary.options()["k"])
-            terms["auxk"] = self.options["auxk"] * unexplained(left.detach(), dictionary.w_dec, dead, k)
+            terms["auxk"] = self.options["auxk"] * unexplained(left, dictionary.w_dec, dead, k)
         return terms
 
     def hear(self, code: Code) -> ByFeature:
@@ -194,7 +194,7 @@ def set_floor(dictionary: Architecture, x: Float[Tensor, "n d_in"], l0: float) -
     A smaller floor lets more features in; the search halves the interval of its logarithm, around the present floor
     if there is one.
     """
-    x = x - dictionary.b_dec
+    x = less(x, dictionary.b_dec)
     now, longest = float(dictionary.floor), float(x.norm(dim=1).max())
     low, high = (now / NEAR, now * NEAR) if now else (longest * SMALLEST, longest)
     for _ in range(STEPS):
