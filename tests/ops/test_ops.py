@@ -428,6 +428,8 @@ def test_a_batchs_largest_scores_are_those_of_a_sort_whatever_the_guess(shape, w
     x, weight, bias = rows(n, d, seed), rows(n_features, d, seed + 1), rows(1, n_features, seed + 2)[0]
     scores = next(product.tiles(x, weight, bias, torch.float32, n_features, n * n_features)).scores
     code = select.batch_topk(x, weight, bias, wanted, guess, torch.float32)
+    unguessed = select.batch_topk(x, weight, bias, wanted, 0.0, torch.float32)
+    assert torch.equal(code.indices, unguessed.indices) and torch.equal(code.offsets, unguessed.offsets)
     ordered = scores.flatten().sort(descending=True, stable=True)
     ordered = ordered.values[ordered.values > 0][:wanted]
     torch.testing.assert_close(code.values.sort(descending=True).values, ordered)

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from monoscope import plugins
 from monoscope.dictionary.base import architecture, architectures
 from monoscope.errors import MonoscopeError
-from monoscope.train import calibrate, rows
+from monoscope.train import begun, calibrate, rows
 from monoscope.train.begun import BegunAsTopK
 from monoscope.train.calibrate import cut
 from monoscope.train.control import Control
@@ -228,6 +228,20 @@ def test_where_nothing_is_positive_thresholds_are_the_least():
     d.b_enc.data.fill_(-100)
     goal.losses(d, x, y, 0.5)
     torch.testing.assert_close(d.threshold, torch.full((F,), jumprelu.LEAST))
+
+
+@pytest.mark.parametrize("name", BEGUN)
+def test_of_many_features_a_batch_has_its_largest_to_begin_with(name, monkeypatch):
+    monkeypatch.setattr(begun, "FEW", 2.0)
+    d, goal, x, y = made(name, l0=2.5, topk_until=0.5, auxk=0)
+    d.b_enc.data.normal_(generator=torch.Generator().manual_seed(1))
+    for _ in range(2):  # without a guess of the cut, and with one
+        scores = dense(d, x)
+        with torch.no_grad():
+            cut = scores.flatten().topk(round(2.5 * N)).values[-1]
+        code = torch.where(scores >= cut, scores, 0).relu()
+        agree(d, goal.losses(d, x, y, 0.2), {"mse": (y - code @ d.w_dec - d.b_dec).square().mean()})
+        assert goal.l0 == round(2.5 * N) / N and float(goal.guess) == pytest.approx(float(cut))
 
 
 @pytest.mark.parametrize("name", BEGUN)

@@ -29,7 +29,7 @@ from monoscope.types import Code
 
 PROBE = 256  # rows whose scores decide the way
 TILE = 1 << 20  # bytes of scores that are multiplied at once on a CPU
-PIECE = 1 << 18  # and of those, that a response is applied to at once: a dozen times as much is made of them
+PIECE = 1 << 17  # and of those, that a response is applied to at once: a dozen times as much is made of them
 WHOLE = 1 << 26  # both on a device
 ACROSS = 512  # features of a tile, at least
 CROWDED = {torch.bfloat16: 0.075, torch.float32: 0.25}  # share of entries from which on products are faster (CPU)

@@ -2,8 +2,9 @@
 
 While directions are still random, a penalty and its thresholds decide which features are heard at all, and many are
 silenced that would have become good ones. So for the first half of the tokens each row has its own largest scores, as
-many as the wanted L0, and no penalty. Then whatever decides here which features are active takes over at the score
-that so many exceed, and the method goes on as published. ``topk_until=0`` is the method from the first step.
+many as the wanted L0, and no penalty; of more than ``FEW`` features a row, a batch has its largest, as BatchTopK's has.
+Then whatever decides here which features are active takes over at the score that so many exceed, and the method goes
+on as published. ``topk_until=0`` is the method from the first step.
 Worth most in short trainings. Evidence: docs/log/2026-11-29-penalties-begin-as-topk.md.
 """
 
@@ -24,14 +25,16 @@ from monoscope.train.options import SHARE, Allowed
 from monoscope.train.penalised import Penalised
 from monoscope.train.schedules import falling
 from monoscope.train.selecting import ENCODER_SCALE, through
+from monoscope.types import Code
 
 USUAL = 0.5  # share of the tokens
+FEW = 32  # features a row up to which each row has its own
 
 
 class BegunAsTopK(Penalised):
-    """Options beyond ``Penalised``'s: ``topk_until``, the share of the tokens that TopK takes, by default half of them
-    where an L0 is wanted, else none. Its k may begin wide too: ``l0_start`` is 1 by default with a TopK start, and 3
-    without. ``auxk`` is on.
+    """Options beyond ``Penalised``'s: ``topk_until``, the share of the tokens that TopK (BatchTopK) takes, by default
+    half of them where an L0 is wanted, else none. Its k may begin wide too: ``l0_start`` is 1 by default with such a
+    start, and 3 without. ``auxk`` is on.
     """
 
     defaults: ClassVar[dict[str, Any]] = {**Penalised.defaults, "auxk": 1 / 32, "l0_start": None, "topk_until": None}
@@ -43,6 +46,7 @@ class BegunAsTopK(Penalised):
             self.options["l0_start"] = 1.0 if self.topk_until() else Penalised.defaults["l0_start"]
         if self.options["topk_until"] and self.options["l0"] is None:
             raise MonoscopeError("topk_until needs to know how many features a row has", fix="pass l0")
+        self.guess = torch.zeros(())  # of a batch's cut: what is selected does not depend on it
 
     def topk_until(self) -> float:
         """The share of the tokens up to which each row has its own largest scores."""
@@ -66,13 +70,21 @@ class BegunAsTopK(Penalised):
     ) -> dict[str, Float[Tensor, ""]]:
         """TopK's ``mse`` and ``auxk`` to begin with, then what the method itself has."""
         if progress < self.topk_until():
-            wide = falling(self.options["l0_start"], self.options["l0_until"], progress)
-            k = min(dictionary.n_features, max(1, round(self.options["l0"] * wide)))
-            with torch.no_grad():
-                code = select.topk(x, dictionary.w_enc, dictionary.b_enc, k, self.precision())
-            return through(self, dictionary, x, y, code)
+            return through(self, dictionary, x, y, self.select(dictionary, x, progress))
         self.hand_over(dictionary, x)
         return super().losses(dictionary, x, y, progress)
+
+    @torch.no_grad()
+    def select(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], progress: float) -> Code:
+        """The largest positive scores of each row, or of all rows together."""
+        weights = (dictionary.w_enc, dictionary.b_enc)
+        wide = falling(self.options["l0_start"], self.options["l0_until"], progress)
+        wanted = min(float(dictionary.n_features), self.options["l0"] * wide)
+        if self.options["l0"] <= FEW:
+            return select.topk(x, *weights, max(1, round(wanted)), self.precision())
+        code = select.batch_topk(x, *weights, round(wanted * len(x)), float(self.guess), self.precision())
+        self.guess = select.least(code)
+        return code
 
     @torch.no_grad()
     def hand_over(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
