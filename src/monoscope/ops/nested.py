@@ -115,8 +115,9 @@ class _Squared(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         towards_y, *others = ctx.saved_tensors
         twice = 2 * grads[0]
-        wanted = [None if each is None else each * -twice for each in others]
-        return None if towards_y is None else towards_y * twice, *wanted, None, None, None, None
+        y = None if towards_y is None else torch.mul(towards_y, twice, out=room_like(towards_y))
+        wanted = [None if each is None else torch.mul(each, -twice, out=room_like(each)) for each in others]
+        return y, *wanted, None, None, None, None
 
 
 def reference_ranks(code: Code) -> Int[Tensor, " n_active"]:
