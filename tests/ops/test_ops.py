@@ -12,7 +12,6 @@ from monoscope.errors import MonoscopeError
 from monoscope.ops import (
     above,
     adam,
-    along,
     differences,
     encode,
     largest,
@@ -405,20 +404,6 @@ def test_lengths_have_torchs_gradient(shape, zeros):
     found = [(f(x), torch.autograd.grad(f(x) @ weights, x)[0]) for f in (lengths.lengths, lengths.reference)]
     for mine, torchs in zip(*found, strict=True):
         torch.testing.assert_close(mine, torchs, rtol=1e-12, atol=0)
-
-
-@quick
-@given(shapes)
-def test_inner_products_with_a_direction_have_torchs_gradient(shape):
-    n, _, d, seed = shape
-    x, direction = (t.double().requires_grad_() for t in (rows(n, d, seed), rows(1, d, seed + 1)[0]))
-    weights = rows(1, n, seed + 2)[0].double()
-    found = [
-        (f(x, direction), *torch.autograd.grad(f(x, direction) @ weights, [x, direction]))
-        for f in (along.along, along.reference)
-    ]
-    for mine, torchs in zip(*found, strict=True):
-        torch.testing.assert_close(mine, torchs, rtol=1e-12, atol=1e-12)
 
 
 @quick

@@ -127,6 +127,24 @@ def test_lengths_of_directions_have_torchs_gradient(way, alone):
     assert not len(respond(x, y, weights, Response(relu), torch.float32, way).lengths)
 
 
+@pytest.mark.parametrize("way", [DENSELY, SPARSELY])
+def test_what_is_taken_off_rows_has_torchs_gradient(way):
+    x, y, weights, generator = problem(30, 50, 8, 6, 2)
+    leaves = [t.clone().requires_grad_() for t in (*weights, (torch.randn(8, generator=generator) * 8).round() / 8)]
+    *own, centre = leaves
+    found = respond(x, y, tuple(own), Response(relu), torch.float32, way, centre)
+    w_enc, bias, w_dec, b_dec = own
+    code = ((x - centre) @ w_enc.T + bias).relu()
+    error = (y - code @ w_dec - b_dec).square().sum()
+    torch.testing.assert_close(found.errors[0], error, rtol=1e-4, atol=1e-4)
+    for mine, right in zip(
+        torch.autograd.grad(found.errors.sum() + found.sums.sum(), leaves),
+        torch.autograd.grad(error + code.sum(), leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, right, rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("way", [DENSELY, SPARSELY])
 def test_a_target_without_a_gradient_and_a_loss_of_sums_alone(name, way):

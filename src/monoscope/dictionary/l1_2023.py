@@ -7,7 +7,6 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops import encode
-from monoscope.ops.along import along
 from monoscope.ops.encode import Gates
 from monoscope.types import Code
 
@@ -27,7 +26,7 @@ class Architecture(Dictionary):
 
     def encoder_bias(self) -> Float[Tensor, " n_features"]:
         """``b_enc`` with the pre-encoder bias folded in."""
-        return self.b_enc - along(self.w_enc, self.b_dec) if self.centres else self.b_enc
+        return self.b_enc - self.w_enc @ self.b_dec if self.centres else self.b_enc
 
     def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
         """All positive scores."""

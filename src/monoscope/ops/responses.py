@@ -115,6 +115,7 @@ def respond(
     response: Response,
     precision: torch.dtype,
     crowded: float | None = None,
+    centre: Float[Tensor, " d_in"] | None = None,
 ) -> Outcome:
     """The outcome of ``response`` to the scores ``x @ w_encᵀ + bias``; gradients reach ``y``, weights and parameters.
 
@@ -124,10 +125,19 @@ def respond(
         response: what a score becomes.
         precision: of the encoder's product; the other products of ``Densely`` have it too.
         crowded: the share of entries from which on products are used; None is what is faster on a CPU.
+        centre: what is taken off every row before it is scored; gradients reach it, and the encoder's through it is
+            added to the encoder's own.
     """
     limit = CROWDED.get(precision, CROWDED[torch.bfloat16]) if crowded is None else crowded
-    way = Densely if share(x[:PROBE], weights, response.floor, precision) > limit else Sparsely
-    return Outcome(*_Respond.apply(way(response, precision), x, y, *weights, *response.parameters))
+    scored = (weights[0], _centred(weights[0], weights[1], centre), *weights[2:])
+    way = Densely if share(x[:PROBE], scored, response.floor, precision) > limit else Sparsely
+    return Outcome(*_Respond.apply(way(response, precision), x, y, centre, *weights, *response.parameters))
+
+
+@torch.no_grad()
+def _centred(w_enc: Tensor, bias: Tensor, centre: Tensor | None) -> Tensor:
+    """The bias of scores of rows from which nothing was taken off."""
+    return bias if centre is None else bias - w_enc @ centre
 
 
 @torch.no_grad()
@@ -143,19 +153,23 @@ def _over(bias: Tensor, floor: Tensor | None) -> Tensor:
 
 class _Respond(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, way: Sparsely | Densely, x: Tensor, y: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, way: Sparsely | Densely, x: Tensor, y: Tensor, centre: Tensor | None, w_enc: Tensor, bias: Tensor,
+        *others: Tensor,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        others = (w_enc, _centred(w_enc, bias, centre), *others)
         (errors, sums, totals, active), left = way.forward(x, y, *others)
         lengths = others[2].norm(dim=1) if way.response.lengths else errors.new_zeros(0)
         ctx.way, ctx.left = way, left if way.decodes_again or ctx.needs_input_grad[2] else left[:1]
         ctx.n_amounts, ctx.lengths = len(left), lengths
-        ctx.save_for_backward(x, *others)
+        ctx.save_for_backward(x, centre, *others)
         ctx.mark_non_differentiable(left[0], active)
         ctx.set_materialize_grads(False)
         return errors, sums, totals, left[0], active, lengths
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, *others = ctx.saved_tensors
+        x, centre, *others = ctx.saved_tensors
         left, ctx.left = ctx.left, None  # held by nothing else, so that a way can let it go
         errors, sums, totals, _, _, lengths = grads
         scales = [0.0] * ctx.n_amounts if errors is None else (-2 * errors).tolist()
@@ -166,7 +180,10 @@ class _Respond(torch.autograd.Function):
         found = ctx.way.backward(x, left, Towards(scales, sums, totals), *others)
         if lengths is not None:
             found.w_dec.addcmul_(others[2], torch.where(ctx.lengths > 0, lengths / ctx.lengths, 0)[:, None])
-        return None, None, y, found.w_enc, found.bias, found.w_dec, b_dec, *found.parameters
+        if centre is not None:
+            found.w_enc.addr_(found.bias, centre, alpha=-1)
+            centre = -(others[0].T @ found.bias)
+        return None, None, y, centre, found.w_enc, found.bias, found.w_dec, b_dec, *found.parameters
 
 
 class Sparsely:

@@ -93,8 +93,9 @@ class Objective(Base):
     ) -> dict[str, Float[Tensor, ""]]:
         """``mse`` per vector element, and ``l1``: the penalty times the row sums of activations, averaged over rows."""
         assert isinstance(dictionary, Architecture)
-        weights = (dictionary.w_enc, dictionary.encoder_bias(), dictionary.w_dec, dictionary.b_dec)
-        outcome = respond(x, y, weights, Response(relu), self.precision(), self.crowded)
+        weights = (dictionary.w_enc, dictionary.b_enc, dictionary.w_dec, dictionary.b_dec)
+        centre = dictionary.b_dec if dictionary.centres else None
+        outcome = respond(x, y, weights, Response(relu), self.precision(), self.crowded, centre)
         self.silence.hear(len(x), outcome.sums[0].detach() > 0)
         self.l0 = float(outcome.active) / len(x)
         self.errors = outcome.left.norm(dim=1).square()
