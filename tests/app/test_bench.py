@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -314,9 +316,82 @@ def test_a_coefficient_is_led_to_the_wanted_l0() -> None:
         return (torch.arange(200) < state["l0"]).expand(len(batch), -1)
 
     made = contender.Contender(step, code, lambda: (None, ""), lead=lead)
-    setting = {"steps": 120, "k": 10, "windows": {}}
-    _, l0s = contender.train(made, iter([torch.zeros(4, 1)] * 120), setting)
-    assert l0s[-1] == pytest.approx(10, abs=2)
+    setting = {"steps": 120, "k": 10, "windows": {}, "batch": 4, "seed": 0}
+    found = contender.train(made, np.zeros((8, 1)), setting, contender.Kept(None, {}))
+    assert found.l0s[-1] == pytest.approx(10, abs=2)
+
+
+class Library:
+    """A trainer as peers have them: modules and optimisers, tensors and numbers, and chance."""
+
+    def __init__(self, stop_at: int = -1) -> None:
+        torch.manual_seed(0)
+        self.ae, self.count, self.penalty, self.stop_at = torch.nn.Linear(3, 3), 0, 1.0, stop_at
+        self.optimizer = torch.optim.Adam(self.ae.parameters(), lr=0.1)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda i: 1 / (1 + i))
+        self.since = torch.zeros(3, dtype=torch.long)
+
+    def step(self, batch: torch.Tensor) -> None:
+        if self.count == self.stop_at:
+            signal.raise_signal(signal.SIGTERM)  # in the middle of a step
+        self.optimizer.zero_grad()
+        self.loss = self.penalty * (self.ae(batch + torch.randn_like(batch)) - batch).square().mean()
+        self.loss.backward()
+        self.optimizer.step()
+        self.scheduler.step()
+        self.since += 1
+        self.count += 1
+
+    def lead(self, ratio: float) -> None:
+        self.penalty *= ratio
+
+    def contender(self) -> contender.Contender:
+        return contender.Contender(self.step, self.ae, lambda: (None, ""), lead=self.lead, parts=(self,))
+
+
+def test_a_peers_training_goes_on_exactly_after_a_signal(tmp_path: Path, capsys) -> None:
+    rows = np.random.default_rng(0).standard_normal((20, 3))
+    setting = {"steps": 12, "k": 2, "windows": {}, "batch": 6, "seed": 1}
+    path, facts, other = str(tmp_path / "a.under-way"), {"contender": "a"}, {"contender": "b"}
+
+    def train(made: Library, kept: contender.Kept) -> contender.Progress:
+        return contender.train(made.contender(), rows, setting, kept)
+
+    straight = Library()
+    whole = train(straight, contender.Kept(None, facts))
+    parted = Library(stop_at=7)
+    with pytest.raises(SystemExit):
+        train(parted, contender.Kept(path, facts))
+    assert parted.count == 8 and "goes on from there" in capsys.readouterr().out
+
+    with pytest.raises(SystemExit):
+        train(Library(), contender.Kept(path, other))
+    assert "is of {'contender': 'a'}" in capsys.readouterr().out
+
+    second, kept = Library(), contender.Kept(path, facts)
+    found = train(second, kept)
+    assert found.steps == len(found.spent) == 12 and found.l0s == whole.l0s and found.led == whole.led
+    assert len(capsys.readouterr().out.splitlines()) == 12  # steps are counted from the first
+    for name, tensor in straight.ae.state_dict().items():
+        assert torch.equal(tensor, second.ae.state_dict()[name])
+    assert second.penalty == straight.penalty and torch.equal(second.since, straight.since)
+    assert second.scheduler.get_last_lr() == straight.scheduler.get_last_lr()
+
+    kept.end()
+    assert not list(tmp_path.iterdir())
+    Path(path).write_bytes(b"half a file")
+    with pytest.raises(SystemExit):
+        train(Library(), kept)
+    assert "cannot be read" in capsys.readouterr().out
+
+
+def test_a_peers_training_is_written_as_time_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, kept = Library(), contender.Kept(str(tmp_path / "a"), {})
+    kept.write(made.contender(), contender.Progress(1))
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(contender, "KEEP_EVERY", -1.0)
+    kept.write(made.contender(), contender.Progress(2))
+    assert kept.begin(made.contender()).steps == 2
 
 
 # --- quality ---------------------------------------------------------------------------------------------------------
@@ -335,6 +410,7 @@ def test_quality_goes_on_where_it_stopped(fake: Fake, rows: Path, tmp_path: Path
     assert line["fvu"] == {"mean": pytest.approx(0.495), "low": pytest.approx(0.49), "high": pytest.approx(0.5)}
     assert line["sweep"] == {"0.001": pytest.approx(0.499), "0.01": pytest.approx(0.49), "0.1": None}
     trained = [(json.loads(a[2])["rate"], json.loads(a[2])["seed"]) for a in fake.asked]
+    assert len({json.loads(a[2])["kept"] for a in fake.asked}) == 4
     assert trained == [(0.001, 0), (0.01, 0), (0.1, 0), (0.01, 1)]
 
     with out.open("a") as file:
@@ -422,3 +498,25 @@ def test_a_real_peer_trains_and_is_judged(name: str, rows: Path) -> None:
         assert found["l0"] <= 4 and found["fvu"] < 0.9
     if name.endswith(":batch_topk"):
         assert found["by_selection"]["l0"] <= 4
+
+
+@pytest.mark.peers
+@pytest.mark.skipif(not PEERS, reason="MONOSCOPE_PEERS names no Python that has the peers")
+@pytest.mark.parametrize("name", sorted({p for row in contenders.PEERS.values() for p in row}))
+def test_a_real_peer_goes_on_exactly_after_a_signal(name: str, rows: Path, tmp_path: Path) -> None:
+    setting = {
+        "features": 64, "k": 4, "batch": 128, "steps": 60, "rate": 3e-3, "seed": 0, "autocast": False, "threads": 1,
+        "dead": 0.25, "rows": 5000, "held_out": 1000, "windows": {},
+    }  # fmt: skip
+    straight = process.contend(name, rows, setting, Path(str(PEERS)))
+    path = tmp_path / "a.under-way"
+    command = [str(PEERS), contender.__file__, name, str(rows), json.dumps(setting | {"kept": str(path)})]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=process.environment(1)) as begun:
+        steps = (line for line in begun.stdout if '"step": 20,' in line)
+        next(steps)
+        begun.terminate()
+        assert "goes on from there" in begun.stdout.read() and path.is_file()
+    gone_on = process.contend(name, rows, setting | {"kept": str(path)}, Path(str(PEERS)))
+    assert not path.exists()
+    for part in ("fvu", "l0", "dead"):
+        assert gone_on[part] == straight[part]

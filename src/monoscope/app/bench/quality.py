@@ -2,7 +2,8 @@
 
 Of each peer, every rate of the sweep is trained with the first seed, and the best of them with all seeds. Ours is
 trained with all seeds at its default rate, which nobody swept, and besides at the best of the same sweep. Every
-training is one line of a file: the command goes on where it stopped, and contenders can be trained one at a time.
+training is one line of a file: the command goes on where it stopped, and contenders can be trained one at a time. A
+peer's training, which can take hours, goes on within: a file beside the lines holds it while it is under way.
 """
 
 from __future__ import annotations
@@ -124,6 +125,11 @@ class Records:
             raise unwritable(self.path, error) from error
         self.held[key] = record
 
+    def under_way(self, key: Key) -> Path:
+        """The file that holds this training of this trial while it is under way."""
+        known = hashlib.sha256(json.dumps([key, self.facts]).encode()).hexdigest()[:12]
+        return self.path.with_name(f"{self.path.name}.{known}.under-way")
+
     def fvu(self, key: Key) -> float:
         """What was reached; of a failed or diverged training infinity."""
         found = self.held[key].get("fvu")
@@ -139,7 +145,7 @@ def run(trial: Trial, records: Records, tell: Callable[[str], None]) -> None:
     for contender in trial.contenders:
         for key in _wanted(contender, trial, records):
             if key not in records.held:
-                records.add(key, _trained(key, trial))
+                records.add(key, _trained(key, trial, records.under_way(key)))
                 tell(said(key, records.held[key]))
 
 
@@ -160,9 +166,9 @@ def best_rate(contender: str, trial: Trial, records: Records) -> float | None:
     return best if best is not None and reached[best] < float("inf") else None
 
 
-def _trained(key: Key, trial: Trial) -> dict[str, Any]:
+def _trained(key: Key, trial: Trial, under_way: Path) -> dict[str, Any]:
     contender, rate, seed = key
-    setting = trial.setting(rate, seed)
+    setting = trial.setting(rate, seed) | ({} if is_ours(contender) else {"kept": str(under_way.absolute())})
     with progress.bar(f"{contender} {_named(rate)}", setting["steps"], unit="steps") as report:
         try:
             found = contend(contender, trial.rows, setting, trial.peers, report=report)

@@ -16,13 +16,16 @@ import contextlib
 import json
 import math
 import os
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
-from typing import Any
+from pathlib import Path
+from types import FrameType, SimpleNamespace
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -33,6 +36,7 @@ PROBE = 256  # rows on which the L0 is watched
 BURIED = -100.0  # an encoder bias below every score
 LONG = 1 << 40  # tokens or steps of silence that count as dead everywhere
 GAIN, PROPORTION = 0.1, 1.0  # of leading a penalty's coefficient to a wanted L0
+KEEP_EVERY = 300.0  # seconds of training that a power cut may cost
 
 Codes = tuple[Tensor, Tensor]  # reconstruction, and the feature of every active entry
 
@@ -48,6 +52,7 @@ class Contender:
     silence: Callable[[Tensor], None] | None = None  # count features as long dead
     lead: Callable[[float], None] | None = None  # multiply the penalty's coefficient
     select: Callable[[Tensor], Codes] | None = None  # as in training, where inference has another selection
+    parts: tuple[object, ...] = ()  # what holds all that training changes
 
 
 def lengths(setting: dict[str, Any]) -> tuple[int, int, int]:
@@ -135,7 +140,8 @@ def saelens(setting: dict[str, Any], width: int, kind: str) -> Contender:
     led = lead if kind in ("standard", "gated") else None
     bias = sae.b_gate if kind == "gated" else sae.b_enc
     select = dense(sae.encode, sae.decode) if kind == "batch_topk" else None
-    return Contender(step, sae.encode, infer, bias, silence, led, select)
+    parts = (trainer, *trainer.coefficient_schedulers.values())
+    return Contender(step, sae.encode, infer, bias, silence, led, select, parts)
 
 
 # --- dictionary_learning ---------------------------------------------------------------------------------------------
@@ -178,14 +184,13 @@ COEFFICIENTS = {"standard": "l1_penalty", "gated": "l1_penalty", "p_anneal": "sp
 
 def dictionary_learning(setting: dict[str, Any], width: int, kind: str) -> Contender:
     """Its trainer's ``update``."""
-    trainer, count = dictionary_learning_trainer(kind, width, setting), 0
+    trainer, at = dictionary_learning_trainer(kind, width, setting), SimpleNamespace(step=0)
     ae = trainer.ae
 
     def step(batch: Tensor) -> None:
-        nonlocal count
         with autocast(setting):
-            trainer.update(count, batch)
-        count += 1
+            trainer.update(at.step, batch)
+        at.step += 1
 
     selecting: dict[str, Any] = {"use_threshold": False} if kind == "batch_topk" else {}
 
@@ -207,7 +212,7 @@ def dictionary_learning(setting: dict[str, Any], width: int, kind: str) -> Conte
     counted = silence if hasattr(trainer, "num_tokens_since_fired") else None
     led = lead if kind in COEFFICIENTS else None
     select = dense(training_code, ae.decode) if kind == "batch_topk" else None
-    return Contender(step, training_code, infer, bias, counted, led, select)
+    return Contender(step, training_code, infer, bias, counted, led, select, (trainer, at))
 
 
 # --- sparsify --------------------------------------------------------------------------------------------------------
@@ -223,13 +228,13 @@ def sparsify(setting: dict[str, Any], width: int, kind: str) -> Contender:
     optimiser = torch.optim.Adam(coder.parameters(), lr=setting["rate"])
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda i: min(1.0, (i + 1) / warm, (steps - i) / decay))
     since = torch.zeros(setting["features"], dtype=torch.long)
-    weight, first = (1 / 32 if setting["dead"] else 0.0), True
+    weight, at = (1 / 32 if setting["dead"] else 0.0), SimpleNamespace(first=True)
+    parts = (at, SimpleNamespace(coder=coder, optimiser=optimiser, schedule=schedule, since=since))
 
     def step(batch: Tensor) -> None:
-        nonlocal first
-        if first:
+        if at.first:
             coder.b_dec.data.copy_(batch.mean(0))
-            first = False
+            at.first = False
         coder.set_decoder_norm_to_unit_norm()
         with autocast(setting):
             out = coder(batch, dead_mask=since > 10_000_000 if weight else None)
@@ -254,7 +259,7 @@ def sparsify(setting: dict[str, Any], width: int, kind: str) -> Contender:
     def silence(places: Tensor) -> None:
         since[places] = LONG
 
-    return Contender(step, code, lambda: (run, ""), coder.encoder.bias, silence)
+    return Contender(step, code, lambda: (run, ""), coder.encoder.bias, silence, parts=parts)
 
 
 # --- one run ---------------------------------------------------------------------------------------------------------
@@ -268,13 +273,21 @@ def say(**line: Any) -> None:
     sys.stdout.flush()
 
 
-def batches(x: np.ndarray, size: int, seed: int) -> Iterator[Tensor]:
-    """Batches in random order, epoch after epoch."""
+def refuse(why: str) -> NoReturn:
+    """End, with words for whoever started this."""
+    say(refused=why)
+    sys.exit(1)
+
+
+def batches(x: np.ndarray, size: int, seed: int, skipped: int = 0) -> Iterator[Tensor]:
+    """Batches in random order, epoch after epoch, without the first ``skipped``."""
     rng = np.random.default_rng(seed)
     while True:
         order = rng.permutation(len(x))
         for first in range(0, len(x) - size + 1, size):
-            yield torch.from_numpy(np.ascontiguousarray(x[np.sort(order[first : first + size])], dtype=np.float32))
+            skipped -= 1
+            if skipped < 0:
+                yield torch.from_numpy(np.ascontiguousarray(x[np.sort(order[first : first + size])], dtype=np.float32))
 
 
 def bury(made: Contender, share: float) -> None:
@@ -288,25 +301,127 @@ def bury(made: Contender, share: float) -> None:
         made.silence(places)
 
 
-def train(made: Contender, source: Iterator[Tensor], setting: dict[str, Any]) -> tuple[list[float], list[float]]:
-    """Seconds and L0 of every step. A coefficient that has no wanted L0 of its own is led to one, off the clock."""
-    spent: list[float] = []
-    l0s: list[float] = []
-    led = 0.0
-    for i in range(setting["steps"]):
-        batch = next(source)
-        began = time.perf_counter()
-        made.step(batch)
-        spent.append(time.perf_counter() - began)
-        if made.lead is not None or setting["windows"]:
-            with torch.no_grad():
-                l0s.append(float((made.code(batch[:PROBE]) != 0).sum()) / min(PROBE, len(batch)))
-        if made.lead is not None:
-            error = max(-1.0, min(1.0, math.log(max(l0s[-1], 0.1) / setting["k"])))
-            made.lead(math.exp(GAIN * error + PROPORTION * (error - led)))
-            led = error
-        say(step=i + 1, of=setting["steps"])
-    return spent, l0s
+@dataclass
+class Progress:
+    """How far a training is."""
+
+    steps: int = 0
+    led: float = 0.0  # what a coefficient was last led by
+    elapsed: float = 0.0  # seconds, of reading rows too
+    spent: list[float] = field(default_factory=list)  # seconds of every step
+    l0s: list[float] = field(default_factory=list)
+
+
+def state(part: object) -> dict[str, Any]:
+    """The tensors and numbers of a library's object, and the state of its modules and optimisers."""
+    held: dict[str, Any] = {}
+    modules = getattr(part, "_modules", {})  # where a trainer is itself a module
+    for name, value in {**vars(part), **modules}.items():
+        if hasattr(value, "load_state_dict"):
+            held[name] = value.state_dict()
+        elif isinstance(value, Tensor):
+            held[name] = value.detach()
+        elif isinstance(value, (int, float, list)):
+            held[name] = value
+    return held
+
+
+def restore(part: object, held: dict[str, Any]) -> None:
+    """Put back what ``state`` found."""
+    for name, value in held.items():
+        now: Any = getattr(part, name, None)  # a loss, say, is not there before the first step
+        if hasattr(now, "load_state_dict"):
+            now.load_state_dict(value)
+        elif isinstance(now, Tensor) and isinstance(value, Tensor):
+            now.data.copy_(value)
+        else:
+            setattr(part, name, value)
+
+
+class Kept:
+    """The file that holds a training which is under way, so that hours of it are not lost; without a path: none."""
+
+    def __init__(self, path: str | None, facts: dict[str, Any]) -> None:
+        self.path, self.facts, self.written = Path(path) if path else None, facts, time.monotonic()
+
+    def begin(self, made: Contender) -> Progress:
+        """Go on with what the file has, or at the start where there is none."""
+        if self.path is None or not self.path.is_file():
+            return Progress()
+        try:
+            held = torch.load(self.path, weights_only=True)
+        except Exception as error:
+            refuse(f"{self.path} cannot be read: {error}; delete it to train anew")
+        if held["facts"] != self.facts:
+            refuse(f"{self.path} is of {held['facts']}, not of {self.facts}; delete it to train anew")
+        for part, saved in zip(made.parts, held["parts"], strict=True):
+            restore(part, saved)
+        torch.set_rng_state(held["random"])
+        return Progress(**held["progress"])
+
+    def write(self, made: Contender, at: Progress, *, now: bool = False) -> None:
+        """Write the file, where it is time."""
+        if self.path is None or not (now or time.monotonic() > self.written + KEEP_EVERY):
+            return
+        held = {"facts": self.facts, "parts": [state(part) for part in made.parts], "progress": asdict(at)}
+        partial = self.path.with_name(f"{self.path.name}.partial")
+        torch.save({**held, "random": torch.get_rng_state()}, partial)
+        partial.replace(self.path)
+        self.written = time.monotonic()
+
+    def end(self) -> None:
+        """The training is over."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def interruptions() -> Iterator[list[int]]:
+    """Signals to stop, noted instead of followed, so that a step is not left half done."""
+    noted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+
+    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def train(made: Contender, x: np.ndarray, setting: dict[str, Any], kept: Kept) -> Progress:
+    """Step through the batches, from where it stopped."""
+    at = kept.begin(made)
+    for _ in range(at.steps):
+        say(step=1, of=setting["steps"])
+    source = batches(x, setting["batch"], setting["seed"], at.steps)
+    with interruptions() as noted:
+        while at.steps < setting["steps"]:
+            began = time.perf_counter()
+            advance(made, next(source), setting, at)
+            at.elapsed += time.perf_counter() - began
+            kept.write(made, at, now=bool(noted))
+            if noted:
+                refuse(f"stopped after {at.steps} of {setting['steps']} steps; the same command goes on from there")
+            say(step=at.steps, of=setting["steps"])
+    return at
+
+
+def advance(made: Contender, batch: Tensor, setting: dict[str, Any], at: Progress) -> None:
+    """One step, timed. A coefficient that has no wanted L0 of its own is led to one, off the clock."""
+    began = time.perf_counter()
+    made.step(batch)
+    at.spent.append(time.perf_counter() - began)
+    at.steps += 1
+    if made.lead is not None or setting["windows"]:
+        with torch.no_grad():
+            at.l0s.append(float((made.code(batch[:PROBE]) != 0).sum()) / min(PROBE, len(batch)))
+    if made.lead is not None:
+        error = max(-1.0, min(1.0, math.log(max(at.l0s[-1], 0.1) / setting["k"])))
+        made.lead(math.exp(GAIN * error + PROPORTION * (error - at.led)))
+        at.led = error
 
 
 def timings(spent: list[float], l0s: list[float], windows: dict[str, list[int]]) -> dict[str, dict[str, float]]:
@@ -337,7 +452,9 @@ def main(name: str, path: str, setting: dict[str, Any]) -> None:
 
     SETTING: ``features``, ``k``, ``batch``, ``steps``, ``rate``, ``seed``, ``autocast``, ``threads`` (0: as it is),
     ``dead`` (share of features made dead at the start), ``rows`` (that are trained on, the first of the file),
-    ``held_out`` (the last, judged; 0: nothing is), ``windows`` (name: [first step, last]).
+    ``held_out`` (the last, judged; 0: nothing is), ``windows`` (name: [first step, last]), and where the training is
+    long ``kept``: the file that holds it while it is
+    under way.
     """
     library, kind = name.split(":")
     torch.manual_seed(setting["seed"])
@@ -346,13 +463,13 @@ def main(name: str, path: str, setting: dict[str, Any]) -> None:
     held = np.load(path, mmap_mode="r")
     made = LIBRARIES[library](setting, held.shape[1], kind)
     bury(made, setting["dead"])
-    source = batches(held[: setting["rows"]], setting["batch"], setting["seed"])
-    began = time.perf_counter()
-    spent, l0s = train(made, source, setting)
+    path_kept = setting.pop("kept", None)
+    kept = Kept(path_kept, {"contender": name, "versions": versions(library), "setting": setting})
+    at = train(made, held[: setting["rows"]], setting, kept)
     result: dict[str, Any] = {
-        "windows": timings(spent, l0s, setting["windows"]),
-        "seconds": sum(spent),
-        "elapsed": time.perf_counter() - began,
+        "windows": timings(at.spent, at.l0s, setting["windows"]),
+        "seconds": sum(at.spent),
+        "elapsed": at.elapsed,
         "finite": made.bias is None or bool(torch.isfinite(made.bias).all()),
     }
     if setting["held_out"]:
@@ -362,21 +479,22 @@ def main(name: str, path: str, setting: dict[str, Any]) -> None:
         if made.select is not None:
             result["by_selection"] = judged(made.select, held_out, setting["features"])
     say(result=result)
+    kept.end()
 
 
-def check() -> None:
-    """The versions of torch and of the libraries that are installed."""
-    found: dict[str, str | None] = {"torch": torch.__version__}
-    for library, package in PACKAGES.items():
+def versions(*libraries: str) -> dict[str, str | None]:
+    """The versions of torch and of the libraries; None of one that is not installed."""
+    found: dict[str, str | None] = {"torch": str(torch.__version__)}
+    for library in libraries:
         try:
-            found[library] = metadata.version(package)
+            found[library] = metadata.version(PACKAGES[library])
         except metadata.PackageNotFoundError:
             found[library] = None
-    say(result=found)
+    return found
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "check":
-        check()
+        say(result=versions(*PACKAGES))
     else:
         main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
