@@ -10,8 +10,9 @@ import torch
 from evaluate_stand_ins import Function
 
 from monoscope.evaluate import chance, evaluate
+from monoscope.evaluate.batches import Reconstructed
 from monoscope.evaluate.controls import Neurons
-from monoscope.evaluate.measure import Facts, SumsByDocument
+from monoscope.evaluate.measure import Facts, Once, SumsByDocument
 from monoscope.evaluate.measures import decoder_geometry, linear_error
 from monoscope.evaluate.splice import replace_rows
 from monoscope.text import pack
@@ -79,22 +80,40 @@ def test_half_and_half(lm, store):
 
 def test_regression_equals_brute_force_on_the_drawn_tokens(lm, store):
     """Ordinary least squares by numpy on the same halves of the documents."""
-    tally = linear_error.start(Facts(40, 5, 3, SumsByDocument(40), n_tokens=4000))
     rng = np.random.default_rng(0)
     x, slots = torch.from_numpy(rng.normal(3, 1, (4000, 5))), torch.from_numpy(rng.integers(0, 40, 4000))
-    e = torch.tanh(x) @ torch.from_numpy(rng.normal(size=(5, 5)))
+    matrix = torch.from_numpy(rng.normal(size=(5, 5)))
+    e = torch.tanh(x) @ matrix
 
-    class Batch:
-        x_hat, keys = x - e, torch.arange(4000)
+    def reconstruct(rows):
+        return rows - torch.tanh(rows) @ matrix
 
-    Batch.x, Batch.slots = x, slots
-    tally.add(Batch)
-    judged = tally.judged[slots].numpy()
+    tally = linear_error.start(Facts(40, 5, 3, SumsByDocument(40), n_tokens=4000, reconstruct=reconstruct))
+    for some in torch.arange(4000).split(1500):
+        tally.add(Reconstructed(x[some], reconstruct(x[some]), None, slots[some], some))
+    judged = tally.drawn.judged[slots].numpy()
     known = np.concatenate([x.numpy(), np.ones((4000, 1))], 1)
     solution = np.linalg.lstsq(known[~judged], e.numpy()[~judged], rcond=None)[0]
     left = np.square(e.numpy()[judged] - known[judged] @ solution).sum()
     total = np.square(e.numpy()[judged] - e.numpy()[judged].mean(0)).sum()
     assert tally.estimates()["error_linear"].value == pytest.approx(1 - left / total, abs=2e-5)
+
+
+def test_rows_and_random_directions_are_held_once_and_change_no_number(lm, store):
+    """Beside others a reconstructor has the numbers that it has alone."""
+    names = ["linear_error", "mixing"]
+    others = {"a": Neurons(12, 4), "b": Neurons(12, 6), "c": Neurons(12, 2)}
+
+    def judged(**some):
+        return evaluate(lm, SITE, some, store, store.documents(), n_loss_tokens=0, seed=2, measures=names)
+
+    together = judged(**others).controls
+    assert together["b"] == judged(b=others["b"]).metrics and together["c"] == judged(c=others["c"]).metrics
+    once = Once()
+    first, second = (linear_error.start(Facts(4, 3, 0, SumsByDocument(4), once=once)) for _ in range(2))
+    assert first.drawn is second.drawn
+    with pytest.raises(TypeError, match="reconstruct"):
+        first.reconstruct(torch.zeros(1, 3))
 
 
 def test_the_random_error_is_as_long_and_the_damage_is_brute_force(lm, store):

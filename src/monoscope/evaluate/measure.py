@@ -7,8 +7,8 @@ totals, and ``start = partial(DocumentSums, terms, values)`` does the rest.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from monoscope.evaluate.intervals import Estimate, Sampled, Values, sample
 ROWS, PREDICTIONS = "rows", "predictions"  # a measure's part: batches of Reconstructed, or of Spliced
 
 Terms = Callable[[Any], Mapping[str, Tensor]]
+Made = TypeVar("Made")
 
 
 class SumsByDocument:
@@ -45,13 +46,32 @@ class SumsByDocument:
         return {name: s[held].cpu().numpy() for name, s in self.sums.items()}
 
 
+class Once:
+    """What is the same for every reconstructor of an evaluation: made for the first, held for all."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __call__(self, name: str, make: Callable[[], Made]) -> Made:
+        """What ``make`` gave when it was first asked for by that name."""
+        if name not in self._made:
+            self._made[name] = make()
+        made: Made = self._made[name]
+        return made
+
+
+def _cannot(x: Tensor) -> Tensor:
+    raise TypeError("these facts are of no reconstructor: Facts(…, reconstruct=…) was not given")
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a measure knows before it begins.
 
     ``activations`` are the site's own sums, the same for every reconstructor and therefore kept once: ``norm`` (the
     squared norm) and ``sum`` (the vector), by document. ``n_tokens`` is how many tokens will come, ``directions`` what
-    each feature writes and ``bias`` what is written besides, where the reconstructor has such.
+    each feature writes and ``bias`` what is written besides, where the reconstructor has such. ``reconstruct`` is for
+    rows that a measure has kept, and ``once`` for what all reconstructors can share.
     """
 
     n_documents: int
@@ -61,6 +81,8 @@ class Facts:
     n_tokens: int = 0
     directions: Float[Tensor, "n_features d"] | None = None
     bias: Float[Tensor, " d"] | None = None
+    reconstruct: Callable[[Float[Tensor, "n d"]], Float[Tensor, "n d"]] = _cannot
+    once: Once = field(default_factory=Once)
 
 
 class Tally(Protocol):

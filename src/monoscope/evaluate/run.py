@@ -24,7 +24,7 @@ from monoscope.evaluate.batches import Predictions, Reconstructed, Spliced
 from monoscope.evaluate.checks import refuse_nan
 from monoscope.evaluate.evaluation import MAIN, Evaluation, Metrics
 from monoscope.evaluate.intervals import Estimate
-from monoscope.evaluate.measure import PREDICTIONS, ROWS, Facts, SumsByDocument, Tally
+from monoscope.evaluate.measure import PREDICTIONS, ROWS, Facts, Once, SumsByDocument, Tally
 from monoscope.evaluate.reconstructor import Reconstructor
 from monoscope.evaluate.splice import Write, replace_rows
 from monoscope.text import pack
@@ -160,7 +160,8 @@ def evaluate(
     with_loss = lm.has_head and any(m.PART == PREDICTIONS for m in modules.values())
     first, second = _draw(plan, chosen, n_loss_tokens if with_loss else 0, n_tokens, seed)
     moments = SumsByDocument(len(chosen))
-    facts = partial(Facts, len(chosen), seed=seed, activations=moments, n_tokens=_tokens(first) + _tokens(second))
+    n_drawn = _tokens(first) + _tokens(second)
+    facts = partial(Facts, len(chosen), seed=seed, activations=moments, n_tokens=n_drawn, once=Once())
     judged = {name: _judge(r, modules, facts) for name, r in dictionaries.items()}
 
     if with_loss:
@@ -200,7 +201,12 @@ def _tokens(windows: Int[np.ndarray, "n 3"]) -> int:
 
 
 def _judge(r: Reconstructor, modules: Mapping[str, ModuleType], told: Callable[..., Facts]) -> _Judged:
-    facts = told(n_features=r.n_features, directions=getattr(r, "directions", None), bias=getattr(r, "b_dec", None))
+    facts = told(
+        n_features=r.n_features,
+        directions=getattr(r, "directions", None),
+        bias=getattr(r, "b_dec", None),
+        reconstruct=lambda x: r.decode(r.encode(x)),
+    )
     return _Judged(r, {k: m.start(facts) for k, m in modules.items()}, {k: m.PART for k, m in modules.items()})
 
 

@@ -22,6 +22,7 @@ from monoscope.evaluate.measure import ROWS, DocumentSums, Facts, SumsByDocument
 NAMES = ("error_linear", "error_norm_linear", "fvu_nonlinear")
 PART = ROWS
 FITTED, JUDGED = 65_536, 16_384  # tokens of each half that are drawn, of those there are
+BLOCK = 2048  # tokens that are judged at once
 RIDGE = 1e-4  # of the mean variance of a coordinate
 
 
@@ -46,57 +47,78 @@ def values(totals: Totals) -> dict[str, np.ndarray]:
     }
 
 
-class LinearError(DocumentSums):
-    """Normal equations over the first half's tokens; tokens of the second half, kept until the map is known."""
+class Drawn:
+    """The tokens that are drawn, and what follows from them alone: the same for every reconstructor."""
 
     def __init__(self, facts: Facts) -> None:
-        super().__init__(terms, values, facts)
+        self.seed = facts.seed
         half = np.random.default_rng((facts.seed, 1)).permutation(facts.n_documents) % 2
         self.judged = torch.from_numpy(half == 1)
         self.rates = tuple(min(1.0, 2 * most / max(1, facts.n_tokens)) for most in (FITTED, JUDGED))
-        self.gram = self.cross = torch.zeros((), dtype=torch.float64)
-        self.shift: Tensor | None = None  # near the mean, so that little cancels; the intercept makes up for it
-        self.n_documents, self.kept = facts.n_documents, list[tuple[Tensor, Tensor, Tensor]]()
+        self.gram = torch.zeros((), dtype=torch.float64)
+        self.shift = torch.zeros(())  # near the mean, so that little cancels; the intercept makes up for it
+        self.kept = list[tuple[Tensor, Tensor]]()  # rows to judge by, and their documents
+        self.fit, self.known = torch.zeros(0, dtype=torch.bool), torch.zeros(0, 0)  # of the last block
 
-    def add(self, batch: Reconstructed) -> None:
-        """Add a block's drawn tokens to the equations, or keep them."""
-        self._sampled = None
-        self.shift = batch.x.mean(0) if self.shift is None else self.shift
+    def take(self, number: int, batch: Reconstructed) -> None:
+        """Draw from a block, unless another reconstructor brought it before; all see a block before the next."""
+        if number == len(self.kept) - 1:
+            return
+        assert number == len(self.kept)
+        self.shift = self.shift if self.kept else batch.x.mean(0)
         judged = self.judged[batch.slots.cpu()]
         drawn = chance.uniform(batch.keys, self.seed) < torch.where(judged, self.rates[1], self.rates[0])
-        fit, judge = ((drawn & part).to(batch.x.device) for part in (~judged, judged))
-        x, e = batch.x[fit], batch.x[fit] - batch.x_hat[fit]
-        known, wanted = _with_one(x - self.shift), torch.cat([e, _square(e)], 1)
-        self.gram = self.gram + (known.T @ known).cpu().double()
-        self.cross = self.cross + (known.T @ wanted).cpu().double()
-        kept = batch.x[judge].cpu(), (batch.x[judge] - batch.x_hat[judge]).cpu()
-        self.kept.append((*kept, batch.slots[judge].cpu()))
+        self.fit, judge = ((drawn & part).to(batch.x.device) for part in (~judged, judged))
+        self.known = _with_one(batch.x[self.fit] - self.shift)
+        self.gram = self.gram + (self.known.T @ self.known).cpu().double()
+        self.kept.append((batch.x[judge], batch.slots[judge]))
+
+
+class LinearError(DocumentSums):
+    """Normal equations over the first half's tokens; those of the second are reconstructed again with the map known."""
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(terms, values, facts)
+        self.drawn, self.reconstruct = facts.once(__name__, lambda: Drawn(facts)), facts.reconstruct
+        self.cross, self.blocks = torch.zeros((), dtype=torch.float64), 0
+        self.n_documents = facts.n_documents
+
+    def add(self, batch: Reconstructed) -> None:
+        """Add a block's drawn tokens to the equations."""
+        self._sampled = None
+        self.drawn.take(self.blocks, batch)
+        self.blocks += 1
+        e = batch.x[self.drawn.fit] - batch.x_hat[self.drawn.fit]
+        self.cross = self.cross + (self.drawn.known.T @ torch.cat([e, _square(e)], 1)).cpu().double()
 
     def per_document(self) -> dict[str, np.ndarray]:
         """Squared errors before and after the regression, of the second half's documents."""
-        x, e, slots = (torch.cat(parts) for parts in zip(*self.kept, strict=True))
-        shift = torch.zeros(()) if self.shift is None else self.shift.cpu()
-        predicted = _with_one((x - shift).double()) @ self._solve()
-        x, e, length = x.double(), e.double(), _square(e.double())
-        left, norm_left = _square(e - predicted[:, :-1]), _square(length - predicted[:, -1:])
+        rows, slots = (torch.cat(parts) for parts in zip(*self.drawn.kept, strict=True))
+        solution = self._solve().to(rows.device)
         sums = SumsByDocument(self.n_documents)
-        sums.add(slots, {
-            "left": left[:, 0], "norm_left": norm_left[:, 0],
-            "e_square": length[:, 0], "e_sum": e,
-            "norm_square": length[:, 0].square(), "norm_sum": length[:, 0],
-            "x_square": _square(x)[:, 0], "x_sum": x,
-        })  # fmt: skip
+        for x, slot in zip(rows.split(BLOCK), slots.split(BLOCK), strict=True):
+            e = (x - self.reconstruct(x)).double()
+            predicted = _with_one((x - self.drawn.shift).double()) @ solution
+            length = _square(e)
+            left, norm_left = _square(e - predicted[:, :-1]), _square(length - predicted[:, -1:])
+            sums.add(slot, {
+                "left": left[:, 0], "norm_left": norm_left[:, 0],
+                "e_square": length[:, 0], "e_sum": e,
+                "norm_square": length[:, 0].square(), "norm_sum": length[:, 0],
+                "x_square": _square(x.double())[:, 0], "x_sum": x.double(),
+            })  # fmt: skip
         return sums.present()
 
     def _solve(self) -> Float[Tensor, "d_plus_1 d_plus_1"]:
         """The ridge regression's coefficients; the intercept, the last row, is not held back."""
-        n, d = float(self.gram[-1, -1]), len(self.gram) - 1
-        mean = self.gram[-1, :-1] / max(n, 1.0)
-        variance = (self.gram.diagonal()[:-1] / max(n, 1.0) - mean.square()).mean()
+        gram = self.drawn.gram
+        n, d = float(gram[-1, -1]), len(gram) - 1
+        mean = gram[-1, :-1] / max(n, 1.0)
+        variance = (gram.diagonal()[:-1] / max(n, 1.0) - mean.square()).mean()
         held = torch.zeros(d + 1, dtype=torch.float64)
         held[:-1] = max(n, 1.0) * RIDGE * variance.clamp(min=1e-30)
         held[-1] = 1e-30  # where nothing was drawn
-        return torch.cholesky_solve(self.cross, torch.linalg.cholesky(self.gram + held.diag()))
+        return torch.cholesky_solve(self.cross, torch.linalg.cholesky(gram + held.diag()))
 
 
 def _with_one(x: Float[Tensor, "n d"]) -> Float[Tensor, "n d_plus_1"]:

@@ -19,7 +19,7 @@ from typing import Self
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from monoscope.evaluate import chance
@@ -58,7 +58,7 @@ class Mixing(DocumentSums):
         super().__init__(terms, values, facts)
         self.rate = min(1.0, DRAWN / max(1, facts.n_tokens))
         self.directions, self.bias = facts.directions, facts.bias
-        self.random: Tensor | None = None
+        self.once = facts.once
 
     def add(self, batch: Reconstructed) -> None:
         """Look at a block's drawn tokens."""
@@ -66,9 +66,7 @@ class Mixing(DocumentSums):
         if self.directions is None:
             return
         directions = torch.nn.functional.normalize(self.directions.detach(), dim=1).to(batch.x)
-        if self.random is None:
-            self.random = chance.unit_directions(torch.arange(len(directions)), directions.shape[1], self.seed)
-        random = self.random.to(batch.x)
+        random = self.once(f"{__name__} {tuple(directions.shape)}", lambda: self._random(directions)).to(batch.x)
         x = batch.x if self.bias is None else batch.x - self.bias.detach().to(batch.x)
         error = batch.x - batch.x_hat
         drawn = (chance.uniform(batch.keys, self.seed) < self.rate).nonzero()[:, 0].to(batch.x.device)
@@ -92,6 +90,10 @@ class Mixing(DocumentSums):
     def differences(self, other: Self) -> dict[str, Estimate]:
         """Paired; null where either has no directions."""
         return super().differences(other) if self._speaks() and other._speaks() else dict.fromkeys(NAMES, Estimate())
+
+    def _random(self, like: Float[Tensor, "n_features d"]) -> Float[Tensor, "n_features d"]:
+        """As many random directions."""
+        return chance.unit_directions(torch.arange(len(like)), like.shape[1], self.seed)
 
     def _speaks(self) -> bool:
         return bool(self.sums.sums)
