@@ -7,20 +7,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monoscope.app.budget import affordable, taught
-from monoscope.app.plan import BATCH_SIZE, EPOCHS, FEATURES, STEPS, TOKENS, default_features, training
+from monoscope.app.plan import EPOCHS, FEATURES, ROWS, STEPS, TOKENS, default_features, training
 from monoscope.models import load_model
 from monoscope.train import objective
+from monoscope.train.schedules import usual_batch
 
 
 def test_the_default_is_one_pass_with_all_features():
-    assert training(TOKENS) == (BATCH_SIZE, 1)
+    assert training(TOKENS) == (2048, 1)
     assert default_features(TOKENS) == FEATURES
 
 
 @given(st.integers(1_000, 100_000_000))
-def test_small_budgets_are_read_until_there_are_enough_steps(tokens):
+def test_small_budgets_are_read_until_there_are_enough_rows(tokens):
     size, epochs = training(tokens)
-    assert epochs == 1 or (epochs - 1) * tokens < STEPS * size
+    assert epochs == 1 or (epochs - 1) * tokens < ROWS
+    assert epochs == EPOCHS or epochs * tokens >= ROWS
+    assert size == usual_batch(epochs * tokens)
+
+
+@given(st.integers(1_000, 100_000_000), st.sampled_from([64, 1000, 131_072]))
+def test_of_batches_of_a_size_that_was_told_there_are_enough(tokens, told):
+    size, epochs = training(tokens, told)
+    assert size == told and (epochs == 1 or (epochs - 1) * tokens < STEPS * size)
     assert epochs == EPOCHS or epochs * tokens >= STEPS * size
 
 

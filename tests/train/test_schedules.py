@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from planted import data_of, planted
 
 from monoscope.errors import MonoscopeError
@@ -48,6 +50,24 @@ def test_schedules_warm_up_and_decay():
     assert [s.at(p) for p in (0, 0.05, 0.1, 0.5, 0.8, 0.9, 1)] == pytest.approx([0, 1, 2, 2, 2, 1, 0])
     with pytest.raises(MonoscopeError, match="add up"):
         Schedule(1.0, 0.6, 0.6)
+
+
+@given(st.integers(1, 100_000_000))
+def test_the_usual_batch_grows_with_the_root_of_the_rows(n):
+    size = schedules.usual_batch(n)
+    assert size & (size - 1) == 0 and 256 <= size <= 4096
+    assert size == 4096 or 1.3 * n < 2.001 * size**2  # nearest: within a factor of √2
+    assert size == 256 or 1.3 * n > 0.499 * size**2
+    assert schedules.usual_batch(n + 1) >= size
+
+
+def test_rows_that_are_told_no_batch_have_the_usual_one():
+    x, blocks = torch.randn(3000, 8), [torch.randn(1000, 8)] * 3
+    assert rows.from_arrays(x, None, None, None, 0, hold_back=False).batch_size == 256
+    assert rows.from_arrays(x, None, None, 600_000, 0, hold_back=False).batch_size == 1024
+    assert [schedules.usual_batch(n) for n in (400_000, 410_000, 2_000_000, 6_500_000)] == [512, 1024, 2048, 4096]
+    assert rows.from_blocks(blocks, None, None, 2500, hold_back=False).batch_size == 256
+    assert rows.from_blocks(blocks, None, 100, 2500, hold_back=False).batch_size == 100
 
 
 def test_the_usual_rate_falls_with_steps_and_features_and_gives_way_to_what_is_told():

@@ -17,13 +17,14 @@ from monoscope.models.reference import NAMES as REFERENCE_MODELS
 from monoscope.ops import product
 from monoscope.text.corpus import open_corpus
 from monoscope.train.fit import Recipe, known_options
+from monoscope.train.schedules import usual_batch
 from monoscope.types import Site
 
 NAME = "plan.json"
 CONTROLS = ("basic", "full")
-TOKENS, FEATURES, K, BATCH_SIZE = 2_000_000, 4096, 32, 4096
+TOKENS, FEATURES, K = 2_000_000, 4096, 32
 ENOUGH = 250_000  # tokens each to find labels and to test them, of at most four times those of the training
-STEPS, EPOCHS = 400, 8  # a small budget is read several times, until a dictionary has had enough steps to settle
+ROWS, STEPS, EPOCHS = 1_600_000, 400, 8  # a small budget is read several times, until a dictionary has settled
 TRAIN, FIT, TEST = "dictionary", "fit", "test"
 
 
@@ -127,8 +128,9 @@ def default_features(tokens: int) -> int:
 
 def training(tokens: int, size: int | None = None) -> tuple[int, int]:
     """Batch size (unless given) and epochs for that many training tokens."""
-    size = size or (BATCH_SIZE if tokens >= 100 * BATCH_SIZE else BATCH_SIZE // 4)
-    return size, max(1, min(EPOCHS, -(-STEPS * size // tokens)))
+    wanted = ROWS if size is None else STEPS * size
+    epochs = max(1, min(EPOCHS, -(-wanted // tokens)))
+    return size or usual_batch(epochs * tokens), epochs
 
 
 def held_out(tokens: int) -> int:

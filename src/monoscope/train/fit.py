@@ -140,7 +140,7 @@ def fit(
     architecture: str = "batch_topk",
     k: int = 32,
     n_tokens: int | None = None,
-    batch_size: int = 4096,
+    batch_size: int | None = None,
     seed: int = 0,
     *,
     target: Any | None = None,
@@ -162,7 +162,7 @@ def fit(
         n_tokens: rows to train on; None is one epoch. More than the array holds means several epochs. What calibrates
             at the end (``batch_topk``, penalties with ``l0``) does so on a twentieth of the rows, 16,384 at most, that
             are never trained on: random ones of an array, the first of an iterable.
-        batch_size: rows per step.
+        batch_size: rows per step. None: as ``schedules.usual_batch`` has it for so many rows: 4,096 beyond 6.5 million.
         seed: the same seed gives the same numbers.
         target: what is reconstructed, row-aligned with ``x``: a transcoder. None: ``x`` itself.
         l0: the mean number of active features wanted; for ``topk`` and ``batch_topk`` the same as ``k``. Penalty

@@ -19,6 +19,7 @@ from monoscope.errors import MonoscopeError
 from monoscope.ops.room import room
 from monoscope.source import Epochs, Picked, RowSource, batches
 from monoscope.train.loop import SAMPLE, Data
+from monoscope.train.schedules import usual_batch
 from monoscope.train.trainee import Units
 from monoscope.train.transfer import Pair
 from monoscope.types import Activations
@@ -194,15 +195,16 @@ def as_tensor(rows: Any, name: str) -> Tensor:
 
 
 def from_arrays(
-    x: Any, target: Any | None, batch_size: int, n_tokens: int | None, seed: int, *, hold_back: bool
+    x: Any, target: Any | None, batch_size: int | None, n_tokens: int | None, seed: int, *, hold_back: bool
 ) -> Data:
-    """The rows of an array; more tokens than rows mean several epochs."""
+    """The rows of an array; more tokens than rows mean several epochs. Without a batch size it is the usual one."""
     rows = as_tensor(x, "x")
     outs = None if target is None else as_tensor(target, "target")
     if outs is not None and len(outs) != len(rows):
         raise MonoscopeError(
             f"{len(rows)} rows of x and {len(outs)} of target", fix="pass one target row for every row of x"
         )
+    batch_size = batch_size or usual_batch(n_tokens or len(rows))
     if len(rows) < batch_size:
         raise MonoscopeError(
             f"{len(rows):,} rows are fewer than one batch of {batch_size:,}", fix="pass batch_size, or more rows"
@@ -213,7 +215,12 @@ def from_arrays(
 
 
 def from_blocks(
-    blocks: Iterable[Any], targets: Iterable[Any] | None, batch_size: int, n_tokens: int | None, *, hold_back: bool
+    blocks: Iterable[Any],
+    targets: Iterable[Any] | None,
+    batch_size: int | None,
+    n_tokens: int | None,
+    *,
+    hold_back: bool,
 ) -> Data:
     """The rows of an iterable of (n, d) blocks, in the order they come; read once, and held until they are trained on.
 
@@ -222,6 +229,7 @@ def from_blocks(
     """
     if n_tokens is None:
         raise MonoscopeError("an iterable of blocks does not say how many rows it holds", fix="pass n_tokens")
+    batch_size = batch_size or usual_batch(n_tokens)
     read = _Blocks(blocks, targets, batch_size, n_tokens, min(CALIBRATION, n_tokens // 20) if hold_back else 0)
     return Data(read.batches, n_tokens, batch_size, units_of(iter(read.begun)), read.first, read.held_out)
 

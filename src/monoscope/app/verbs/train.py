@@ -59,7 +59,7 @@ def train(
     skip
         Give a transcoder a linear map beside its features.
     batch_size
-        Tokens per step; by default the preset's, or what suits the number of tokens.
+        Tokens per step; by default the preset's, or by the number of tokens: 4,096 beyond 6.5 million.
     option
         key=value, as often as needed: an option of the architecture or its objective, or of the learning rate.
     sweep

@@ -28,14 +28,14 @@ class Preset:
 
     Args:
         architecture: a name from the ``dictionary`` folder.
-        batch_size: rows a step.
+        batch_size: rows a step; None: by the length of the training, ``schedules.usual_batch``.
         warmup, decay, rate: of the learning rate, see ``Schedule``.
         k: active features per row, where the architecture is told; a penalty's weight is among ``options``.
         options: the architecture's and its objective's.
     """
 
     architecture: str
-    batch_size: int
+    batch_size: int | None
     warmup: float
     decay: float
     rate: float | None = None

@@ -10,7 +10,7 @@ from monoscope.train.presets import Preset
 
 PRESET = Preset(
     architecture="batch_topk",
-    batch_size=4096,
+    batch_size=None,
     warmup=0.05,
     decay=0.2,
     k=32,
