@@ -29,6 +29,7 @@ def app() -> App:
         version=metadata.version("monoscope"),
         help_format="markdown",
         config=config_file.fill,
+        suppress_keyboard_interrupt=False,  # ``main`` says what becomes of the work
     )
     for verb in plugins.names(VERBS):
         made.command(f"{VERBS}.{verb}:{verb}", name=verb, help=said(verb))
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> Any:
         errors.print(f"[bold red]error:[/] {_escaped(error)}", highlight=False, soft_wrap=True)
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
-        errors.print("\ninterrupted; what is finished is kept, and the same command goes on from there")
+        errors.print("\ninterrupted; what is written already stays, and a run goes on from there with the same command")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()

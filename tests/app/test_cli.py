@@ -1,0 +1,44 @@
+"""What every command ends with, whatever it did."""
+
+from __future__ import annotations
+
+import pytest
+
+from monoscope.app import cli
+from monoscope.app.verbs import doctor
+from monoscope.errors import MonoscopeError
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, with_: BaseException | None) -> int | str | None:
+    """The status with which a command exits that ends so."""
+
+    def run() -> None:
+        if with_ is not None:
+            raise with_
+
+    monkeypatch.setattr(doctor, "doctor", run)
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["doctor"])
+    return exit_.value.code
+
+
+def test_an_interrupted_command_says_what_becomes_of_the_work(monkeypatch, capsys) -> None:
+    assert ended(monkeypatch, KeyboardInterrupt()) == 130
+    assert "a run goes on from there with the same command" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_users_error_says_what_to_do(monkeypatch, capsys) -> None:
+    assert ended(monkeypatch, MonoscopeError("no such [site]", fix="name another")) == 2
+    said = capsys.readouterr().err
+    assert "no such [site]" in said and "name another" in said and "Traceback" not in said
+
+
+def test_what_is_done_says_nothing(monkeypatch, capsys) -> None:
+    assert ended(monkeypatch, None) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_defect_is_not_hidden(monkeypatch) -> None:
+    monkeypatch.setattr(doctor, "doctor", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["doctor"])
