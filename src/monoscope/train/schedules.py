@@ -26,7 +26,7 @@ def usual_batch(n_rows: int) -> int:
 
     256 to 4,096: 1,024 from 0.4 million rows on, 2,048 from 1.6 and 4,096 from 6.5. At equal rows more steps leave less
     unexplained, by 5 to 17 % at 0.8 million rows of three models' activations beside steps of 4,096, and take more
-    time, by a quarter (docs/log/2026-11-30-batches.md).
+    time, about a third (docs/log/2026-11-30-batches.md).
     """
     return min(LARGEST, max(SMALLEST, 1 << round(math.log2(1.3 * max(1, n_rows)) / 2)))
 
