@@ -377,8 +377,6 @@ def test_a_peers_training_goes_on_exactly_after_a_signal(tmp_path: Path, capsys)
     assert second.penalty == straight.penalty and torch.equal(second.since, straight.since)
     assert second.scheduler.get_last_lr() == straight.scheduler.get_last_lr()
 
-    kept.end()
-    assert not list(tmp_path.iterdir())
     Path(path).write_bytes(b"half a file")
     with pytest.raises(SystemExit):
         train(Library(), kept)
@@ -430,6 +428,16 @@ def test_quality_goes_on_where_it_stopped(fake: Fake, rows: Path, tmp_path: Path
     assert "default" in said and "FVU" in said and "0.4800" in said
     call(*base, "--tokens", "2624", *more[:-1], "saelens:topk")  # another trial: trained anew
     assert len(fake.asked) == 7
+
+
+def test_a_training_under_way_is_let_go_of_when_its_line_is_written(tmp_path: Path) -> None:
+    records = quality.Records(tmp_path / "found.jsonl", {"tokens": 1})
+    one, other = ("saelens:topk", 1e-3, 0), ("saelens:topk", 1e-3, 1)
+    for key in (one, other):
+        records.under_way(key).write_bytes(b"held")
+    records.add(one, {"fvu": None, "failed": "no memory"})
+    assert not records.under_way(one).exists() and records.under_way(other).exists()
+    assert records.under_way(one) != quality.Records(records.path, {"tokens": 2}).under_way(one)
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------
@@ -517,6 +525,5 @@ def test_a_real_peer_goes_on_exactly_after_a_signal(name: str, rows: Path, tmp_p
         begun.terminate()
         assert "goes on from there" in begun.stdout.read() and path.is_file()
     gone_on = process.contend(name, rows, setting | {"kept": str(path)}, Path(str(PEERS)))
-    assert not path.exists()
     for part in ("fvu", "l0", "dead"):
         assert gone_on[part] == straight[part]

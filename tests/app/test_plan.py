@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from monoscope.app.budget import affordable, taught
 from monoscope.app.plan import EPOCHS, FEATURES, ROWS, STEPS, TOKENS, default_features, training
+from monoscope.errors import MonoscopeError
 from monoscope.models import load_model
 from monoscope.train import objective
 from monoscope.train.schedules import usual_batch
@@ -31,6 +33,11 @@ def test_of_batches_of_a_size_that_was_told_there_are_enough(tokens, told):
     size, epochs = training(tokens, told)
     assert size == told and (epochs == 1 or (epochs - 1) * tokens < STEPS * size)
     assert epochs == EPOCHS or epochs * tokens >= STEPS * size
+
+
+def test_a_batch_of_no_rows_is_refused():
+    with pytest.raises(MonoscopeError, match="a batch of 0 rows"):
+        training(TOKENS, 0)
 
 
 @given(st.integers(1, 10_000_000))

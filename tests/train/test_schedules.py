@@ -68,6 +68,11 @@ def test_rows_that_are_told_no_batch_have_the_usual_one():
     assert [schedules.usual_batch(n) for n in (400_000, 410_000, 2_000_000, 6_500_000)] == [512, 1024, 2048, 4096]
     assert rows.from_blocks(blocks, None, None, 2500, hold_back=False).batch_size == 256
     assert rows.from_blocks(blocks, None, 100, 2500, hold_back=False).batch_size == 100
+    for wrong in (0, -5):
+        with pytest.raises(MonoscopeError, match=f"a batch of {wrong} rows"):
+            rows.from_arrays(x, None, wrong, None, 0, hold_back=False)
+        with pytest.raises(MonoscopeError, match="leave it out"):
+            rows.from_blocks(blocks, None, wrong, 2500, hold_back=False)
 
 
 def test_the_usual_rate_falls_with_steps_and_features_and_gives_way_to_what_is_told():

@@ -74,7 +74,7 @@ def choose(
         if architecture not in (None, base.architecture):
             raise MonoscopeError(f"{named} trains {base.architecture}", fix="leave out --architecture, or --preset")
         told = k if k is not None else base.k or 0
-        size = batch_size or base.batch_size
+        size = base.batch_size if batch_size is None else batch_size
         made = Choice(base.architecture, k=told, batch_size=size, options=base.arguments, **flags)
     for key, text in map(pair, options):
         if key in FLAGS:

@@ -17,7 +17,7 @@ from monoscope.models.reference import NAMES as REFERENCE_MODELS
 from monoscope.ops import product
 from monoscope.text.corpus import open_corpus
 from monoscope.train.fit import Recipe, known_options
-from monoscope.train.schedules import usual_batch
+from monoscope.train.schedules import batch_of
 from monoscope.types import Site
 
 NAME = "plan.json"
@@ -130,7 +130,7 @@ def training(tokens: int, size: int | None = None) -> tuple[int, int]:
     """Batch size (unless given) and epochs for that many training tokens."""
     wanted = ROWS if size is None else STEPS * size
     epochs = max(1, min(EPOCHS, -(-wanted // tokens)))
-    return size or usual_batch(epochs * tokens), epochs
+    return batch_of(size, epochs * tokens), epochs
 
 
 def held_out(tokens: int) -> int:

@@ -19,7 +19,7 @@ from monoscope.errors import MonoscopeError
 from monoscope.ops.room import room
 from monoscope.source import Epochs, Picked, RowSource, batches
 from monoscope.train.loop import SAMPLE, Data
-from monoscope.train.schedules import usual_batch
+from monoscope.train.schedules import batch_of
 from monoscope.train.trainee import Units
 from monoscope.train.transfer import Pair
 from monoscope.types import Activations
@@ -204,7 +204,7 @@ def from_arrays(
         raise MonoscopeError(
             f"{len(rows)} rows of x and {len(outs)} of target", fix="pass one target row for every row of x"
         )
-    batch_size = batch_size or usual_batch(n_tokens or len(rows))
+    batch_size = batch_of(batch_size, n_tokens or len(rows))
     if len(rows) < batch_size:
         raise MonoscopeError(
             f"{len(rows):,} rows are fewer than one batch of {batch_size:,}", fix="pass batch_size, or more rows"
@@ -229,7 +229,7 @@ def from_blocks(
     """
     if n_tokens is None:
         raise MonoscopeError("an iterable of blocks does not say how many rows it holds", fix="pass n_tokens")
-    batch_size = batch_size or usual_batch(n_tokens)
+    batch_size = batch_of(batch_size, n_tokens)
     read = _Blocks(blocks, targets, batch_size, n_tokens, min(CALIBRATION, n_tokens // 20) if hold_back else 0)
     return Data(read.batches, n_tokens, batch_size, units_of(iter(read.begun)), read.first, read.held_out)
 

@@ -25,10 +25,21 @@ def usual_batch(n_rows: int) -> int:
     """Rows per step for a training on so many: the power of two that is nearest to the root of 1.3 times as many.
 
     256 to 4,096: 1,024 from 0.4 million rows on, 2,048 from 1.6 and 4,096 from 6.5. At equal rows more steps leave less
-    unexplained, by 5 to 17 % at 0.8 million rows of three models' activations beside steps of 4,096, and take more
-    time, about a third (docs/log/2026-11-30-batches.md).
+    unexplained, by 4 to 17 % at 0.8 million rows of three models' activations beside steps of 4,096 (L0 32), and take
+    more time, about a third (docs/log/2026-11-30-batches.md).
     """
     return min(LARGEST, max(SMALLEST, 1 << round(math.log2(1.3 * max(1, n_rows)) / 2)))
+
+
+def batch_of(told: int | None, n_rows: int) -> int:
+    """The batch size that was ``told``, or the usual one.
+
+    Raises:
+        MonoscopeError: what was told is no number of rows.
+    """
+    if told is not None and told < 1:
+        raise MonoscopeError(f"a batch of {told} rows", fix="give batch_size at least 1, or leave it out")
+    return usual_batch(n_rows) if told is None else told
 
 
 def falling(start: float, until: float, progress: float) -> float:

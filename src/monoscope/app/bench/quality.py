@@ -114,7 +114,7 @@ class Records:
                 self.held[record["contender"], record["rate"], record["seed"]] = record
 
     def add(self, key: Key, found: dict[str, Any]) -> None:
-        """Append a line, at once."""
+        """Append a line, at once, and then let go of what held the training while it was under way."""
         record = {"contender": key[0], "rate": key[1], "seed": key[2], **found, "facts": self.facts, **self.stamp}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,6 +124,7 @@ class Records:
         except OSError as error:
             raise unwritable(self.path, error) from error
         self.held[key] = record
+        self.under_way(key).unlink(missing_ok=True)
 
     def under_way(self, key: Key) -> Path:
         """The file that holds this training of this trial while it is under way."""

@@ -369,11 +369,6 @@ class Kept:
         partial.replace(self.path)
         self.written = time.monotonic()
 
-    def end(self) -> None:
-        """The training is over."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
-
 
 @contextlib.contextmanager
 def interruptions() -> Iterator[list[int]]:
@@ -452,9 +447,8 @@ def main(name: str, path: str, setting: dict[str, Any]) -> None:
 
     SETTING: ``features``, ``k``, ``batch``, ``steps``, ``rate``, ``seed``, ``autocast``, ``threads`` (0: as it is),
     ``dead`` (share of features made dead at the start), ``rows`` (that are trained on, the first of the file),
-    ``held_out`` (the last, judged; 0: nothing is), ``windows`` (name: [first step, last]), and where the training is
-    long ``kept``: the file that holds it while it is
-    under way.
+    ``held_out`` (the last, judged; 0: nothing is), ``windows`` (name: [first step, last]), and where a training is long
+    ``kept``: the file that holds it while it is under way, which is whoever's that started this to delete.
     """
     library, kind = name.split(":")
     torch.manual_seed(setting["seed"])
@@ -479,7 +473,6 @@ def main(name: str, path: str, setting: dict[str, Any]) -> None:
         if made.select is not None:
             result["by_selection"] = judged(made.select, held_out, setting["features"])
     say(result=result)
-    kept.end()
 
 
 def versions(*libraries: str) -> dict[str, str | None]:
