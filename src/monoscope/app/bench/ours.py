@@ -1,7 +1,7 @@
 """Our side of the benchmarks, in a process of its own: ``python -m monoscope.app.bench.ours NAME ROWS.npy SETTING``.
 
 ``NAME`` is ``monoscope:ARCHITECTURE``, or ``product`` for the fastest way to make the encoder's product. The arguments
-and what is printed are those of ``peers/contender.py``. Speed is taken inside the loop that ``ms.fit`` runs; quality
+and what is printed are those of ``peers/contender``. Speed is taken inside the loop that ``ms.fit`` runs; quality
 comes from ``ms.fit`` itself.
 """
 
@@ -20,7 +20,10 @@ import torch
 from torch import Tensor
 
 from monoscope.app.bench import limit
-from monoscope.app.bench.peers.contender import BURIED, LONG, batches, judged, say, timings
+from monoscope.app.bench.peers.contender.judged import judged
+from monoscope.app.bench.peers.contender.lines import say
+from monoscope.app.bench.peers.contender.run import batches, timings
+from monoscope.app.bench.peers.contender.trainer import BURIED, LONG
 from monoscope.errors import MonoscopeError
 from monoscope.ops import product
 from monoscope.train import rows
@@ -118,7 +121,7 @@ def blocked(x: np.ndarray, setting: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(name: str, path: str, setting: dict[str, Any]) -> None:
-    """One run; SETTING is as in ``peers/contender.py``, with ``blocking`` for speed, and ``rate`` may be null."""
+    """One run; SETTING is as in ``peers/contender``, with ``blocking`` for speed, and ``rate`` may be null."""
     torch.manual_seed(setting["seed"])
     if setting["threads"]:
         torch.set_num_threads(setting["threads"])

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from monoscope.app.bench.contenders import OURS
+from monoscope.app.bench.peers.contender.libraries import PACKAGES
 from monoscope.errors import MonoscopeError
 from monoscope.progress import Report, silent
 
-CONTENDER = Path(__file__).parent / "peers" / "contender.py"
-PACKAGES = {"saelens": "sae-lens", "dictionary_learning": "dictionary-learning", "sparsify": "eai-sparsify"}
+PEERS = Path(__file__).parent / "peers"
+CONTENDER = "import sys; sys.path.insert(0, sys.argv.pop(1)); import contender.__main__"
 SET_BY_IMPORT = "GOMP_SPINCOUNT"  # by `import monoscope`, in this process; what is started sets it for itself, or not
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 TAIL = 1500  # characters of an error that are shown
@@ -51,7 +52,7 @@ def contend(
     Args:
         contender: ``library:kind``, or ``product``.
         rows: a ``.npy`` file.
-        setting: see ``peers/contender.py``.
+        setting: see ``peers/contender/run.py``.
         peers: the Python that has the other libraries.
         report: told of every step.
 
@@ -61,7 +62,12 @@ def contend(
     """
     if peers is None or contender.partition(":")[0] in (OURS, "product"):
         return own("ours", contender, rows, setting, report=report)
-    return run([str(peers), str(CONTENDER), contender, str(rows), json.dumps(setting)], setting["threads"], report)
+    return run(theirs(peers, contender, str(rows), json.dumps(setting)), setting["threads"], report)
+
+
+def theirs(peers: Path, *arguments: str) -> list[str]:
+    """The command that runs ``contender`` under another Python, which sees nothing in the working folder."""
+    return [str(peers), "-P", "-c", CONTENDER, str(PEERS), *arguments]
 
 
 def own(module: str, name: str, rows: Path, setting: dict[str, Any], *, report: Report = silent) -> dict[str, Any]:
@@ -121,7 +127,7 @@ def versions(peers: Path, contenders: Sequence[str]) -> dict[str, str]:
         MonoscopeError: that Python cannot be run, or lacks one.
     """
     try:
-        found = run([str(peers), str(CONTENDER), "check"])
+        found = run(theirs(peers, "check"))
     except (OSError, Failed) as error:
         raise MonoscopeError(
             f"{peers} cannot be used: {error}", fix="name a Python (3.11 or newer) that has torch and the libraries"

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from monoscope.app.bench.ours import STEADY, answer, recipe
-from monoscope.app.bench.peers.contender import say
+from monoscope.app.bench.peers.contender.lines import say
 from monoscope.dictionary.base import Dictionary
 from monoscope.train import rows
 from monoscope.train.fit import fit, known_options

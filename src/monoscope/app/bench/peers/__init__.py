@@ -1,1 +1,1 @@
-"""What runs under another Python, by path: nothing in this folder imports Monoscope."""
+"""What runs under another Python, which finds ``contender`` here: nothing in this folder imports Monoscope."""
