@@ -61,6 +61,23 @@ def test_the_usual_batch_grows_with_the_root_of_the_rows(n):
     assert schedules.usual_batch(n + 1) >= size
 
 
+@given(st.integers(10, 10**12), st.sampled_from([256, 1024, 4096]))
+def test_usual_silence_is_a_small_part_of_a_training_and_grows_with_it(n, batch):
+    rows = schedules.usual_silence(n, batch)
+    assert 0 < rows <= min(10_000_000, n / 10)
+    assert rows >= min(20 * batch, 20_000, n // 10)
+    assert schedules.usual_silence(n + 1, batch) >= rows <= schedules.usual_silence(n, batch + 1)
+
+
+def test_usual_silence_is_the_objectives_unless_it_is_told_another():
+    lengths = (100_000, 256), (400_000, 512), (800_000, 1024), (800_000, 4096), (2_000_000, 2048), (10**9, 4096)
+    expected = [10_000, 20_000, 20_480, 80_000, 50_000, 10_000_000]
+    assert [schedules.usual_silence(*length) for length in lengths] == expected
+    data = rows.from_arrays(torch.randn(2000, 8), None, 100, 400_000, 0, hold_back=False)
+    assert Recipe.of("topk", 16, k=2).trainee(data).objective.dead_after(100) == 20_000
+    assert Recipe.of("topk", 16, k=2, dead_after=7).trainee(data).objective.dead_after(100) == 7
+
+
 def test_rows_that_are_told_no_batch_have_the_usual_one():
     x, blocks = torch.randn(3000, 8), [torch.randn(1000, 8)] * 3
     assert rows.from_arrays(x, None, None, None, 0, hold_back=False).batch_size == 256

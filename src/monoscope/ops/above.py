@@ -89,11 +89,10 @@ def _search(scores: Tensor, floor: float) -> _Found:
     space, wanted = 0, CHUNK * min(ROOM, bits.shape[1])
     while space < wanted:  # a second time only where the first guess was too small
         space = wanted
-        places, found = np.empty((chunks, space), np.int32), np.empty((chunks, space), bits.dtype)
-        _collect_rows(bits, least, starts, counted, places, found, needed)
+        places, found = room(chunks, space, dtype=torch.int32), room(chunks, space, dtype=scores.dtype)
+        _collect_rows(bits, least, starts, counted, places.numpy(), found.view(BITS[scores.dtype]).numpy(), needed)
         wanted = int(needed.max(initial=0))
-    made = torch.from_numpy(found.reshape(-1)).view(scores.dtype)
-    return _Found(torch.from_numpy(starts), torch.from_numpy(counted), torch.from_numpy(places.reshape(-1)), made)
+    return _Found(torch.from_numpy(starts), torch.from_numpy(counted), places.reshape(-1), found.reshape(-1))
 
 
 def _move(part: _Found, feature: int, to: Tensor, columns: Tensor, values: Tensor) -> None:

@@ -223,14 +223,13 @@ class Sparsely:
             weighted_rows.add_up(total, self.code.indices[at], part)
 
     def _find(self, x: Tensor, w_enc: Tensor, bias: Tensor) -> None:
-        """The entries above the floor and their scores, by row and by feature."""
+        """The entries above the floor and their scores, by row."""
         floor = self.response.floor
         tiles = product.tiles(x, w_enc, _over(bias, floor), self.precision)
         counts, indices, values = above_of_tiles(tiles, len(x), 0.0)
         offsets = torch.zeros(len(x) + 1, dtype=torch.long, device=x.device)
         torch.cumsum(counts, 0, out=offsets[1:])
         self.code = Code(indices, values, offsets, len(w_enc))
-        self.by = transpose(self.code)
         if floor is not None:  # what was found is by how much they exceed it
             for at in self._pieces():
                 values[at] += floor.index_select(0, indices[at])
@@ -249,8 +248,8 @@ class Sparsely:
             pushed, *others = self._pull(at, towards, parameters)
             pushes[at], pulls[at] = pushed, others[0]
             self._add_up(sums, at, others)
-        by = self.by
-        del self.code, self.slopes, self.by  # before the largest are made
+        by = transpose(self.code)
+        del self.code, self.slopes  # before the largest are made
         dec = weighted_rows.scatter(by, pushes, left[0])
         del pushes, left[:]  # and before the other
         enc = weighted_rows.scatter(by, pulls, x)

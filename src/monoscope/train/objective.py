@@ -14,6 +14,7 @@ from monoscope import plugins
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops import product
 from monoscope.ops.adam import BETAS
+from monoscope.train import schedules
 from monoscope.train.dead import Silence, auxk
 from monoscope.train.options import Allowed, check
 from monoscope.train.schedules import Schedule
@@ -86,12 +87,12 @@ class Objective(nn.Module):
                 other = torch.randn(dictionary.n_features, dictionary.d_in, generator=generator)
                 dictionary.w_enc.copy_(other / other.norm(dim=1, keepdim=True))
 
-    def dead_after(self) -> int:
-        """Tokens of silence after which a feature counts as dead: 10 million, or a tenth of a shorter training.
+    def dead_after(self, batch_size: int) -> int:
+        """Tokens of silence after which a feature counts as dead, see ``schedules.usual_silence``.
 
         The option of that name overrules it, where an objective has it.
         """
-        return self.options.get("dead_after") or min(10_000_000, self.n_tokens // 10)
+        return self.options.get("dead_after") or schedules.usual_silence(self.n_tokens, batch_size)
 
     def precision(self) -> torch.dtype:
         """The dtype of the encoder's product, where an objective has the option of that name; else the fastest."""
@@ -101,7 +102,7 @@ class Objective(nn.Module):
         self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], left: Float[Tensor, "n d_out"]
     ) -> Float[Tensor, ""]:
         """AuxK of what is dead now."""
-        return auxk(dictionary, x, left, self.silence.dead(self.dead_after()), self.precision())
+        return auxk(dictionary, x, left, self.silence.dead(self.dead_after(len(x))), self.precision())
 
     @abstractmethod
     def losses(

@@ -31,6 +31,16 @@ def usual_batch(n_rows: int) -> int:
     return min(LARGEST, max(SMALLEST, 1 << round(math.log2(1.3 * max(1, n_rows)) / 2)))
 
 
+def usual_silence(n_rows: int, batch_size: int) -> int:
+    """Rows without a feature after which it counts as dead: a fortieth of a training on so many, 10 million at most.
+
+    But at least 20,000 and 20 steps, or a tenth of what is shorter: after less, AuxK brings back what is only rare, and
+    more is left unexplained; after more it finds few in time (docs/log/2026-11-30-silence.md).
+    """
+    least = min(max(20_000, 20 * batch_size), n_rows // 10)
+    return min(10_000_000, max(n_rows // 40, least))
+
+
 def batch_of(told: int | None, n_rows: int) -> int:
     """The batch size that was ``told``, or the usual one.
 

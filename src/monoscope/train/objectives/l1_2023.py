@@ -197,8 +197,8 @@ def random_weights(dictionary: Dictionary, generator: torch.Generator) -> tuple[
     made = []
     for weight in (dictionary.w_enc, dictionary.w_dec):
         bound = (6 / weight.shape[1]) ** 0.5
-        made.append(torch.rand(weight.shape, generator=generator) * 2 * bound - bound)
-    return made[0], made[1] / made[1].norm(dim=1, keepdim=True)
+        made.append(torch.rand(weight.shape, generator=generator).mul_(2).mul_(bound).sub_(bound))
+    return made[0], made[1].div_(made[1].norm(dim=1, keepdim=True))
 
 
 def geometric_median(x: Float[Tensor, "n d"], steps: int = 50) -> Float[Tensor, " d"]:

@@ -46,7 +46,7 @@ class Objective(objective.Objective):
         self.l0 = len(code.indices) / len(code)
         terms = {"mse": mean_square(left)}
         if self.options["auxk"]:
-            dead = self.silence.dead(self.options["dead_after"] or min(10_000_000, self.n_tokens // 10))
+            dead = self.silence.dead(self.dead_after(len(x)))
             terms["auxk"] = self.options["auxk"] * unexplained(left.detach(), dictionary.w_dec, dead, dictionary.k)
         return terms
 

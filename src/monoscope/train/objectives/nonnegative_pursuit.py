@@ -125,7 +125,7 @@ class Objective(objective.Objective):
         if self.options["overlap"]:
             terms["overlap"] = self.options["overlap"] * overlap(dictionary.w_dec, code, by) / x.numel()
         if self.options["auxk"]:
-            dead = self.silence.dead(self.options["dead_after"] or min(10_000_000, self.n_tokens // 10))
+            dead = self.silence.dead(self.dead_after(len(x)))
             k = int(dictionary.options()["k"])
             terms["auxk"] = self.options["auxk"] * unexplained(left, dictionary.w_dec, dead, k)
         return terms
