@@ -69,6 +69,22 @@ class Picked:
         return self.fetch(self.order[rows])
 
 
+class Beginning:
+    """The first rows of a chunk, still in parts: what is not asked for is not copied."""
+
+    def __init__(self, rows: Chunk, count: int) -> None:
+        self.rows, self.count = rows, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, rows: Places) -> Activations:
+        """Some of them."""
+        if isinstance(rows, slice):
+            rows = slice(*rows.indices(self.count))
+        return self.rows[rows]
+
+
 class Epochs:
     """The first ``rows`` rows of a source, over and over; from the second time on, each chunk in a new order."""
 
@@ -84,7 +100,7 @@ class Epochs:
         epoch, place = divmod(index, len(self._once))
         rows, count = self.source.chunk(place), self._once[place]
         if epoch == 0:
-            return rows if count == len(rows) else rows[:count]
+            return rows if count == len(rows) else Beginning(rows, count)
         order = np.random.default_rng((self.seed, epoch, place)).permutation(count)
         return Picked(rows.__getitem__, torch.from_numpy(order))
 

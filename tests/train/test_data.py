@@ -207,3 +207,17 @@ def test_the_target_of_a_streamed_autoencoder_is_its_input():
         assert y is x
         assert all(y is x for x, y in data.batches(0))
     assert "target" not in fit(iter(blocks), 8, "topk", 2, 600, 100, show_progress=False).provenance
+
+
+def test_only_batches_of_a_chunk_are_copied_where_some_of_its_rows_are_kept_back(monkeypatch: pytest.MonkeyPatch):
+    taken = rows._taken
+    copied: list[int] = []
+
+    def counted(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        copied.append(len(places))
+        return taken(x, places)
+
+    data = rows.from_arrays(torch.randn(1000, 4), None, 50, 2000, 0, hold_back=True)
+    monkeypatch.setattr(rows, "_taken", counted)
+    assert sum(len(x) for x, _ in data.batches(0)) == 2000
+    assert max(copied) == 50

@@ -14,7 +14,7 @@ from monoscope.app.bench.sizes import Size
 from monoscope.errors import MonoscopeError
 
 ROWS = 163_840  # more than one chunk of what is shuffled in memory
-STEPS = 12
+STEPS = 60  # several resamplings, the end of what begins as TopK, and more rows than an epoch has
 BOUND = "1.5 × (parameters + Adam's two moments) + 4 batches of inputs"
 PARTS = ("loop", "fit")
 CLEAR_REFS = Path("/proc/self/clear_refs")

@@ -158,7 +158,7 @@ def memory(
     architectures: Annotated[str, ARCHITECTURES] = "topk,batch_topk",
     k: int = 32,
     batch: int = 4096,
-    steps: int = 12,
+    steps: int = 60,
     threads: int = 0,
     out: Path | None = None,
     json: bool = False,
