@@ -167,7 +167,7 @@ class Objective(Base):
             if self.options["centred_resampling"]:
                 y = y - dictionary.b_dec
                 x = x - dictionary.b_dec if x.shape == y.shape else x
-            norm = dictionary.w_enc[alive].norm(dim=1).mean() * ENCODER_SHARE
+            norm = dictionary.w_enc.norm(dim=1)[alive].mean() * ENCODER_SHARE
             dictionary.w_dec[places] = y / y.norm(dim=1, keepdim=True).clamp_min(1e-12)
             dictionary.w_enc[places] = x / x.norm(dim=1, keepdim=True).clamp_min(1e-12) * norm
             dictionary.b_enc[places] = 0
