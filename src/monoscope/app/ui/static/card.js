@@ -2,7 +2,7 @@
 
 import { interval } from "./charts.js";
 import { h, show } from "./dom.js";
-import { KINDS, count, density, fixed, short } from "./format.js";
+import { KINDS, counted, density, fixed, short } from "./format.js";
 import { label, literal } from "./tokens.js";
 
 const card = () => document.getElementById("card");
@@ -28,7 +28,7 @@ export function evidenceOf(f, known = {}) {
     known.label_precision == null ? null : [`precision ${fixed(known.label_precision)}`, `recall ${fixed(known.label_recall)}`],
     f.largest === undefined ? null : [`sum ${short(f.value)}`, "over the whole text"],
     [`value ${short(f.largest ?? f.value)}`, known.max ? `of at most ${short(known.max)}` : ""],
-    f.tokens ? ["active on", f.tokens.map((n) => `${count(n)} tokens`).join(" and ")] : null,
+    f.tokens ? ["active on", f.tokens.map((n) => counted(n, "token")).join(" and ")] : null,
     known.density ? [`fires on ${density(known.density)}`, "of all tokens"] : null,
   ].filter(Boolean);
   return h("div", { class: "evidence-card" },

@@ -1,7 +1,7 @@
 // The few figures the pages need, in SVG. Positions are in per cent of the figure's width, so that text never scales.
 
 import { h, s } from "./dom.js";
-import { count, density, fixed, short, signed } from "./format.js";
+import { counted, density, fixed, short, signed } from "./format.js";
 
 const percent = (x) => `${(100 * x).toFixed(2)}%`;
 
@@ -65,7 +65,7 @@ export function densityHistogram({ edges, counts }, height = 150) {
   const place = (x) => (Math.log10(x) - low) / (high - low);
   const decades = [];
   for (let power = Math.ceil(low - 1e-9); power <= high + 1e-9; power++) decades.push(10 ** power);
-  const tip = (i) => `${count(counts[i])} features fire on ${density(edges[i])} to ${density(edges[i + 1])} of tokens`;
+  const tip = (i) => `${counted(counts[i], "feature")} firing on ${density(edges[i])} to ${density(edges[i + 1])} of tokens`;
   const name = (x) => (x >= 1e-4 ? `${+(100 * x).toPrecision(1)} %` : `1 in ${short10(1 / x)}`);
   return s("svg", { class: "histogram", height: height + 22, role: "img", "aria-label": `Histogram of feature densities, from ${density(edges[0])} to ${density(edges.at(-1))}` },
     bars(edges, counts, place, height, tip, (n) => n),
@@ -81,7 +81,7 @@ const MARKED = ["0.5", "0.9", "0.99"];
 export function activationHistogram({ edges, counts }, quantiles, height = 110) {
   const [low, high] = [edges[0], edges.at(-1)];
   const place = (x) => (x - low) / (high - low || 1);
-  const tip = (i) => `${count(counts[i])} tokens between ${short(edges[i])} and ${short(edges[i + 1])}`;
+  const tip = (i) => `${counted(counts[i], "token")} between ${short(edges[i])} and ${short(edges[i + 1])}`;
   const marks = Object.entries(quantiles).filter(([q]) => MARKED.includes(q)).map(([q, x]) => s("g", { class: "mark", data: { tip: `${100 * q} % of the active tokens are below ${short(x)}` } },
     s("line", { x1: percent(place(x)), x2: percent(place(x)), y1: 14, y2: height + 14 }),
     s("text", { x: percent(place(x)), y: 10, "text-anchor": anchorAt(place(x)) }, `${100 * q} %`)));
@@ -101,7 +101,7 @@ export function levelsChart({ edges, counts: n, fraction, low, high, silent }, h
     if (!held || fraction[i] === null) return null;
     const whisker = low[i] === null ? null : s("line", { class: "whisker", x1: percent((i + 0.5) * wide), x2: percent((i + 0.5) * wide), y1: y(low[i]), y2: y(high[i]) });
     const between = low[i] === null ? "" : `, 95 %: ${fixed(100 * low[i], 0)} to ${fixed(100 * high[i], 0)} %`;
-    const tip = `holds on ${fixed(100 * fraction[i], 0)} % of ${count(held)} tokens between ${short(edges[i])} and ${short(edges[i + 1])}${between}`;
+    const tip = `holds on ${fixed(100 * fraction[i], 0)} % of ${counted(held, "token")} between ${short(edges[i])} and ${short(edges[i + 1])}${between}`;
     return s("g", { data: { tip } },
       s("rect", { class: "room", x: percent(i * wide + 0.004), width: percent(wide - 0.008), y: 8, height }),
       s("rect", { x: percent(i * wide + 0.004), width: percent(wide - 0.008), y: Math.min(y(fraction[i]), height + 6.5), height: Math.max(1.5, height * fraction[i]) }), whisker);
@@ -117,7 +117,7 @@ export function levelsChart({ edges, counts: n, fraction, low, high, silent }, h
 export function logitHistogram({ edges, counts }, height = 80) {
   const [low, high] = [edges[0], edges.at(-1)];
   const place = (x) => (x - low) / (high - low || 1);
-  const tip = (i) => `${count(counts[i])} tokens between ${signed(edges[i], 2)} and ${signed(edges[i + 1], 2)}`;
+  const tip = (i) => `${counted(counts[i], "token")} between ${signed(edges[i], 2)} and ${signed(edges[i + 1], 2)}`;
   return s("svg", { class: "histogram logits", height: height + 22, role: "img", "aria-label": `Histogram of the effect on all logits, from ${signed(low, 2)} to ${signed(high, 2)}` },
     bars(edges, counts, place, height, tip, (n) => Math.log1p(n)),
     s("line", { class: "base", x1: 0, x2: "100%", y1: height, y2: height }),

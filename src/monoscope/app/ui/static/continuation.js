@@ -3,7 +3,7 @@
 import { lines } from "./api.js";
 import { hideCard, showCard, tokenCard } from "./card.js";
 import { h, show } from "./dom.js";
-import { count } from "./format.js";
+import { counted } from "./format.js";
 import { shadeOf, valueOf } from "./sheet.js";
 import { pieces } from "./tokens.js";
 
@@ -100,7 +100,7 @@ export class Continuation {
   }
 
   tell(more) {
-    this.status.textContent = [`${count(this.tokens.length)} tokens`, more].filter(Boolean).join(", ");
+    this.status.textContent = [counted(this.tokens.length, "token"), more].filter(Boolean).join(", ");
   }
 
   stop() {

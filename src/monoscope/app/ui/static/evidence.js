@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { interval, levelsChart } from "./charts.js";
 import { h, show } from "./dom.js";
-import { count, fixed } from "./format.js";
+import { count, counted, fixed } from "./format.js";
 
 export function evidence(found) {
   if (!found) return h("section", { class: "panel" }, h("h2", {}, "Evidence"), h("p", { class: "none" }, "No concept describes this feature well enough to be its label. Judge by the examples."));
@@ -17,7 +17,7 @@ export function evidence(found) {
         share("precision", found.precision), share("recall", found.recall),
         baseline === null ? null : share("by tokens alone, F1", baseline, "baseline"),
         h("dt", {}, "counts as on"), h("dd", { class: "wide" }, `above ${fixed(found.threshold, 1)} of the maximum`),
-        h("dt", {}, "support"), h("dd", { class: "wide" }, `${count(found.support)} tokens, ${count(found.documents)} documents`)),
+        h("dt", {}, "support"), h("dd", { class: "wide" }, `${counted(found.support, "token")}, ${counted(found.documents, "document")}`)),
       h("p", { class: "concept" }, "Concept ", h("code", {}, found.concept))));
 }
 
@@ -29,7 +29,7 @@ export function levels(f, current) {
     if (!current()) return;
     try {
       const found = await get(`/api/features/${f.id}/levels`);
-      show(body, levelsChart(found), h("p", { class: "note" }, `${count(found.counts.reduce((a, b) => a + b, 0))} tokens of ${count(found.documents)} test documents, in ten even levels from 0 to the maximum. Dashed: where the feature is silent.`));
+      show(body, levelsChart(found), h("p", { class: "note" }, `${counted(found.counts.reduce((a, b) => a + b, 0), "token")} of ${counted(found.documents, "test document")}, in ten even levels from 0 to the maximum. Dashed: where the feature is silent.`));
     } catch (error) {
       show(body, h("p", { class: "none" }, error.message));
     }

@@ -3,6 +3,7 @@
 const grouped = new Intl.NumberFormat("en-GB");
 
 export const count = (n) => grouped.format(n);
+export const counted = (n, thing) => `${count(n)} ${thing}${n === 1 ? "" : "s"}`;
 export const fixed = (x, digits = 2) => (x === null || x === undefined ? "–" : x.toFixed(digits).replace(/^-(?=0\.?0*$)/, "").replace(/^-/, "−"));
 export const signed = (x, digits = 3) => (x === null || x === undefined ? "–" : (x > 0 ? "+" : "") + fixed(x, digits));
 export const short = (x) => {

@@ -5,7 +5,7 @@ import { post } from "./api.js";
 import { Continuation, Settings, readSettings, writeSettings } from "./continuation.js";
 import { debounce, h, show } from "./dom.js";
 import { contrastLists, line } from "./found.js";
-import { count, nameOf } from "./format.js";
+import { count, counted, nameOf } from "./format.js";
 import { LISTED, Sheet, rangeOf } from "./sheet.js";
 import { literal } from "./tokens.js";
 
@@ -66,7 +66,7 @@ class Reading {
 
   heard(sheet, ms) {
     for (const f of sheet.tokens.flatMap((t) => t.features)) this.names.set(f.id, f);
-    this.time.textContent = sheet.tokens.length ? `${count(sheet.tokens.length)} tokens in ${Math.round(ms)} ms` : "";
+    this.time.textContent = sheet.tokens.length ? `${counted(sheet.tokens.length, "token")} in ${Math.round(ms)} ms` : "";
     this.shell.notify(null);
     this.paint();
     this.drawUnder();

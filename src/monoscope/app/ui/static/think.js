@@ -2,7 +2,7 @@
 
 import { hideCard, showCard } from "./card.js";
 import { h, show } from "./dom.js";
-import { count, fixed, nameOf, short } from "./format.js";
+import { count, counted, fixed, nameOf, short } from "./format.js";
 import { rangeOf, shadeOf, valueOf } from "./sheet.js";
 import { chunks, model } from "./stream.js";
 import { startTips } from "./tips.js";
@@ -152,7 +152,7 @@ class Thinking {
       rule: () => (this.can.features ? back(`Marked where “${this.colour.rule}” is raised`) : null),
     };
     const said = this.tokens.filter((t) => !t.given).length;
-    this.status.textContent = said ? [`${count(said)} tokens`, this.ended].filter(Boolean).join(", ") : "";
+    this.status.textContent = said ? [counted(said, "token"), this.ended].filter(Boolean).join(", ") : "";
     show(this.under, legend[this.colour.by](), this.status);
   }
 
