@@ -25,6 +25,7 @@ from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
+import truth_grids
 import truth_table
 from monoscope import folder
 from monoscope.dictionary.base import Dictionary
@@ -205,10 +206,12 @@ def compare(
     if peers is not None:
         if out is None:
             raise MonoscopeError("the table needs a folder to be made in", fix="pass --out")
+        grids = truth_grids.of(world)
+        names = truth_table.contenders(contenders, grids)
         contest = truth_table.Contest(
-            made, peers, n_features or made.n_true, n_tokens, batch_size, seeds, n_judged, out.absolute()
+            made, peers, n_features or made.n_true, n_tokens, batch_size, seeds, n_judged, out.absolute(), grids
         )
-        results = truth_table.run(contest, truth_table.contenders(contenders))
+        results = truth_table.run(contest, names)
         title = f"{world}: how many of {made.n_true:,} true features are recovered from {n_tokens:,} rows"
         Console(width=None if sys.stdout.isatty() else 170).print(truth_table.table(title, made.n_true, results))
         return

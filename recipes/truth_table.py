@@ -16,7 +16,7 @@ import math
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -34,32 +34,10 @@ from monoscope.train.fit import fit
 from monoscope.types import Code
 from monoscope.worlds import World
 from monoscope.worlds.world import HELD_OUT
+from truth_grids import Grid
 
 CHOOSER = 1000  # the seed of the trainings that choose a setting
 OTHERS = HELD_OUT + (1 << 20)  # the first block of the rows that they are judged on
-RATES = [1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1]
-SELECTS = {"rate": RATES[:4], "k": [4, 6, 8]}
-# Of other libraries the best setting lies inside, but for sparsify's: a k of 12 is better with the seed that chooses,
-# and worse with others.
-GRIDS: dict[str, dict[str, list[Any]]] = {
-    "saelens:topk": {"rate": RATES[1:4], "k": [2, 3, 4, 6, 8]},
-    "saelens:batch_topk": SELECTS,
-    "saelens:matryoshka": SELECTS,
-    "saelens:jumprelu": {"rate": RATES[:3], "penalty": [0.25, 0.5, 1.0, 2.0]},
-    "saelens:standard": {"rate": RATES[1:4], "penalty": [0.25, 0.5, 1.0, 2.0]},
-    "dictionary_learning:topk": {"rate": RATES[1:4], "k": [8, 12, 16, 24]},
-    "dictionary_learning:batch_topk": {"rate": RATES[2:5], "k": [4, 6, 8, 12, 16]},
-    "dictionary_learning:matryoshka": {"rate": RATES[2:5], "k": [2, 3, 4, 6, 8]},
-    "dictionary_learning:jumprelu": {"rate": RATES[1:4], "target": [4.0, 6.0, 8.0, 12.0, 16.0]},
-    "dictionary_learning:standard": {"rate": RATES[2:5], "penalty": [0.05, 0.1, 0.2, 0.4, 0.8]},
-    "dictionary_learning:p_anneal": {"rate": RATES[2:5], "penalty": [0.02, 0.05, 0.1, 0.2]},
-    "sparsify:topk": SELECTS,
-    "monoscope:topk": {"rate": RATES[1:4], "k": [8, 12, 16], "k_start": [3.0]},
-    "monoscope:batch_topk": {"rate": RATES[1:4], "k": [4, 6, 8], "k_start": [3.0]},
-    "monoscope:jumprelu": {"rate": RATES[1:4], "l0": [4.0, 6.0, 8.0, 12.0], "l0_start": [3.0], "l0_until": [0.5]},
-    "monoscope:matching_pursuit": {"rate": RATES[2:], "k": [4, 6, 8]},
-    "monoscope:nonnegative_pursuit": {"rate": RATES[:4], "k": [4, 6, 8]},
-}
 SHOWN = {"mcc": "MCC", "f1": "F1", "absorption": "absorption", "l0": "L0", "fvu": "FVU"}
 CONTROLS = ("random_directions", "shuffled")
 
@@ -76,11 +54,11 @@ class Contest:
     seeds: int
     n_judged: int
     out: Path
+    grids: Mapping[str, Grid]
 
 
-def settings(contender: str) -> Iterator[dict[str, Any]]:
-    """The grid of a contender, a setting at a time."""
-    grid = GRIDS[contender]
+def settings(grid: Grid) -> Iterator[dict[str, Any]]:
+    """What a grid holds, a setting at a time."""
     yield from (dict(zip(grid, values, strict=True)) for values in product(*grid.values()))
 
 
@@ -118,14 +96,17 @@ def rows_of(contest: Contest) -> Path:
     """The rows that all train on, in a file: those of ``world.blocks()``, in that order."""
     path = contest.out / "rows.npy"
     if not path.is_file():
-        parts, count = [], 0
-        for block in contest.world.blocks():
-            parts.append(block.numpy())
-            count += len(block)
-            if count >= contest.n_tokens:
-                break
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, np.concatenate(parts)[: contest.n_tokens])
+        begun, count = path.with_suffix(".begun"), 0
+        rows = np.lib.format.open_memmap(begun, "w+", np.float32, (contest.n_tokens, contest.world.d))
+        for block in contest.world.blocks():
+            part = block[: contest.n_tokens - count].numpy()
+            rows[count : count + len(part)] = part
+            count += len(part)
+            if count == contest.n_tokens:
+                break
+        rows.flush()
+        begun.rename(path)
     return path
 
 
@@ -146,7 +127,7 @@ def contend(contest: Contest, contender: str) -> dict[str, Any]:
     """Choose the contender's setting, train it with every seed, judge it beside its controls."""
     world, n = contest.world, contest.n_judged
     with tempfile.TemporaryDirectory(dir=contest.out) as held:
-        sweep = list(settings(contender))
+        sweep = list(settings(contest.grids[contender]))
         train(contest, contender, [(setting, CHOOSER) for setting in sweep], Path(held) / "sweep")
         x, truth = world.rows(n, OTHERS)
         tried = [found_by(Path(held) / "sweep" / str(i), world, x, truth) for i in range(len(sweep))]
@@ -179,12 +160,12 @@ def found_by(place: Path, world: World, x: Tensor, truth: Code) -> dict[str, Any
     return {name: measured[name].value for name in ("recovered", "mcc", "f1", "l0", "fvu")}
 
 
-def contenders(text: str) -> list[str]:
-    """The names in ``text``, with commas between; all, where it is empty."""
-    names = text.split(",") if text else list(GRIDS)
+def contenders(text: str, grids: Mapping[str, Grid]) -> list[str]:
+    """The names in ``text``, with commas between; all that have a grid, where it is empty."""
+    names = text.split(",") if text else list(grids)
     for name in names:
-        if name not in GRIDS:
-            raise unknown_name("contender", name, GRIDS)
+        if name not in grids:
+            raise unknown_name("contender", name, grids)
     return names
 
 

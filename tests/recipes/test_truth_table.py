@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 import sys
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "recipes"))
+import truth_grids  # isort: skip
 import truth_table  # isort: skip
 
 from monoscope.errors import MonoscopeError
 from monoscope.train.fit import fit
 from monoscope.worlds import preset
 
+GRIDS = {"sparsify:topk": truth_grids.SELECTS, "monoscope:topk": {"rate": [1e-6, 1e-2], "k": [4]}}
+
 
 def contest(out: Path, seeds: int = 2) -> truth_table.Contest:
-    return truth_table.Contest(preset("small"), Path("no-such-python"), 64, 8192, 512, seeds, 4096, out)
+    return truth_table.Contest(preset("small"), Path("no-such-python"), 64, 8192, 512, seeds, 4096, out, GRIDS)
 
 
 def test_grids_are_spread_out_and_names_are_checked():
-    assert next(iter(truth_table.settings("sparsify:topk"))) == {"rate": truth_table.RATES[0], "k": 4}
-    for name in truth_table.GRIDS:
-        assert 4 <= len(list(truth_table.settings(name))) <= 16
-    assert truth_table.contenders("") == list(truth_table.GRIDS)
-    with pytest.raises(MonoscopeError, match="did you mean 'saelens:topk'"):
-        truth_table.contenders("saelens:topkk")
+    assert next(iter(truth_table.settings(truth_grids.SELECTS))) == {"rate": truth_grids.RATES[0], "k": 4}
+    for world, grids in truth_grids.GRIDS.items():
+        assert preset(world) and truth_grids.of(world) is grids
+        for grid in grids.values():
+            assert len(list(truth_table.settings(grid))) <= 16
+        assert truth_table.contenders("", grids) == list(grids)
+        with pytest.raises(MonoscopeError, match="did you mean 'saelens:topk'"):
+            truth_table.contenders("saelens:topkk", grids)
+    with pytest.raises(MonoscopeError, match="unknown world with a table"):
+        truth_grids.of("large")
 
 
-def test_the_setting_that_recovers_most_is_judged_and_nothing_is_made_twice(tmp_path, monkeypatch):
-    monkeypatch.setitem(truth_table.GRIDS, "monoscope:topk", {"rate": [1e-6, 1e-2], "k": [4]})
+def test_rows_are_those_that_ours_train_on(tmp_path):
+    rows = np.load(truth_table.rows_of(contest(tmp_path)))
+    expected = np.concatenate([block.numpy() for block in islice(preset("small").blocks(), 8)])[:8192]
+    assert rows.shape == (8192, 64) and np.array_equal(rows, expected)
+
+
+def test_the_setting_that_recovers_most_is_judged_and_nothing_is_made_twice(tmp_path):
     out = tmp_path / "not" / "there"
     (one,) = truth_table.run(contest(out), ["monoscope:topk"])
     tried = [line["mcc"] for line in one["sweep"]]
