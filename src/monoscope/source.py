@@ -18,6 +18,7 @@ from monoscope.errors import MonoscopeError
 from monoscope.types import Activations
 
 Places = slice | Int[Tensor, " n"]
+AGAIN = 2  # sets the orders of later epochs apart from those in which streams of the same seed lay out their chunks
 
 
 class Chunk(Protocol):
@@ -101,7 +102,7 @@ class Epochs:
         rows, count = self.source.chunk(place), self._once[place]
         if epoch == 0:
             return rows if count == len(rows) else Beginning(rows, count)
-        order = np.random.default_rng((self.seed, epoch, place)).permutation(count)
+        order = np.random.default_rng((self.seed, AGAIN, epoch, place)).permutation(count)
         return Picked(rows.__getitem__, torch.from_numpy(order))
 
 

@@ -78,6 +78,16 @@ def test_a_chunk_mixes_documents_and_is_the_same_every_time(chunks):
     assert torch.equal(chunk.positions, again.positions)
 
 
+def test_later_epochs_are_as_mixed_as_the_first(chunks, tmp_path):
+    """Whatever the seed: one in which a chunk's order is undone would go through the documents one by one."""
+    for rows in (chunks, shards.write(chunks, tmp_path / "out")):
+        repeated = source.Epochs(rows, sum(rows.counts), 4, seed=chunks.seed)
+        for index in range(len(repeated.counts)):
+            chunk = repeated.chunk(index)[:]
+            goes_on = (chunk.documents.diff() == 0) & (chunk.positions.diff() == 1)
+            assert float(goes_on.float().mean()) < 0.01
+
+
 def test_shards_hold_what_the_stream_gives(chunks, tmp_path):
     written = shards.write(chunks, tmp_path / "a")
     assert written.counts == chunks.counts

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import D, planted
 
+from monoscope import source
 from monoscope.dictionary.base import architecture, architectures
 from monoscope.errors import MonoscopeError
 from monoscope.train import loop, rows, trainee
@@ -148,7 +149,7 @@ def test_chunks_in_another_order_are_the_same_batches_as_copies(monkeypatch):
     x = torch.randn(2000, 4, generator=torch.Generator().manual_seed(0))
     order = np.random.default_rng(5).permutation(2000)
     chunks = [x[order[i : i + 700]] for i in range(0, 2000, 700)]
-    again = [c[np.random.default_rng((5, 1, i)).permutation(len(c))] for i, c in enumerate(chunks)]
+    again = [c[np.random.default_rng((5, source.AGAIN, 1, i)).permutation(len(c))] for i, c in enumerate(chunks)]
     data = rows.from_arrays(x, None, 300, 4000, 5, hold_back=False)
     whole = torch.cat(chunks + again)
     for start in (0, 600, 1950):
