@@ -49,6 +49,12 @@ def test_of_two_processes_one_compiles(tmp_path):
     assert sorted(said) == [[b"0", b"6"], [b"1", b"6"]]
 
 
+def test_kernels_are_plain_functions_where_numba_is_told_not_to_compile():
+    own = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    found = subprocess.run([sys.executable, "-c", RUN], env=own, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["1"]
+
+
 def test_every_parallel_kernel_is_made_so():
     sources = Path(monoscope.__file__).parent.rglob("*.py")
     assert [path.name for path in sources if "parallel=True" in path.read_text(encoding="utf-8")] == ["kernels.py"]

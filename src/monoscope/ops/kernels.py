@@ -29,7 +29,8 @@ def parallel(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         kernel = numba.njit(parallel=True, cache=True, nogil=True, **options)(function)
-        _compile_alone(kernel)
+        if not numba.config.DISABLE_JIT:
+            _compile_alone(kernel)
 
         @wraps(function)
         def run(*arguments: Any) -> Any:
