@@ -23,8 +23,7 @@ def test_the_map_fits_360_pixels(browser: Any, address: str, scheme: str) -> Non
 def test_pan_zoom_colour_search_and_open(visit: Visit) -> None:
     page = visit.go("/map")
     until(page, DRAWN)
-    whole = page.evaluate(INKED)
-    assert whole > 1000
+    until(page, f"{INKED} > 1000")  # it is painted in the frame after the legend
     page.select_option("select[name=colour]", "f1")
     page.fill("input[type=search]", "docstring")
     until(page, "/for “docstring”/.test(document.querySelector('.status').textContent)")
