@@ -34,7 +34,7 @@ SMALL: dict[str, Grid] = {
     "monoscope:matching_pursuit": {"rate": RATES[2:], "k": [4, 6, 8]},
     "monoscope:nonnegative_pursuit": {"rate": RATES[:4], "k": [4, 6, 8]},
 }
-# Two rates at a k near the true L0: a training of other libraries takes a core eight minutes for a million rows.
+# Two rates at a k near the true L0: others take a core three to nine minutes for a million rows.
 FEW: Grid = {"rate": RATES[:2], "k": [25]}
 LARGE: dict[str, Grid] = {
     "saelens:topk": FEW,
