@@ -79,7 +79,7 @@ def test_a_chunk_mixes_documents_and_is_the_same_every_time(chunks):
 
 
 def test_later_epochs_are_as_mixed_as_the_first(chunks, tmp_path):
-    """Whatever the seed: one in which a chunk's order is undone would go through the documents one by one."""
+    """Whatever the seed: one in which a chunk's order is undone would go through the text window by window."""
     for rows in (chunks, shards.write(chunks, tmp_path / "out")):
         repeated = source.Epochs(rows, sum(rows.counts), 4, seed=chunks.seed)
         for index in range(len(repeated.counts)):
