@@ -178,6 +178,7 @@ def compare(
     ceiling: bool = False,
     peers: Path | None = None,
     contenders: str = "",
+    rates: str = "",
     out: Path | None = None,
 ) -> None:
     """Train, judge, show.
@@ -198,6 +199,7 @@ def compare(
         peers: a Python that has sae-lens, dictionary-learning and eai-sparsify: make the table of ``truth_table.py``,
             in ``out``, instead.
         contenders: of that table, with commas between; by default all.
+        rates: learning rates that its contenders are tried with, with commas between; by default those of their grids.
         out: a folder for ``known_truth.json``.
     """
     if threads:
@@ -206,7 +208,7 @@ def compare(
     if peers is not None:
         if out is None:
             raise MonoscopeError("the table needs a folder to be made in", fix="pass --out")
-        grids = truth_grids.of(world)
+        grids = truth_grids.of(world, rates)
         names = truth_table.contenders(contenders, grids)
         contest = truth_table.Contest(
             made, peers, n_features or made.n_true, n_tokens, batch_size, seeds, n_judged, out.absolute(), grids

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from monoscope.errors import unknown_name
+from monoscope.errors import MonoscopeError, unknown_name
 
 Grid = Mapping[str, list[Any]]
 
@@ -34,26 +34,33 @@ SMALL: dict[str, Grid] = {
     "monoscope:matching_pursuit": {"rate": RATES[2:], "k": [4, 6, 8]},
     "monoscope:nonnegative_pursuit": {"rate": RATES[:4], "k": [4, 6, 8]},
 }
-# Two rates at a k near the true L0: others take a core three to nine minutes for a million rows.
-FEW: Grid = {"rate": RATES[:2], "k": [25]}
+# Three rates at a k near the true L0: others take a core three to nine minutes for a million rows.
+FEW: Grid = {"rate": RATES[:3], "k": [25]}
 LARGE: dict[str, Grid] = {
     "saelens:topk": FEW,
-    "saelens:jumprelu": {"rate": RATES[:2], "penalty": [1.0]},
+    "saelens:jumprelu": {"rate": RATES[:3], "penalty": [1.0]},
     "dictionary_learning:topk": FEW,
     "sparsify:topk": FEW,
     "monoscope:topk": {**FEW, "k_start": [3.0]},
     "monoscope:batch_topk": {**FEW, "k_start": [3.0]},
-    "monoscope:jumprelu": {"rate": RATES[:2], "l0": [25.0], "l0_start": [3.0], "l0_until": [0.5]},
+    "monoscope:jumprelu": {"rate": RATES[:3], "l0": [25.0], "l0_start": [3.0], "l0_until": [0.5]},
+    "monoscope:nonnegative_pursuit": FEW,
 }
 GRIDS: dict[str, dict[str, Grid]] = {"small": SMALL, "synth_sae_bench": LARGE}
 
 
-def of(world: str) -> dict[str, Grid]:
-    """The grids for a world, by contender.
+def of(world: str, rates: str = "") -> dict[str, Grid]:
+    """The grids for a world, by contender; with ``rates``, numbers with commas between, instead of their own if given.
 
     Raises:
-        MonoscopeError: that world has no table.
+        MonoscopeError: that world has no table, or a rate is no number.
     """
     if world not in GRIDS:
         raise unknown_name("world with a table", world, GRIDS)
-    return GRIDS[world]
+    if not rates:
+        return GRIDS[world]
+    try:
+        chosen = [float(rate) for rate in rates.split(",")]
+    except ValueError as error:
+        raise MonoscopeError(f"{rates!r} are no rates", fix="write numbers with commas between") from error
+    return {name: {**grid, "rate": chosen} for name, grid in GRIDS[world].items()}

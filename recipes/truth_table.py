@@ -4,9 +4,9 @@
     python recipes/known_truth.py --peers PEERS/bin/python --contenders saelens:topk,monoscope:topk --out OUT
 
 Every contender is first trained once with each setting of its grid, with a seed and judged on rows that are used for
-nothing else; the setting that recovers most true features is then trained with seeds 0, 1, … and judged. ``OUT/table``
-holds a file for each contender, so the table can be made piece by piece: what is there is not made again, and the table
-that is shown is of everything there.
+nothing else; the setting that recovers most true features is then trained with seeds 0, 1, … and judged. Where a grid
+has one setting there is nothing to choose. ``OUT/table`` holds a file for each contender, so the table can be made
+piece by piece: what is there is not made again, and the table that is shown is of everything there.
 """
 
 from __future__ import annotations
@@ -123,23 +123,30 @@ def _run_peer(contest: Contest, place: Path) -> None:
         raise MonoscopeError(f"a peer's training failed:\n{run.stderr[-3000:]}", where=str(place))
 
 
+def choose(contest: Contest, contender: str, place: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The setting of the contender's grid that recovers most, and what each of them finds; nothing of an only one."""
+    sweep = list(settings(contest.grids[contender]))
+    if len(sweep) == 1:
+        return sweep[0], []
+    train(contest, contender, [(setting, CHOOSER) for setting in sweep], place)
+    x, truth = contest.world.rows(contest.n_judged, OTHERS)
+    tried = [found_by(place / str(i), contest.world, x, truth) for i in range(len(sweep))]
+    best = max(range(len(sweep)), key=lambda i: tried[i]["recovered"])
+    return sweep[best], [{**setting, **found} for setting, found in zip(sweep, tried, strict=True)]
+
+
 def contend(contest: Contest, contender: str) -> dict[str, Any]:
     """Choose the contender's setting, train it with every seed, judge it beside its controls."""
-    world, n = contest.world, contest.n_judged
+    world = contest.world
     with tempfile.TemporaryDirectory(dir=contest.out) as held:
-        sweep = list(settings(contest.grids[contender]))
-        train(contest, contender, [(setting, CHOOSER) for setting in sweep], Path(held) / "sweep")
-        x, truth = world.rows(n, OTHERS)
-        tried = [found_by(Path(held) / "sweep" / str(i), world, x, truth) for i in range(len(sweep))]
-        best = max(range(len(sweep)), key=lambda i: tried[i]["recovered"])
-        jobs = [(sweep[best], seed) for seed in range(contest.seeds)]
-        seconds = train(contest, contender, jobs, Path(held) / "best")
-        x, truth = world.rows(n)
+        best, sweep = choose(contest, contender, Path(held) / "sweep")
+        seconds = train(contest, contender, [(best, seed) for seed in range(contest.seeds)], Path(held) / "best")
+        x, truth = world.rows(contest.n_judged)
         judged = [judge(world, x, truth, io.load(Path(held) / "best" / str(i))) for i in range(contest.seeds)]
     return {
         "contender": contender,
-        "setting": sweep[best],
-        "sweep": [{**setting, **found} for setting, found in zip(sweep, tried, strict=True)],
+        "setting": best,
+        "sweep": sweep,
         "cpu_seconds": seconds,
         "measured": [{name: e.to_json() for name, e in found.items()} for found, _ in judged],
         "controls": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -35,6 +36,18 @@ def test_grids_are_spread_out_and_names_are_checked():
             truth_table.contenders("saelens:topkk", grids)
     with pytest.raises(MonoscopeError, match="unknown world with a table"):
         truth_grids.of("large")
+    narrow = truth_grids.of("small", "3e-3")
+    assert all({setting["rate"] for setting in truth_table.settings(grid)} == {3e-3} for grid in narrow.values())
+    assert narrow["saelens:topk"]["k"] == truth_grids.SMALL["saelens:topk"]["k"]
+    with pytest.raises(MonoscopeError, match="'fast' are no rates"):
+        truth_grids.of("small", "fast")
+
+
+def test_of_one_setting_nothing_is_chosen(tmp_path):
+    grids = {"monoscope:topk": {"rate": [1e-2], "k": [4]}}
+    one = truth_table.contend(replace(contest(tmp_path, 1), grids=grids), "monoscope:topk")
+    assert one["setting"] == {"rate": 1e-2, "k": 4} and one["sweep"] == []
+    assert len(one["measured"]) == len(one["cpu_seconds"]) == 1
 
 
 def test_rows_are_those_that_ours_train_on(tmp_path):
