@@ -20,7 +20,7 @@ from torch import Tensor
 from bars._lab import TM, Lab, scaled
 from bars._outcome import Line, Outcome
 from monoscope.ops.adam import BETAS
-from monoscope.train.objectives.l1_2023 import ENCODER_SHARE
+from monoscope.train.resampling import ENCODER_SHARE
 from monoscope.train.trainee import Trainee, Units
 
 TITLE = "the 2023 recipe's steps, exactly"
@@ -37,8 +37,8 @@ class Watch:
         self.raw, self.fresh = torch.zeros(()), torch.zeros(())  # the newest gradient; which rows were just resampled
         self.resampled: dict[str, float] = {}
         trainee.parameters["w_dec"].register_hook(self._keep)
-        self._resample = trainee.objective.resample
-        trainee.objective.resample = self.resample
+        self._resample = trainee.objective.resampling.resample
+        trainee.objective.resampling.resample = self.resample
 
     def _keep(self, gradient: Tensor) -> None:
         self.raw = gradient.detach().clone()
@@ -58,10 +58,10 @@ class Watch:
         """Keep the largest seen so far."""
         self.worst[name] = max(self.worst[name], float(values.max()))
 
-    def resample(self, dictionary: Any, moments: Any, dead: Tensor) -> None:
+    def resample(self, dictionary: Any, moments: Any, dead: Tensor) -> Tensor:
         """The objective's own resampling, and what it left."""
         wanted = ENCODER_SHARE * float(dictionary.w_enc.detach()[~dead].double().norm(dim=1).mean())
-        self._resample(dictionary, moments, dead)
+        places = self._resample(dictionary, moments, dead)
         self.fresh = dead
         encoder, decoder = dictionary.w_enc.detach()[dead], dictionary.w_dec.detach()[dead]
         norms = encoder.norm(dim=1)
@@ -74,6 +74,7 @@ class Watch:
             "bias": float(dictionary.b_enc.detach()[dead].abs().max()),
             "moments": float(torch.stack(states).max()),
         }
+        return places
 
 
 def along(vectors: Tensor, rows: Tensor) -> Tensor:

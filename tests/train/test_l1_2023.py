@@ -30,14 +30,14 @@ def test_resampling_does_its_six_steps():
     x, y = data.sample
     trainee.step(x[:500], y[:500], 0, 4000)
     for seen in (1000, 1500):  # the step itself drew at 500
-        goal.draw(x[seen : seen + 500], y[seen : seen + 500], seen)
-    assert len(goal.rows) == 16
-    kept = goal.rows[goal.keys.argsort(descending=True)]
+        goal.resampling.draw(x[seen : seen + 500], y[seen : seen + 500], seen)
+    assert len(goal.resampling.rows) == 16
+    kept = goal.resampling.rows[goal.resampling.keys.argsort(descending=True)]
     marked = torch.zeros(16, dtype=torch.bool)
     marked[[2, 9]] = True
     norm = d.w_enc[~marked].norm(dim=1).mean()
     untouched = d.w_enc[~marked].clone()
-    goal.resample(d, trainee, marked)
+    goal.resampling.resample(d, trainee, marked)
     torch.testing.assert_close(d.w_dec[marked], torch.nn.functional.normalize(kept[:2, -D:]))
     torch.testing.assert_close(d.w_enc[marked].norm(dim=1), torch.full((2,), float(norm.detach()) * 0.2))
     assert d.b_enc[marked].abs().max() == 0
@@ -80,7 +80,7 @@ def test_random_resampling_gives_new_weights_and_nothing_else():
     before, bias = {n: p.detach().clone() for n, p in d.named_parameters()}, d.b_enc.detach().clone()
     moments = [m.clone() for pair in trainee.moments.values() for m in pair]
     goal.after_step(d, trainee, x, y, 2000)  # the time of the one resampling
-    assert int(goal.resampled) == 1 and len(goal.rows) == 0
+    assert int(goal.resampling.done) == 1 and len(goal.resampling.rows) == 0
     for name in ("w_enc", "w_dec"):
         changed = (getattr(d, name) != before[name]).any(1)
         assert torch.equal(changed, marked), name
@@ -96,12 +96,12 @@ def test_inputs_are_drawn_in_proportion_to_squared_loss():
     goal = trainee.objective
     x = torch.zeros(2, D)
     x[0, 0], x[1, 0] = 1.0, 2**0.25  # losses 1 and √2: squared 1 and 2
-    goal.errors = x.norm(dim=1).square()  # a step that explained nothing
+    goal.resampling.errors = x.norm(dim=1).square()  # a step that explained nothing
     first = 0
     for seen in range(600):
-        goal.keys, goal.rows = goal.keys[:0], goal.rows[:0]
-        goal.draw(x, x, seen)
-        first += int(goal.rows[goal.keys.argmax(), 0] > 1.1)
+        goal.resampling.keys, goal.resampling.rows = goal.resampling.keys[:0], goal.resampling.rows[:0]
+        goal.resampling.draw(x, x, seen)
+        first += int(goal.resampling.rows[goal.resampling.keys.argmax(), 0] > 1.1)
     assert abs(first / 600 - 2 / 3) < 4 * math.sqrt(2 / 9 / 600)
 
 
@@ -111,19 +111,19 @@ def test_a_transcoder_is_resampled_from_inputs_and_their_targets():
     x, y = torch.randn(2000, D, generator=generator), torch.randn(2000, 3, generator=generator)
     trainee = Recipe.of("l1_2023", 16).trainee(from_arrays(x, y, 500, 2000, 0, hold_back=False))
     d, goal = trainee.dictionary, trainee.objective
-    goal.errors = torch.rand(500, generator=generator)
-    goal.draw(x[:500], y[:500], 0)
-    assert goal.rows.shape == (16, D + 3)
-    assert all(((x == row[:D]).all(1) & (y == row[D:]).all(1)).any() for row in goal.rows)
-    kept = goal.rows[goal.keys.argmax()]
+    goal.resampling.errors = torch.rand(500, generator=generator)
+    goal.resampling.draw(x[:500], y[:500], 0)
+    assert goal.resampling.rows.shape == (16, D + 3)
+    assert all(((x == row[:D]).all(1) & (y == row[D:]).all(1)).any() for row in goal.resampling.rows)
+    kept = goal.resampling.rows[goal.resampling.keys.argmax()]
     marked = torch.zeros(16, dtype=torch.bool)
     marked[5] = True
-    goal.resample(d, trainee, marked)
+    goal.resampling.resample(d, trainee, marked)
     normalised = torch.nn.functional.normalize
     torch.testing.assert_close(normalised(d.w_enc[5], dim=0), normalised(kept[:D], dim=0))
     torch.testing.assert_close(d.w_dec[5], normalised(kept[D:] - d.b_dec, dim=0))
-    goal.draw(x[:500], x[:500], 0)
-    assert goal.rows.shape == (16, D)
+    goal.resampling.draw(x[:500], x[:500], 0)
+    assert goal.resampling.rows.shape == (16, D)
 
 
 def test_the_geometric_median_is_not_the_mean():

@@ -84,7 +84,7 @@ def test_l1_2023_is_as_in_its_paper(crowded):
     f = ((x - d.b_dec) @ d.w_enc.T + d.b_enc).relu()
     wanted = {"mse": (y - f @ d.w_dec - d.b_dec).square().mean(), "l1": 0.7 * f.sum(1).mean()}
     agree(d, goal.losses(d, x, y, 1.0), wanted)
-    torch.testing.assert_close(goal.errors, (y - f @ d.w_dec - d.b_dec).detach().square().sum(1))
+    torch.testing.assert_close(goal.resampling.errors, (y - f @ d.w_dec - d.b_dec).detach().square().sum(1))
     assert goal.l0 == float((f > 0).sum()) / N
 
 

@@ -47,7 +47,7 @@ def test_every_parameter_moves_and_frozen_ones_do_not(name):
 @pytest.mark.parametrize(
     ("name", "more"),
     [
-        *((name, {}) for name in architectures()),
+        *((name, {"resample_at": (0.4, 0.6), "dense_penalty": 1.0}) for name in architectures()),
         ("batch_topk", {"topk_until": 0.8}),  # what is stopped before the end of a TopK start, and after it
         ("jumprelu", {"topk_until": 0.2}),
         ("gated", {"topk_until": 0.2}),

@@ -13,10 +13,11 @@ from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.train.objective import RATE, Objective, objective
 from monoscope.train.presets import preset
 from monoscope.train.schedules import Schedule
+from monoscope.train.trainee import Normalising
 
 ARCHITECTURE = preset("default").architecture
 FLAGS: dict[str, type] = {"architecture": str, "features": int, "k": int, "seed": int}  # that a sweep may go over
-SCHEDULE = asdict(Schedule(RATE))
+OF_ALL = {**asdict(Schedule(RATE)), **asdict(Normalising())}  # options that no objective has to know
 ELSEWHERE = ("k", "l0", "precision")  # flags say these, or the machine does
 
 
@@ -118,7 +119,7 @@ def options_of(name: str) -> dict[str, Any]:
     """What ``--option`` can set for an architecture, with the defaults that say of which type each is."""
     kind = architecture(name)
     settings = {key: type_() for key, type_ in kind.settings.items()}
-    known = {**settings, **default_values(objective(kind.objective)), **SCHEDULE}
+    known = {**settings, **default_values(objective(kind.objective)), **OF_ALL}
     return {key: default for key, default in known.items() if key not in ELSEWHERE}
 
 

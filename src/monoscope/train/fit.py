@@ -18,9 +18,9 @@ from monoscope.ops.room import reserved
 from monoscope.train import rows
 from monoscope.train.loop import Data, normalised, train
 from monoscope.train.objective import Objective, objective
-from monoscope.train.options import check
+from monoscope.train.options import SWITCH, check
 from monoscope.train.schedules import Schedule
-from monoscope.train.trainee import Trainee
+from monoscope.train.trainee import Normalising, Trainee
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Recipe:
     schedule: Schedule = field(default_factory=Schedule)
     frozen: tuple[str, ...] = ()
     seed: int = 0
+    normalising: Normalising = field(default_factory=Normalising)
 
     @classmethod
     def of(
@@ -47,6 +48,8 @@ class Recipe:
         rate: float | None = None,
         warmup: float = 0.05,
         decay: float = 0.2,
+        centre: bool = True,
+        scale: bool = True,
         frozen: Iterable[str] = (),
         seed: int = 0,
         **options: Any,
@@ -70,12 +73,15 @@ class Recipe:
             )
         unknown = set(options) - set(known)
         if unknown:
-            valid = [*kind.settings, *known, "rate", "warmup", "decay"]
+            valid = [*kind.settings, *known, "rate", "warmup", "decay", "centre", "scale"]
             raise MonoscopeError(f"{name} has no option {sorted(unknown)[0]!r}", fix=f"its options: {', '.join(valid)}")
         check(name, options, known, objective(kind.objective).allowed)
+        asked = {"centre": centre, "scale": scale}
+        check("what is done to rows", asked, asked, dict.fromkeys(asked, SWITCH))
         schedule = Schedule(rate, warmup, decay)
         settings |= {"skip": True} if skip else {}
-        return cls(name, n_features, settings, options, schedule, tuple(frozen), seed)
+        normalising = Normalising(centre, scale)
+        return cls(name, n_features, settings, options, schedule, tuple(frozen), seed, normalising)
 
     @property
     def objective(self) -> type[Objective]:
@@ -101,10 +107,10 @@ class Recipe:
             x, y = data.first(self.objective.first_rows)
             made, goal = self.untrained(x.shape[1], y.shape[1], data.n_rows, transcodes=y is not x)
             made.provenance |= {**(provenance or {}), "seed": self.seed, "n_tokens": data.n_rows}
-            goal.initialise(made, *normalised(x, y, data.units, in_place=True))
+            goal.initialise(made, *normalised(x, y, data.units.only(self.normalising), in_place=True))
             del x, y
         schedule = self.schedule.told(goal.usual_rate(data.n_rows // data.batch_size, self.n_features))
-        return Trainee(made.to(device), goal.to(device), schedule, self.frozen)
+        return Trainee(made.to(device), goal.to(device), schedule, self.frozen, self.normalising)
 
     def untrained(self, d_in: int, d_out: int, n_rows: int, *, transcodes: bool) -> tuple[Dictionary, Objective]:
         """The dictionary and the objective of a training on ``n_rows`` rows, before any row was seen.
@@ -169,7 +175,9 @@ def fit(
             methods control the weight of their penalty so that it is reached.
         device: where it is trained, and where the dictionary then lies: ``cpu``, ``cuda``, ``cuda:1``. None: where
             ``x`` lies, if it is a tensor, else the CPU.
-        options: the architecture's and its objective's, and ``rate``, ``warmup``, ``decay`` of the learning rate.
+        options: the architecture's and its objective's, ``rate``, ``warmup``, ``decay`` of the learning rate, and
+            ``centre`` and ``scale``: whether rows are centred, and scaled to a mean squared norm of their width, before
+            they are learned from (both are folded into what is returned; learning rates and penalties are meant so).
 
     Returns:
         The dictionary, in the units of ``x``.

@@ -23,7 +23,7 @@ from monoscope.ops.room import reserved, room
 from monoscope.progress import Report, silent
 from monoscope.train import checkpoint, memory
 from monoscope.train.logs import Tell
-from monoscope.train.trainee import Trainee, Units
+from monoscope.train.trainee import Normalising, Trainee, Units
 from monoscope.train.transfer import Pair, moved
 
 SAMPLE = 65_536  # rows that normalisation looks at
@@ -83,7 +83,8 @@ def train(
         MonoscopeError: the rows ended early, or a loss is not finite.
     """
     device = next(iter(trainees.values())).device
-    units = data.units.to(device)
+    groups = alike(trainees, data.units.to(device))
+    alone = len(groups) == 1
     facts = checkpoint.restore(keeping.folder, trainees, keeping.plan) if keeping.folder else None
     seen = int(facts["seen"]) if facts else 0
     report(seen)
@@ -91,10 +92,14 @@ def train(
     target = data.n_rows // data.batch_size * data.batch_size
     with memory.kept(), reserved(), _asked_to_stop() as asked, _log(keeping.log, seen) as log:
         for x, y in moved(data.batches(seen) if seen < target else (), device):
-            pair, rows = normalised(x, y, units, in_place=data.own), len(x)
-            del x, y  # no batch is held longer than it is needed
-            shown = {who: one.step(*pair, seen, target) for who, one in trainees.items()}
-            del pair
+            rows = len(x)
+            shown: dict[str, dict[str, float]] = {}
+            for units, group in groups:
+                pair = normalised(x, y, units, in_place=alone and data.own)
+                if alone:
+                    del x, y  # no batch is held longer than it is needed
+                shown |= {who: one.step(*pair, seen, target) for who, one in group.items()}
+                del pair
             seen += rows
             log({"tokens": seen, **shown})
             for tell in logs:
@@ -114,8 +119,19 @@ def train(
         )
     calibrates = any(one.objective.wants_rows(one.objective.options) for one in trainees.values())
     held_out = (data.held_out() if calibrates else torch.zeros(0, len(units.mean_in))).to(device)
-    held_out.sub_(units.mean_in).div_(units.scale_in)
-    return {who: one.finish(units, held_out) for who, one in trainees.items()}
+    made: dict[str, Dictionary] = {}
+    for units, group in groups:
+        own = (held_out if alone else held_out.clone()).sub_(units.mean_in).div_(units.scale_in)
+        made |= {who: one.finish(units, own) for who, one in group.items()}
+    return {who: made[who] for who in trainees}
+
+
+def alike(trainees: Mapping[str, Trainee], units: Units) -> list[tuple[Units, dict[str, Trainee]]]:
+    """Trainees by what is done to the rows that they learn from, each with the units of these."""
+    groups: dict[Normalising, dict[str, Trainee]] = {}
+    for who, one in trainees.items():
+        groups.setdefault(one.normalising, {})[who] = one
+    return [(units.only(wanted), group) for wanted, group in groups.items()]
 
 
 def normalised(

@@ -10,7 +10,7 @@ from torch import Tensor
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops import nested, sparse
 from monoscope.ops.transpose import transpose
-from monoscope.train.selecting import SparseReconstruction
+from monoscope.train.selecting import SparseReconstruction, further
 from monoscope.types import Code
 
 
@@ -24,7 +24,7 @@ class NestedReconstruction(SparseReconstruction):
     def losses(
         self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float
     ) -> dict[str, Float[Tensor, ""]]:
-        """``nested``: squared error per number, averaged over the stages; ``auxk``: weighted by the option."""
+        """``nested``: squared error per number, averaged over the stages; ``auxk`` and ``dense``."""
         self.progress = progress
         code = self.select(dictionary, x)
         by = transpose(code)
@@ -34,7 +34,4 @@ class NestedReconstruction(SparseReconstruction):
         error, left = nested.squared(y, values, *decoder, code, by, stages, n_stages)
         self.silence.hear(len(code), by.offsets.diff() > 0)
         self.l0 = len(code.indices) / len(code)
-        terms = {"nested": error / (n_stages * y.numel())}
-        if self.options["auxk"]:
-            terms["auxk"] = self.options["auxk"] * self.unexplained(dictionary, x, left)
-        return terms
+        return {"nested": error / (n_stages * y.numel()), **further(self, dictionary, x, left, code, by)}

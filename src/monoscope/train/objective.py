@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -16,24 +16,12 @@ from monoscope.ops import product
 from monoscope.ops.adam import BETAS
 from monoscope.train import schedules
 from monoscope.train.dead import Silence, auxk
+from monoscope.train.moments import Moments
 from monoscope.train.options import Allowed, check
-from monoscope.train.schedules import Schedule
+from monoscope.train.resampling import Resampling
 
 PACKAGE = "monoscope.train.objectives"
 RATE = 2e-3  # of objectives that have no rule of their own
-
-
-class Moments(Protocol):
-    """The optimiser's memory, as far as an objective may touch it, and its learning rates."""
-
-    @property
-    def schedule(self) -> Schedule:
-        """The learning rate by the share of tokens done."""
-        ...
-
-    def forget(self, name: str, rows: Tensor) -> None:
-        """Zero the moments of these rows of a parameter."""
-        ...
 
 
 class Objective(nn.Module):
@@ -44,7 +32,6 @@ class Objective(nn.Module):
 
     defaults: ClassVar[dict[str, Any]] = {}
     allowed: ClassVar[dict[str, Allowed]] = {}  # which values these options may have
-    unit_rows: bool = True  # hold decoder rows to unit norm
     first_rows: ClassVar[int] = 4096  # how many rows ``initialise`` looks at
     calibrates: ClassVar[bool] = False  # may want rows that were not trained on, at the end
 
@@ -54,12 +41,19 @@ class Objective(nn.Module):
         self.options = {**self.defaults, **options}
         self.n_tokens, self.seed = n_tokens, seed
         self.silence = Silence(dictionary.n_features)
+        again = self.options.get("resample_at")
+        self.resampling = Resampling(self.options, dictionary.n_features, n_tokens, seed) if again else None
         self.l0 = 0.0  # of the newest batch, for the progress bar
 
     @classmethod
     def wants_rows(cls, options: Mapping[str, Any]) -> bool:
         """Whether a training with these options ends on rows not trained on: to reach an L0, if one is set."""
         return cls.calibrates and ("l0" not in cls.defaults or options.get("l0") is not None)
+
+    @property
+    def unit_rows(self) -> bool:
+        """Whether decoder rows are held to unit norm."""
+        return True
 
     @property
     def betas(self) -> tuple[float, float]:
@@ -76,12 +70,16 @@ class Objective(nn.Module):
         return 1.0
 
     def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
-        """Set the weights before the first step: random unit decoder rows, and encoder rows like them."""
+        """Set the weights before the first step: random unit decoder rows, and encoder rows like them.
+
+        A transcoder's between sites of different widths begin in directions of their own, as all do that are not
+        ``tied``.
+        """
         generator = torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
             rows = torch.randn(dictionary.n_features, dictionary.d_out, generator=generator)
             dictionary.w_dec.copy_(rows / rows.norm(dim=1, keepdim=True))
-            if dictionary.d_in == dictionary.d_out:
+            if dictionary.d_in == dictionary.d_out and self.options.get("tied", True):
                 dictionary.w_enc.copy_(dictionary.w_dec)
             else:
                 other = torch.randn(dictionary.n_features, dictionary.d_in, generator=generator)
@@ -118,7 +116,23 @@ class Objective(nn.Module):
         y: Float[Tensor, "n d_out"],
         seen: int,
     ) -> None:
-        """What happens between steps, such as resampling. ``seen`` counts the tokens up to now."""
+        """What happens between steps: resampling, where its time has come. ``seen`` counts the tokens up to now."""
+        if self.resampling is None:
+            return
+        self.resampling.draw(x, y, seen)
+        dead = self.resampling.silent(self.silence, seen)
+        if dead is not None:
+            places = self.resampling.resample(dictionary, moments, dead)
+            self.silence.tokens[places] = 0
+            self.reborn(dictionary, moments, places)
+
+    def reborn(self, dictionary: Dictionary, moments: Moments, places: Tensor) -> None:
+        """Set what these resampled features have beyond rows of the weights and a bias."""
+
+    def left_over(self, left: Float[Tensor, "n d_out"]) -> None:
+        """Note what the reconstruction of the newest batch leaves over."""
+        if self.resampling is not None:
+            self.resampling.hear(left)
 
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
         """What happens once at the end, such as calibrating thresholds on rows that were not trained on."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops.responses import Outcome, Response, respond
 from monoscope.ops.room import room
+from monoscope.train import dense
 from monoscope.train.calibrate import shift_biases
 from monoscope.train.control import BIASES, Control, Pace
 from monoscope.train.descent import Descent
@@ -93,15 +94,30 @@ class Penalised(Descent):
     ) -> dict[str, Float[Tensor, ""]]:
         """The further terms of the loss, weighed, summed over a row's features (or outputs) and over rows."""
 
+    def felt(self, sums: Float[Tensor, " n_features"], outcome: Outcome) -> Float[Tensor, ""]:
+        """The sum of activations as a penalty feels them: times the lengths of directions, where these are free."""
+        return sums.sum() if self.unit_rows else sums @ outcome.lengths
+
+    def activity(self, outcome: Outcome) -> Float[Tensor, " n_features"]:
+        """How strongly each feature is active, summed over rows: what a penalty makes smaller, so that fewer are."""
+        return outcome.sums[0]
+
     def losses(
         self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float
     ) -> dict[str, Float[Tensor, ""]]:
-        """``mse``, the method's penalty, and what else it adds."""
+        """``mse``, the method's penalty, ``dense`` and ``auxk`` where they have a weight."""
         weights = (dictionary.w_enc, dictionary.b_enc, dictionary.w_dec, dictionary.b_dec)
-        outcome = respond(x, y, weights, self.response(dictionary), self.precision(), self.crowded)
+        response, dense_weight = self.response(dictionary), self.options["dense_penalty"]
+        response = dense.counting(response) if dense_weight else response
+        outcome = respond(x, y, weights, response, self.precision(), self.crowded)
         self.silence.hear(len(x), outcome.sums[0].detach() > 0)
+        self.left_over(outcome.left)
         self.l0 = float(outcome.active) / len(x)
         terms = {"mse": outcome.errors[0] / y.numel()}
+        if dense_weight:
+            too_dense = dense.of_outcome(outcome, self.activity(outcome), len(x), self.options["dense_above"])
+            terms["dense"] = dense_weight * too_dense / y.numel()
+            outcome = outcome._replace(totals=outcome.totals[:-1])
         weight = self.control.weigh(self.l0, progress)
         for name, term in self.penalties(dictionary, outcome, x, weight).items():
             terms[name] = term / y.numel()
@@ -109,8 +125,16 @@ class Penalised(Descent):
             terms["auxk"] = self.options["auxk"] * self.unexplained(dictionary, x, outcome.left)
         return terms
 
+    def fold(self, dictionary: Dictionary) -> None:
+        """Give directions that may have any length unit length."""
+        if not self.unit_rows:
+            fold_norms(dictionary)
+
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
-        """With a wanted L0, one shift of all encoder biases, so that held-out rows have it."""
+        """Unit decoder rows, so that codes of all features are in the same units; with a wanted L0, one shift of all
+        encoder biases, so that held-out rows have it.
+        """
+        self.fold(dictionary)
         if self.options["l0"] is not None:
             shift_biases(dictionary, x, self.options["l0"], dictionary.b_enc)
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops import reconstruct
-from monoscope.ops.transpose import transpose
+from monoscope.ops.transpose import ByFeature, transpose
+from monoscope.train import dense
 from monoscope.train.descent import Descent
 from monoscope.train.objective import Objective
 from monoscope.train.options import COUNT, NOT_NEGATIVE, POSITIVE, PRECISION, SHARE, Allowed
@@ -23,7 +24,7 @@ ENCODER_SCALE = 0.5  # of the encoder's beginning, in units of the decoder
 def through(
     goal: Objective, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], code: Code
 ) -> dict[str, Float[Tensor, ""]]:
-    """``mse``: squared error per number through the entries of ``code`` alone; ``auxk``: weighted by that option.
+    """``mse``: squared error per number through the entries of ``code`` alone; and what ``further`` adds.
 
     ``goal``, whose terms these are, hears which features fired, and the L0.
     """
@@ -32,9 +33,21 @@ def through(
     mse, left = reconstruct.squared_error(x, y, weights, code, by)
     goal.silence.hear(len(code), by.offsets.diff() > 0)
     goal.l0 = len(code.indices) / len(code)
-    terms = {"mse": mse}
+    return {"mse": mse, **further(goal, dictionary, x, left, code, by)}
+
+
+def further(
+    goal: Objective, dictionary: Dictionary, x: Float[Tensor, "n d_in"], left: Float[Tensor, "n d_out"],
+    code: Code, by: ByFeature,
+) -> dict[str, Float[Tensor, ""]]:  # fmt: skip
+    """``auxk`` and ``dense``, where these options give them a weight; ``left`` is what ``code`` leaves over."""
+    goal.left_over(left)
+    terms = {}
     if goal.options["auxk"]:
         terms["auxk"] = goal.options["auxk"] * goal.unexplained(dictionary, x, left)
+    if weight := goal.options["dense_penalty"]:
+        too_dense = dense.of_selection(dictionary, x, code, by, goal.options["dense_above"])
+        terms["dense"] = weight * too_dense / left.numel()
     return terms
 
 
@@ -84,6 +97,6 @@ class SparseReconstruction(Descent):
     def losses(
         self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float
     ) -> dict[str, Float[Tensor, ""]]:
-        """``mse`` and ``auxk``, see ``through``."""
+        """``mse``, ``auxk`` and ``dense``, see ``through``."""
         self.progress = progress
         return through(self, dictionary, x, y, self.select(dictionary, x))

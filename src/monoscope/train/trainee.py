@@ -21,6 +21,19 @@ CLIP = 1.0  # largest norm of all gradients together
 
 
 @dataclass(frozen=True)
+class Normalising:
+    """What is done to rows before they are learned from. Whatever it is, it is folded into the finished dictionary.
+
+    Args:
+        centre: take off their mean.
+        scale: bring their mean squared norm, once centred, to their width.
+    """
+
+    centre: bool = True
+    scale: bool = True
+
+
+@dataclass(frozen=True)
 class Units:
     """How raw activations were normalised: ``(x − mean) / scale``, so that the mean squared norm equals the width."""
 
@@ -48,6 +61,14 @@ class Units:
             scales.append(scale)
         return cls(means[0], means[1], scales[0], scales[1])
 
+    def only(self, wanted: Normalising) -> Units:
+        """The same, without what is not wanted: a mean of 0, a scale of 1."""
+        found = self
+        if not wanted.centre:
+            means = torch.zeros_like(self.mean_in), torch.zeros_like(self.mean_out)
+            found = replace(found, mean_in=means[0], mean_out=means[1])
+        return found if wanted.scale else replace(found, scale_in=1.0, scale_out=1.0)
+
     def to(self, device: torch.device) -> Units:
         """The same on another device."""
         return replace(self, mean_in=self.mean_in.to(device), mean_out=self.mean_out.to(device))
@@ -61,12 +82,19 @@ class Trainee:
         objective: what is minimised.
         schedule: the learning rate.
         frozen: names of parameters that are not trained (``("w_dec",)`` is the frozen-decoder control).
+        normalising: of the rows that it learns from.
     """
 
     def __init__(
-        self, dictionary: Dictionary, objective: Objective, schedule: Schedule, frozen: Iterable[str] = ()
+        self,
+        dictionary: Dictionary,
+        objective: Objective,
+        schedule: Schedule,
+        frozen: Iterable[str] = (),
+        normalising: Normalising = Normalising(),
     ) -> None:
         self.dictionary, self.objective, self.schedule = dictionary, objective, schedule
+        self.normalising = normalising
         self.parameters = {n: p for n, p in dictionary.named_parameters() if n not in set(frozen)}
         for name, parameter in dictionary.named_parameters():
             parameter.requires_grad_(name in self.parameters)

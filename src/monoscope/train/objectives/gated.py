@@ -16,6 +16,7 @@ from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.gated import Architecture
 from monoscope.ops.responses import Outcome, Response
 from monoscope.train.begun import BegunAsTopK
+from monoscope.train.moments import Moments
 
 
 class Objective(BegunAsTopK):
@@ -36,20 +37,40 @@ class Objective(BegunAsTopK):
         """``[π > 0] · relu(u · exp(r_mag) + b_mag)``, with ``u`` the score without the gate's bias; and ``relu(π)``."""
         assert isinstance(dictionary, Architecture)
         ratio = dictionary.r_mag.exp()
-        return Response(gate, (ratio, dictionary.b_mag - ratio * dictionary.b_enc))
+        numbers = (ratio, dictionary.b_mag - ratio * dictionary.b_enc)
+        return Response(gate, numbers, lengths=not self.unit_rows)
 
     def penalties(
         self, dictionary: Dictionary, outcome: Outcome, x: Float[Tensor, "n d_in"], weight: float
     ) -> dict[str, Float[Tensor, ""]]:
-        """``Σ relu(π)`` and the squared error of decoding it."""
-        return {"gate_l1": weight * outcome.sums[1].sum(), "gate_mse": outcome.errors[1]}
+        """``Σ relu(π)``, times the length of the direction where that is free, and the squared error of decoding it."""
+        return {"gate_l1": weight * self.felt(outcome.sums[1], outcome), "gate_mse": outcome.errors[1]}
+
+    def activity(self, outcome: Outcome) -> Float[Tensor, " n_features"]:
+        """The gates' scores, which decide what is active."""
+        return outcome.sums[1]
+
+    def fold(self, dictionary: Dictionary) -> None:
+        """Magnitudes' biases are in the same units as the gates'."""
+        assert isinstance(dictionary, Architecture)
+        if not self.unit_rows:
+            dictionary.b_mag.data.mul_(dictionary.w_dec.data.norm(dim=1))
+        super().fold(dictionary)
+
+    def reborn(self, dictionary: Dictionary, moments: Moments, places: Tensor) -> None:
+        """A magnitude that is the gate's score."""
+        assert isinstance(dictionary, Architecture)
+        for name in ("b_mag", "r_mag"):
+            getattr(dictionary, name).data[places] = 0
+            moments.forget(name, places)
 
     @torch.no_grad()
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
         """With a wanted L0, one shift of all gates, and of the magnitudes that would stay 0 behind an open one."""
         assert isinstance(dictionary, Architecture)
+        self.hand_over(dictionary, x)
+        self.fold(dictionary)
         if self.options["l0"] is not None:
-            self.hand_over(dictionary, x)
             ratio = dictionary.r_mag.exp()
             # a gate that is open where the magnitude is 0 can as well be closed: now the gates alone decide
             dictionary.b_enc.copy_(torch.minimum(dictionary.b_enc, dictionary.b_mag / ratio))

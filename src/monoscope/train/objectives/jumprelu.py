@@ -31,8 +31,8 @@ from monoscope.ops.responses import Outcome, Response
 from monoscope.train.begun import BegunAsTopK
 from monoscope.train.calibrate import cut, scores
 from monoscope.train.control import THRESHOLDS, Pace
+from monoscope.train.moments import Moments
 from monoscope.train.options import NOT_NEGATIVE, POSITIVE, Allowed
-from monoscope.train.penalised import fold_norms
 
 SLOPE = 4.0  # of the tanh
 LEAST = 1e-3  # threshold that a training may take over with
@@ -92,7 +92,7 @@ class Objective(BegunAsTopK):
     """``mse`` and the terms of the ``form``. Options beyond ``BegunAsTopK``'s: ``form``, ``bandwidth``, ``preact``,
     ``threshold`` (the first of all features), ``threshold_rate`` (in units of the encoder's; by default 10, for
     thresholds must cover a wide range of scores, or 3 after a TopK start). ``penalty`` is by default the form's own,
-    and only the ``quadratic`` form begins as TopK unasked. The ``tanh`` form leaves decoder norms free.
+    and only the ``quadratic`` form begins as TopK unasked. ``decoder_norm`` is by default free with the ``tanh`` form.
     """
 
     pace: ClassVar[Pace] = THRESHOLDS
@@ -104,6 +104,7 @@ class Objective(BegunAsTopK):
         "preact": 3e-6,
         "threshold": 0.1,
         "threshold_rate": None,
+        "decoder_norm": None,
     }
     allowed: ClassVar[dict[str, Allowed]] = {
         **BegunAsTopK.allowed,
@@ -120,7 +121,8 @@ class Objective(BegunAsTopK):
         super().__init__(dictionary, n_tokens, seed, **{"penalty": PENALTIES[form], **options, "form": form})
         if self.options["form"] == "quadratic" and self.options["l0"] is None:
             raise MonoscopeError("the quadratic penalty needs the L0 that it aims at", fix="pass l0")
-        self.unit_rows = self.options["form"] != "tanh"
+        if self.options["decoder_norm"] is None:
+            self.options["decoder_norm"] = "free" if self.options["form"] == "tanh" else "unit"
 
     def topk_until(self) -> float:
         """As told; unasked half of the tokens with the ``quadratic`` form, which always has an L0, else none."""
@@ -162,14 +164,27 @@ class Objective(BegunAsTopK):
             return super().rate_of(name, dictionary)
         return float(self.options["threshold_rate"] or (BEGUN_RATE if self.topk_until() else RATE))
 
+    def reborn(self, dictionary: Dictionary, moments: Moments, places: Tensor) -> None:
+        """Thresholds as the others have on average."""
+        assert isinstance(dictionary, Architecture)
+        others = torch.ones(dictionary.n_features, dtype=torch.bool, device=places.device).index_fill(0, places, False)
+        thresholds = dictionary.log_threshold.data
+        thresholds[places] = thresholds[others].mean()
+        moments.forget("log_threshold", places)
+
+    def fold(self, dictionary: Dictionary) -> None:
+        """Thresholds are in the same units as the scores."""
+        assert isinstance(dictionary, Architecture)
+        if not self.unit_rows:
+            dictionary.log_threshold.data.add_(dictionary.w_dec.data.norm(dim=1).clamp_min(1e-12).log())
+        super().fold(dictionary)
+
     @torch.no_grad()
     def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
         """Unit decoder rows; with a wanted L0, thresholds by a common factor, so that held-out rows have it."""
         assert isinstance(dictionary, Architecture)
         self.hand_over(dictionary, x)
-        norms = dictionary.w_dec.norm(dim=1).clamp_min(1e-12)
-        fold_norms(dictionary)
-        dictionary.log_threshold.add_(norms.log())
+        self.fold(dictionary)
         if self.options["l0"] is not None:
             dictionary.log_threshold.add_(math.log(common_factor(dictionary, x, self.options["l0"])))
 

@@ -6,30 +6,27 @@ nothing resampled. Weights begin tied, and the penalty grows over the first twen
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.ops.responses import Outcome, Response
-from monoscope.train.penalised import Penalised, fold_norms, relu
+from monoscope.train.penalised import Penalised, relu
 
 
 class Objective(Penalised):
     """``mse + l1``; see ``Penalised`` for its options."""
 
-    unit_rows = False
+    defaults: ClassVar[dict[str, Any]] = {**Penalised.defaults, "decoder_norm": "free"}
 
     def response(self, dictionary: Dictionary) -> Response:
         """Positive scores, and the norms that they are weighed by."""
-        return Response(relu, lengths=True)
+        return Response(relu, lengths=not self.unit_rows)
 
     def penalties(
         self, dictionary: Dictionary, outcome: Outcome, x: Float[Tensor, "n d_in"], weight: float
     ) -> dict[str, Float[Tensor, ""]]:
         """``Σ f ‖d‖``."""
-        return {"l1": weight * (outcome.sums[0] * outcome.lengths).sum()}
-
-    def finish(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
-        """Unit decoder rows, so that codes of all features are in the same units; then as every penalty method."""
-        fold_norms(dictionary)
-        super().finish(dictionary, x)
+        return {"l1": weight * self.felt(outcome.sums[0], outcome)}

@@ -32,6 +32,7 @@ from monoscope.ops.differences import less
 from monoscope.ops.topk import topk_of_tiles
 from monoscope.ops.transpose import ByFeature, transpose
 from monoscope.train import objective
+from monoscope.train.moments import Moments
 from monoscope.train.objectives.matching_pursuit import unexplained
 from monoscope.train.options import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Allowed, Range
 from monoscope.train.schedules import falling
@@ -160,7 +161,7 @@ class Objective(objective.Objective):
     def after_step(
         self,
         dictionary: Dictionary,
-        moments: objective.Moments,
+        moments: Moments,
         x: Float[Tensor, "n d_in"],
         y: Float[Tensor, "n d_out"],
         seen: int,

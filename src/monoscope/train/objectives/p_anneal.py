@@ -18,8 +18,9 @@ from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
+from monoscope.ops.lengths import lengths
 from monoscope.ops.responses import Outcome, Response
-from monoscope.train.objective import Moments
+from monoscope.train.moments import Moments
 from monoscope.train.options import SHARE, Allowed, Range
 from monoscope.train.penalised import Penalised
 
@@ -64,9 +65,14 @@ class Objective(Penalised):
         return 1 - (1 - float(self.options["p_end"])) * min(1.0, step / self.options["anneal_steps"])
 
     def response(self, dictionary: Dictionary) -> Response:
-        """``f``, and its powers by this exponent and, where the next is near, by that one."""
+        """``f``, and its powers by this exponent and, where the next is near, by that one.
+
+        Where directions may have any length, the powers are of ``f ‖d‖``.
+        """
         step = int(self.at)
-        return Response(partial(powers, exponents=(self.p(step), self.p(step + 1))[: 1 + self.near]))
+        exponents = (self.p(step), self.p(step + 1))[: 1 + self.near]
+        norms = () if self.unit_rows else (lengths(dictionary.w_dec),)
+        return Response(partial(powers, exponents=exponents), norms)
 
     def losses(
         self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], progress: float
@@ -95,6 +101,7 @@ class Objective(Penalised):
         seen: int,
     ) -> None:
         """When a step of p is due, take it and correct λ."""
+        super().after_step(dictionary, moments, x, y, seen)
         begin, end, steps = (self.options[o] for o in ("anneal_from", "anneal_to", "anneal_steps"))
         due = int((seen / self.n_tokens - begin) / (end - begin) * steps)
         if int(self.at) < min(due, steps) and len(self.sums):
@@ -112,8 +119,11 @@ def power(f: Float[Tensor, "*n"], p: float) -> Float[Tensor, "*n"]:
     return (f + EPSILON).pow(p) - EPSILON**p
 
 
-def powers(scores: Tensor, exponents: tuple[float, ...]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Positive scores, and their powers; but for the first, these are only looked at."""
+def powers(
+    scores: Tensor, *norms: Tensor, exponents: tuple[float, ...]
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Positive scores, and their powers, times ``norms`` if given; but for the first, these are only looked at."""
     active = scores.relu()
+    size = active * norms[0] if norms else active
     now, *later = exponents
-    return (active,), (power(active, now), *(power(active.detach(), p) for p in later))
+    return (active,), (power(size, now), *(power(size.detach(), p) for p in later))
