@@ -58,10 +58,10 @@ class Watch:
         """Keep the largest seen so far."""
         self.worst[name] = max(self.worst[name], float(values.max()))
 
-    def resample(self, dictionary: Any, moments: Any, dead: Tensor) -> Tensor:
+    def resample(self, dictionary: Any, moments: Any, dead: Tensor, share: float) -> Tensor:
         """The objective's own resampling, and what it left."""
         wanted = ENCODER_SHARE * float(dictionary.w_enc.detach()[~dead].double().norm(dim=1).mean())
-        places = self._resample(dictionary, moments, dead)
+        places = self._resample(dictionary, moments, dead, share)
         self.fresh = dead
         encoder, decoder = dictionary.w_enc.detach()[dead], dictionary.w_dec.detach()[dead]
         norms = encoder.norm(dim=1)

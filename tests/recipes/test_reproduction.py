@@ -133,6 +133,7 @@ def test_a_stopped_training_goes_on_even_after_another_was_made(out, toy, monkey
 
 
 def test_a_folder_of_other_settings_is_refused(out, toy):
+    Lab(out, toy)
     with pytest.raises(MonoscopeError, match="another number of tokens"):
         Lab(out, replace(toy, tokens=9000))
     with pytest.raises(MonoscopeError, match="another text"):

@@ -21,6 +21,7 @@ from monoscope.types import Code
 
 METHODS = [n for n in architectures() if issubclass(objective(architecture(n).objective), Descent)]
 PENALISED = [n for n in METHODS if issubclass(objective(architecture(n).objective), Penalised)]
+COMPETE = {"topk", "batch_topk", "matryoshka", "hierarchical_topk", "jumprelu", "gated"}  # to begin with
 F = 32
 
 
@@ -106,9 +107,16 @@ def test_silent_features_begin_again_as_inputs(name):
         trainee.step(x[seen : seen + 500], y[seen : seen + 500], seen, 4000)
     assert int(again.done) == 0 and len(again.rows)
     rows_seen, old = x[:2000], d.w_dec[dead].detach().clone()
+    marked = []
+    real = again.resample
+    again.resample = lambda d, moments, dead, share: marked.append(~dead) or real(d, moments, dead, share)
     trainee.step(x[1500:2000], y[1500:2000], 1500, 4000)
+    (alive,) = marked
     assert int(again.done) == 1 and len(again.rows) == 0
     assert d.b_enc[dead].abs().max() == 0
+    norms = d.w_enc.detach().norm(dim=1)
+    share = float(norms[dead].mean() / norms[alive].mean())
+    assert share == pytest.approx(1.0 if name in COMPETE else 0.2, rel=1e-4)
     towards = normalize(rows_seen - d.b_dec.detach()) @ d.w_dec[dead].detach().T
     torch.testing.assert_close(towards.max(0).values, torch.ones(2))
     assert ((d.w_dec[dead] * old).sum(1) < 0.999).all()

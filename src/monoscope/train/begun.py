@@ -37,6 +37,7 @@ class BegunAsTopK(Penalised):
     start, and 3 without. ``auxk`` is on.
     """
 
+    newborn: ClassVar[float] = 1.0  # as those who select have it
     defaults: ClassVar[dict[str, Any]] = {**Penalised.defaults, "auxk": 1 / 32, "l0_start": None, "topk_until": None}
     allowed: ClassVar[dict[str, Allowed]] = {**Penalised.allowed, "topk_until": SHARE}
 

@@ -18,7 +18,7 @@ from monoscope.train import schedules
 from monoscope.train.dead import Silence, auxk
 from monoscope.train.moments import Moments
 from monoscope.train.options import Allowed, check
-from monoscope.train.resampling import Resampling
+from monoscope.train.resampling import ENCODER_SHARE, Resampling
 
 PACKAGE = "monoscope.train.objectives"
 RATE = 2e-3  # of objectives that have no rule of their own
@@ -33,6 +33,7 @@ class Objective(nn.Module):
     defaults: ClassVar[dict[str, Any]] = {}
     allowed: ClassVar[dict[str, Allowed]] = {}  # which values these options may have
     first_rows: ClassVar[int] = 4096  # how many rows ``initialise`` looks at
+    newborn: ClassVar[float] = ENCODER_SHARE  # norm of resampled encoder rows, in units of the others'
     calibrates: ClassVar[bool] = False  # may want rows that were not trained on, at the end
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
@@ -122,7 +123,7 @@ class Objective(nn.Module):
         self.resampling.draw(x, y, seen)
         dead = self.resampling.silent(self.silence, seen)
         if dead is not None:
-            places = self.resampling.resample(dictionary, moments, dead)
+            places = self.resampling.resample(dictionary, moments, dead, self.newborn)
             self.silence.tokens[places] = 0
             self.reborn(dictionary, moments, places)
 

@@ -4,6 +4,9 @@ Six steps: (1) at set times, find the features silent since half an interval ago
 inputs; (3) draw inputs with probability ∝ loss²; (4) decoder row := the input, unit norm; (5) encoder row := the same,
 times 0.2 of the mean norm of living encoder rows, bias := 0; (6) Adam's moments of those rows := 0.
 
+Where scores compete, or have to exceed a threshold, a fifth of the others' norm is never active and learns nothing.
+There encoder rows have the mean norm itself.
+
 The paper resamples at steps 25k, 50k, 75k, 100k of 1M and looks back 12,500 steps; here these are shares of the
 training. It leaves open whether the input of (4) is centred by the pre-encoder bias: ``centred_resampling`` decides.
 """
@@ -110,8 +113,11 @@ class Resampling(nn.Module):
             first += part.shape[1]
 
     @torch.no_grad()
-    def resample(self, dictionary: Dictionary, moments: Moments, dead: Tensor) -> Tensor:
-        """Steps 4 to 6 for the features marked in ``dead``; which of them began again."""
+    def resample(self, dictionary: Dictionary, moments: Moments, dead: Tensor, share: float = ENCODER_SHARE) -> Tensor:
+        """Steps 4 to 6 for the features marked in ``dead``; which of them began again.
+
+        ``share`` is the norm of their encoder rows, in units of the others' mean.
+        """
         places = dead.nonzero()[:, 0][: len(self.rows)]
         alive = ~dead
         if not bool(alive.any()):
@@ -122,7 +128,7 @@ class Resampling(nn.Module):
             if self.centred:
                 y = y - dictionary.b_dec
                 x = x - dictionary.b_dec if x.shape == y.shape else x
-            norm = dictionary.w_enc.norm(dim=1)[alive].mean() * ENCODER_SHARE
+            norm = dictionary.w_enc.norm(dim=1)[alive].mean() * share
             dictionary.w_dec[places] = y / y.norm(dim=1, keepdim=True).clamp_min(1e-12)
             dictionary.w_enc[places] = x / x.norm(dim=1, keepdim=True).clamp_min(1e-12) * norm
             dictionary.b_enc[places] = 0

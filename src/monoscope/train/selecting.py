@@ -78,6 +78,7 @@ class SparseReconstruction(Descent):
         "k_until": SHARE,
         "encoder_scale": POSITIVE,
     }
+    newborn: ClassVar[float] = 1.0  # weaker ones would never be selected
     progress = 1.0  # share of tokens done, as of the newest step
 
     def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
