@@ -6,7 +6,8 @@ steps are held as shares of the training, so a shorter one resamples as early in
 
 Not reproduced: the rate, which the paper does not state (1e-4 is this file's choice; the paper says that lower rates
 with more steps help and that annealing does not); gradients, which the paper does not say it clips; and the units of
-the penalty, which was weighed against activations as the model has them, not against rows scaled to unit variance.
+the penalty, which was weighed against activations as the model has them, not against rows scaled to unit variance:
+``centre=False, scale=False`` has it so.
 """
 
 from __future__ import annotations
