@@ -24,7 +24,10 @@ def rows(n: int = 200, d: int = D) -> Tensor:
 def parts(d_out: int = D, seed: int = 0) -> dict[str, Tensor]:
     """Random weights in our own orientation; directions of different lengths."""
     g = torch.Generator().manual_seed(seed)
-    shapes = {"w_enc": (F, D), "b_enc": (F,), "w_dec": (F, d_out), "b_dec": (d_out,), "other": (F,), "more": (F,)}
+    shapes = {
+        "w_enc": (F, D), "b_enc": (F,), "w_dec": (F, d_out), "b_dec": (d_out,), "other": (F,), "more": (F,),
+        "w_skip": (d_out, D),
+    }  # fmt: skip
     return {name: torch.randn(shape, generator=g) / 2 for name, shape in shapes.items()}
 
 
@@ -59,6 +62,8 @@ def saelens(
     if architecture == "gated":
         del tensors["b_enc"]
         tensors |= {"b_gate": p["b_enc"], "b_mag": p["other"], "r_mag": p["more"]}
+    if "skip" in architecture:
+        tensors["W_skip"] = p["w_skip"]
     if "transcoder" in architecture:
         where["hook_name_out"] = "blocks.3.hook_mlp_out"
         config["d_out"] = 4
@@ -85,7 +90,8 @@ def saelens(
             code = topk(score * norm) / norm
         else:
             code = score.relu() * (score > p["other"] if "jumprelu" in architecture else 1)
-        return (code @ p["w_dec"] + p["b_dec"]) / scale
+        made = (code @ p["w_dec"] + p["b_dec"]) / scale
+        return made + x @ p["w_skip"].T if "skip" in architecture else made
 
     return meaning
 
@@ -164,29 +170,33 @@ def sparsify(folder: Path, transcode: bool = False, **more: Any) -> Meaning:
         "multi_topk": False, "skip_connection": False, "transcode": transcode, "d_in": D, **more,
     }  # fmt: skip
     held = {"encoder.weight": p["w_enc"], "encoder.bias": p["b_enc"], "W_dec": p["w_dec"], "b_dec": p["b_dec"]}
-    safetensors(folder / "sae.safetensors", held)
+    skip = p["w_skip"].T if config["skip_connection"] else torch.zeros(D, D)
+    safetensors(folder / "sae.safetensors", {**held, **({"W_skip": skip.T} if config["skip_connection"] else {})})
     configuration(folder / "cfg.json", config)
     shift = torch.zeros(D) if transcode else p["b_dec"]
-    return lambda x: topk(((x - shift) @ p["w_enc"].T + p["b_enc"]).relu()) @ p["w_dec"] + p["b_dec"]
+    return lambda x: topk(((x - shift) @ p["w_enc"].T + p["b_enc"]).relu()) @ p["w_dec"] + p["b_dec"] + x @ skip
 
 
-def gemma_scope(folder: Path, version: int = 1) -> Meaning:
-    """``params.npz``, or version 2's ``params.safetensors`` and ``config.json``."""
+def gemma_scope(folder: Path, version: int = 1, skip: bool = False, described: bool = True) -> Meaning:
+    """``params.npz``, or version 2's ``params.safetensors`` and, where ``described``, ``config.json``."""
     p = parts()
     names = ("W_enc", "W_dec") if version == 1 else ("w_enc", "w_dec")
     held = {names[0]: p["w_enc"].T, names[1]: p["w_dec"], "b_enc": p["b_enc"], "b_dec": p["b_dec"]}
-    held["threshold"] = p["other"]
+    held |= {"threshold": p["other"], **({"affine_skip_connection": p["w_skip"].T} if skip else {})}
     folder.mkdir(parents=True, exist_ok=True)
     if version == 1:
         np.savez(folder / "params.npz", **{name: tensor.numpy() for name, tensor in held.items()})
     else:
         safetensors(folder / "params.safetensors", held)
         told = {"architecture": "jump_relu", "model_name": "gemma-3-1b-pt", "hf_hook_point_in": "model.layers.3.output"}
-        configuration(folder / "config.json", told)
+        told |= {"affine_connection": skip, **({"hf_hook_point_out": "model.layers.3.mlp.output"} if skip else {})}
+        if described:
+            configuration(folder / "config.json", told)
 
     def meaning(x: Tensor) -> Tensor:
         score = x @ p["w_enc"].T + p["b_enc"]
-        return (score.relu() * (score > p["other"])) @ p["w_dec"] + p["b_dec"]
+        made = (score.relu() * (score > p["other"])) @ p["w_dec"] + p["b_dec"]
+        return made + x @ held["affine_skip_connection"] if skip else made
 
     return meaning
 
@@ -247,6 +257,11 @@ CASES: dict[tuple[str, str], Callable[[Path], Meaning]] = {
     ("saelens", "scaled"): lambda path: saelens(path, "jumprelu", normalize_activations="expected_average_only_in"),
     ("saelens", "transcoder"): lambda path: saelens(path, "transcoder", centred=False),
     ("saelens", "jumprelu transcoder"): lambda path: saelens(path, "jumprelu_transcoder", centred=False),
+    ("saelens", "skip transcoder"): lambda path: saelens(path, "skip_transcoder", centred=False),
+    ("saelens", "jumprelu skip transcoder"): lambda path: saelens(path, "jumprelu_skip_transcoder", centred=False),
+    ("saelens", "scaled skip transcoder"): lambda path: saelens(
+        path, "jumprelu_skip_transcoder", centred=False, normalize_activations="expected_average_only_in"
+    ),
     ("saelens", "matching pursuit"): matching_pursuit,
     ("saelens", "pursuit to a length"): lambda path: matching_pursuit(path, residual_threshold=1.5, max_iterations=4),
     ("saelens", "pursuit with repeats"): lambda path: matching_pursuit(
@@ -263,8 +278,12 @@ CASES: dict[tuple[str, str], Callable[[Path], Meaning]] = {
     },
     ("sparsify", "topk"): sparsify,
     ("sparsify", "transcoder"): lambda path: sparsify(path, transcode=True),
+    ("sparsify", "skip transcoder"): lambda path: sparsify(path, transcode=True, skip_connection=True),
+    ("sparsify", "centred skip"): lambda path: sparsify(path, skip_connection=True),
     ("gemma_scope", "npz"): gemma_scope,
     ("gemma_scope", "2"): lambda path: gemma_scope(path, 2),
+    ("gemma_scope", "2, affine"): lambda path: gemma_scope(path, 2, skip=True),
+    ("gemma_scope", "2, affine, alone"): lambda path: gemma_scope(path, 2, skip=True, described=False),
     ("llamascopium", "relu"): llamascopium,
     ("llamascopium", "topk"): lambda path: llamascopium(path, "topk"),
     ("llamascopium", "jumprelu"): lambda path: llamascopium(path, "jumprelu"),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from foreign_files import CASES, D, F, K, rows
+from safetensors.torch import load_file
 
 from monoscope import plugins
 from monoscope.dictionary import io
@@ -68,10 +69,9 @@ def test_import_export_import_is_the_identity(case, format, tmp_path):
     close(again(rows()), made(rows()))
 
 
-def ours(name: str, d_out: int | None = None) -> Dictionary:
-    made = architecture(name)(D, F, d_out, **({"k": K} if "k" in architecture(name).settings else {})).requires_grad_(
-        False
-    )
+def ours(name: str, d_out: int | None = None, skip: bool = False) -> Dictionary:
+    options = {"k": K} if "k" in architecture(name).settings else {}
+    made = architecture(name)(D, F, d_out, skip=skip, **options).requires_grad_(False)
     generator = torch.Generator().manual_seed(3)
     for tensor in made.state_dict().values():
         tensor.copy_(torch.randn(tensor.shape, generator=generator) / 2)
@@ -157,11 +157,69 @@ def test_transcoders(tmp_path):
     assert same(io.load(tmp_path / "square"), square)
 
 
+@pytest.mark.parametrize("d_out", [D, 4])
+@pytest.mark.parametrize("name", ["l1_2023", "l1", "p_anneal", "batch_topk", "matryoshka", "jumprelu", "gated"])
+def test_skip_transcoders_come_back_from_saelens(name, d_out, tmp_path):
+    made = ours(name, d_out, skip=True)
+    made.save(tmp_path, format="saelens")
+    again = io.load(tmp_path)
+    kind = "skip_transcoder" if again.architecture == "l1_2023" else "jumprelu_skip_transcoder"
+    assert json.loads((tmp_path / "cfg.json").read_text())["architecture"] == kind
+    assert torch.equal(again.w_skip, made.w_skip) and {**again.provenance, "k": 0} == {**made.provenance, "k": 0}
+    close(again(rows()), made(rows()))
+    if name in ("l1_2023", "batch_topk"):
+        assert same(again, made)
+
+
+@pytest.mark.parametrize("told", [{}, {"site": "resid_mid.3", "target": "mlp_out.3"}])
+@pytest.mark.parametrize("name", ["topk", "hierarchical_topk"])
+def test_skip_transcoders_come_back_from_sparsify(name, told, tmp_path):
+    made = ours(name, skip=True)
+    made.provenance = told
+    made.save(tmp_path, format="sparsify")
+    config, again = json.loads((tmp_path / "cfg.json").read_text()), io.load(tmp_path)
+    assert config["skip_connection"] is config["transcode"] is True
+    assert again.provenance == told and all(torch.equal(again.state_dict()[n], w) for n, w in made.state_dict().items())
+    assert torch.equal(again(rows()), made(rows()))
+
+
+@pytest.mark.parametrize(
+    ("name", "d_out", "format", "words", "advice"),
+    [
+        ("topk", D, "saelens", "no TopK transcoders", "sparsify"),
+        ("batch_topk", D, "sparsify", "sparsify holds TopK", "saelens"),
+        ("topk", 4, "sparsify", "no transcoders from 6 to 4", "monoscope"),
+        ("batch_topk", D, "dictionary_learning", "cannot hold a dictionary with w_skip", "monoscope"),
+    ],
+)
+def test_a_skip_map_that_a_format_has_no_room_for_is_refused(name, d_out, format, words, advice, tmp_path):
+    with pytest.raises(MonoscopeError, match=words) as error:
+        ours(name, d_out, skip=True).save(tmp_path / "d", format=format)
+    assert advice in error.value.fix and not (tmp_path / "d").exists()
+
+
+def test_a_gemma_scope_transcoder_without_the_skip_map_it_speaks_of_is_refused(tmp_path):
+    files.gemma_scope(tmp_path, 2)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"affine_connection": True}))
+    with pytest.raises(MonoscopeError, match="affine_skip_connection is missing"):
+        io.load(tmp_path)
+
+
+def test_skip_maps_that_are_of_another_shape_or_not_asked_for_are_refused(tmp_path):
+    files.saelens(tmp_path / "a", "skip_transcoder", centred=False)
+    held = load_file(tmp_path / "a/sae_weights.safetensors")
+    files.safetensors(tmp_path / "a/sae_weights.safetensors", {**held, "W_skip": held["W_skip"].T})
+    with pytest.raises(MonoscopeError, match="W_skip is of shape"):
+        io.load(tmp_path / "a")
+    files.sparsify(tmp_path / "b", skip_connection=True)
+    config = json.loads((tmp_path / "b/cfg.json").read_text())
+    (tmp_path / "b/cfg.json").write_text(json.dumps(config | {"skip_connection": False}))
+    with pytest.raises(MonoscopeError, match="holds 'W_skip', which is not understood"):
+        io.load(tmp_path / "b")
+
+
 def test_what_only_ours_has_is_refused(tmp_path):
-    made = architecture("topk")(D, F, k=K, skip=True)
-    for format in FOREIGN:
-        with pytest.raises(MonoscopeError, match="cannot hold a dictionary with w_skip"):
-            made.save(tmp_path / "d", format=format)
     made = ours("topk")
     made.architecture = "of_a_third_party"
     with pytest.raises(MonoscopeError, match="cannot hold a of_a_third_party"):
@@ -232,9 +290,9 @@ REFUSED = {
         p, "matching_pursuit", normalize_activations="expected_average_only_in"
     ),
     "temporal": lambda p: files.saelens(p, "temporal"),
-    "skip_transcoder": lambda p: files.saelens(p, "skip_transcoder"),
+    "cannot subtract": lambda p: files.saelens(p, "skip_transcoder"),
     "groupmax": lambda p: files.sparsify(p, activation="groupmax"),
-    "skip connection": lambda p: files.sparsify(p, skip_connection=True),
+    "skip_connection is 1, not true or false": lambda p: files.sparsify(p, skip_connection=1),
     "normalises each row": lambda p: files.openai(p, "TopK"),
     "normalised token-wise": lambda p: files.llamascopium(p, norm="token-wise"),
     "plain autoencoders": lambda p: files.llamascopium(p, use_glu_encoder=True),

@@ -34,6 +34,7 @@ def saelens_make(kind: str, folder: Path) -> Any:
         "standard": sae_lens.StandardSAE, "topk": sae_lens.TopKSAE, "jumprelu": sae_lens.JumpReLUSAE,
         "gated": sae_lens.GatedSAE, "topk_by_norm": sae_lens.TopKSAE,
         "transcoder": sae_lens.Transcoder, "jumprelu_transcoder": sae_lens.JumpReLUTranscoder,
+        "skip_transcoder": sae_lens.SkipTranscoder, "jumprelu_skip_transcoder": sae_lens.JumpReLUSkipTranscoder,
         "matching_pursuit": sae_lens.MatchingPursuitSAE,
     }  # fmt: skip
     made = classes[kind]
@@ -80,17 +81,18 @@ def dictionary_learning_run(kind: str, folder: Path) -> Any:
 def sparsify_make(kind: str, folder: Path) -> Any:
     from sparsify import SparseCoder, SparseCoderConfig
 
-    made = SparseCoder(D, SparseCoderConfig(num_latents=F, k=K, transcode=kind == "transcoder"))
+    transcodes, skips = "transcoder" in kind, "skip" in kind
+    made = SparseCoder(D, SparseCoderConfig(num_latents=F, k=K, transcode=transcodes, skip_connection=skips))
     randomise(made)
     made.save_to_disk(folder)
-    return lambda x: made.decode(*made.encode(x)[:2])
+    return lambda x: made(x).sae_out
 
 
 def sparsify_run(kind: str, folder: Path) -> Any:
     from sparsify import SparseCoder
 
     made = SparseCoder.load_from_disk(folder)
-    return lambda x: made.decode(*made.encode(x)[:2])
+    return lambda x: made(x).sae_out
 
 
 def llamascopium_make(kind: str, folder: Path) -> Any:

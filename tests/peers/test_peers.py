@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from monoscope.dictionary.base import Dictionary, architecture
 
 PYTHON = os.environ.get("MONOSCOPE_PEERS")
 D, F, K = 12, 40, 4
+OfPeer = Callable[[str], Path]
 
 pytestmark = [
     pytest.mark.peers,
@@ -30,7 +33,7 @@ THEIRS = [
         ("saelens", kind)
         for kind in (
             "standard", "topk", "topk_by_norm", "jumprelu", "gated", "matching_pursuit", "transcoder",
-            "jumprelu_transcoder",
+            "jumprelu_transcoder", "skip_transcoder", "jumprelu_skip_transcoder",
         )
     ),
     *(
@@ -40,8 +43,7 @@ THEIRS = [
             "MatryoshkaBatchTopKSAE", "JumpReluAutoEncoder",
         )
     ),
-    ("sparsify", "topk"),
-    ("sparsify", "transcoder"),
+    *(("sparsify", kind) for kind in ("topk", "transcoder", "skip", "skip_transcoder")),
     *(("llamascopium", kind) for kind in ("relu", "topk", "jumprelu", "jumprelu inference")),
 ]  # fmt: skip
 OURS = [
@@ -49,7 +51,9 @@ OURS = [
     ("saelens", "batch_topk", 7), ("dictionary_learning", "topk", D), ("dictionary_learning", "batch_topk", D),
     ("dictionary_learning", "l1_2023", D), ("sparsify", "topk", D), ("saelens", "gated", D),
     ("saelens", "matching_pursuit", D), ("saelens", "jumprelu", D), ("dictionary_learning", "gated", D),
-    ("dictionary_learning", "jumprelu", D),
+    ("dictionary_learning", "jumprelu", D), ("saelens", "l1_2023 skip", D), ("saelens", "l1_2023 skip", 7),
+    ("saelens", "batch_topk skip", 7), ("saelens", "jumprelu skip", D), ("saelens", "gated skip", 7),
+    ("sparsify", "topk skip", D),
 ]  # fmt: skip
 
 
@@ -69,41 +73,49 @@ def read(folder: Path, name: str) -> torch.Tensor:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of dictionaries that the peers made: ``PEER/KIND``."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> OfPeer:
+    """Of a peer, the folder of dictionaries that it made. A peer that is not there fails its own tests only."""
     root = tmp_path_factory.mktemp("theirs")
-    for name in dict.fromkeys(name for name, _ in THEIRS):
+
+    @cache
+    def of(name: str) -> Path:
         peer("make", name, [(kind, root / name / kind) for who, kind in THEIRS if who == name])
-    return root
+        return root / name
+
+    return of
 
 
 @pytest.fixture(scope="session")
-def ran(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of dictionaries that we wrote, theirs and ours, with what the peers make of rows."""
+def ran(made: OfPeer, tmp_path_factory: pytest.TempPathFactory) -> OfPeer:
+    """Of a peer, the folder of dictionaries that we wrote, its own and ours, with what it makes of rows."""
     root = tmp_path_factory.mktemp("ours")
-    for name in io.writable():
+
+    @cache
+    def of(name: str) -> Path:
         jobs = [(kind, root / name / kind) for who, kind in THEIRS if who == name]
         for kind, folder in jobs:
-            io.load(made / name / kind).save(folder, format=name)
-            np.save(folder / "rows.npy", read(made / name / kind, "rows").numpy())
+            io.load(made(name) / kind).save(folder, format=name)
+            np.save(folder / "rows.npy", read(made(name) / kind, "rows").numpy())
         for who, kind, d_out in OURS:
             if who == name:
                 folder = root / name / f"{kind}-{d_out}"
                 ours(kind, d_out).save(folder, format=name)
                 np.save(folder / "rows.npy", rows().numpy())
                 jobs.append((kind, folder))
-        if jobs:
-            peer("run", name, jobs)
-    return root
+        peer("run", name, jobs)
+        return root / name
+
+    return of
 
 
 def rows() -> torch.Tensor:
     return torch.randn(300, D, generator=torch.Generator().manual_seed(1)) * 2
 
 
-def ours(name: str, d_out: int) -> Dictionary:
+def ours(kind: str, d_out: int) -> Dictionary:
+    name, _, skip = kind.partition(" ")
     settings = {"k": K} if "k" in architecture(name).settings else {}
-    made = architecture(name)(D, F, d_out, **settings).requires_grad_(False)
+    made = architecture(name)(D, F, d_out, skip=bool(skip), **settings).requires_grad_(False)
     generator = torch.Generator().manual_seed(5)
     for tensor in made.state_dict().values():
         tensor.copy_(torch.randn(tensor.shape, generator=generator) / 3)
@@ -116,20 +128,20 @@ def ours(name: str, d_out: int) -> Dictionary:
 
 
 @pytest.mark.parametrize("case", THEIRS, ids=" ".join)
-def test_we_read_what_they_save(case: tuple[str, str], made: Path) -> None:
-    folder = made / case[0] / case[1]
+def test_we_read_what_they_save(case: tuple[str, str], made: OfPeer) -> None:
+    folder = made(case[0]) / case[1]
     found = io.load(folder)
     assert "unread" not in found.provenance
     torch.testing.assert_close(found(read(folder, "rows")), read(folder, "out"), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("case", [c for c in THEIRS if c[0] in io.writable()], ids=" ".join)
-def test_they_read_what_we_saved_of_theirs(case: tuple[str, str], made: Path, ran: Path) -> None:
+def test_they_read_what_we_saved_of_theirs(case: tuple[str, str], made: OfPeer, ran: OfPeer) -> None:
     name, kind = case
-    torch.testing.assert_close(read(ran / name / kind, "out"), read(made / name / kind, "out"), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(read(ran(name) / kind, "out"), read(made(name) / kind, "out"), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "kind", "d_out"), OURS)
-def test_they_read_ours(name: str, kind: str, d_out: int, ran: Path) -> None:
+def test_they_read_ours(name: str, kind: str, d_out: int, ran: OfPeer) -> None:
     wanted = ours(kind, d_out)(rows())
-    torch.testing.assert_close(read(ran / name / f"{kind}-{d_out}", "out"), wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(read(ran(name) / f"{kind}-{d_out}", "out"), wanted, rtol=1e-4, atol=1e-5)

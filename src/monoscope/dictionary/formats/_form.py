@@ -21,7 +21,8 @@ USUAL_K = 32  # of a dictionary with thresholds that does not say how many featu
 
 @dataclass(frozen=True)
 class Form:
-    """``x̂ = select((x − b_dec if centred else x) @ w_encᵀ + b_enc) @ w_dec + b_dec``.
+    """``x̂ = select((x − b_dec if centred else x) @ w_encᵀ + b_enc) @ w_dec + b_dec``, plus ``x @ w_skipᵀ`` with a skip
+    map, which sees ``x`` as it is, centred or not.
 
     What is selected: the scores above ``threshold`` (≥ 0; NaN throughout: never calibrated); or the ``k`` largest
     positive ones; or, with neither, all positive ones. Beside a threshold, ``k`` is the average it was set for.
@@ -36,11 +37,13 @@ class Form:
     k: int | None = None
     threshold: Float[Tensor, " n_features"] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    w_skip: Float[Tensor, "d_out d_in"] | None = None
 
     @property
     def transcodes(self) -> bool:
-        """Whether what is decoded is something else than what is encoded."""
-        return self.w_enc.shape[1] != self.w_dec.shape[1] or bool(self.provenance.get("target"))
+        """Whether what is decoded is something else than what is encoded; with a skip map it always is."""
+        widens = self.w_enc.shape[1] != self.w_dec.shape[1]
+        return widens or self.w_skip is not None or bool(self.provenance.get("target"))
 
     @property
     def calibrated(self) -> bool:
@@ -111,18 +114,20 @@ class Form:
         else:
             name, options = "l1_2023", {}
             tensors["b_enc"] = form.centre(not form.transcodes).b_enc
+        if form.w_skip is not None:
+            tensors["w_skip"] = form.w_skip
         for label, tensor in tensors.items():
             if not bool((tensor.isfinite() | (tensor.isnan() if label == "threshold" else False)).all()):
                 raise MonoscopeError(f"{label} is not finite once folded", fix="the file holds numbers beyond fp32")
         with torch.device("meta"):
-            made = architecture(name)(d_in, n_features, d_out, **options)
+            made = architecture(name)(d_in, n_features, d_out, skip=form.w_skip is not None, **options)
         made.load_state_dict({key: tensor.contiguous() for key, tensor in tensors.items()}, assign=True)
         made.provenance = provenance
         return made.requires_grad_(False)
 
 
-def of(dictionary: Dictionary, format: str) -> Form:
-    """What ``dictionary`` computes, for ``format`` to write.
+def of(dictionary: Dictionary, format: str, skip: bool = False) -> Form:
+    """What ``dictionary`` computes, for ``format`` to write; ``skip`` says whether that has room for a skip map.
 
     Raises:
         MonoscopeError: its architecture has no such form, or it holds tensors that the form lacks.
@@ -131,11 +136,11 @@ def of(dictionary: Dictionary, format: str) -> Form:
         raise _refused(dictionary, format, f"a {dictionary.architecture} dictionary")
     expected, more = _FORMS[dictionary.architecture]
     state = {name: tensor.detach().cpu().float() for name, tensor in dictionary.state_dict().items()}
-    other = set(state) - {"w_enc", "b_enc", "w_dec", "b_dec"} - expected
+    other = set(state) - {"w_enc", "b_enc", "w_dec", "b_dec", *(["w_skip"] if skip else [])} - expected
     if other:
         raise _refused(dictionary, format, f"a dictionary with {sorted(other)[0]}")
-    form = Form(state["w_enc"], state["b_enc"], state["w_dec"], state["b_dec"], provenance=dict(dictionary.provenance))
-    return replace(form, **more(dictionary, state))
+    form = Form(state["w_enc"], state["b_enc"], state["w_dec"], state["b_dec"], w_skip=state.get("w_skip"))
+    return replace(form, provenance=dict(dictionary.provenance), **more(dictionary, state))
 
 
 def _refused(dictionary: Dictionary, format: str, what: str) -> MonoscopeError:

@@ -1,7 +1,7 @@
 """Gemma Scope (Lieberum et al. 2024) in ``.npz``, Gemma Scope 2 in safetensors: JumpReLU, the input not centred.
 
 Read only. Its embedding dictionaries were trained on inputs times √d_in; nothing in the file says so, and the numbers
-are taken as they stand. Affine skip connections and cross-layer transcoders are refused.
+are taken as they stand. An affine skip connection becomes a skip map; cross-layer transcoders are refused.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from monoscope.errors import MonoscopeError
 FILES = ("params.npz", "params.safetensors", "config.json")
 UPPER = {"W_enc", "W_dec", "b_enc", "b_dec", "threshold"}
 LOWER = {"w_enc", "w_dec", "b_enc", "b_dec", "threshold"}
+SKIP = "affine_skip_connection"
 ARCHITECTURE = "jump_relu"
 
 
@@ -29,21 +30,24 @@ def load(path: Path) -> Dictionary:
     """Read a dictionary from a folder with one such file, or from the file.
 
     Raises:
-        MonoscopeError: the file is damaged, or holds a skip connection or several layers.
+        MonoscopeError: the file is damaged, lacks a skip connection that its configuration speaks of, or holds several
+            layers.
     """
     found = _found(path)
     assert found is not None
-    weights = _weights.load(found)
-    if "affine_skip_connection" in weights:
-        raise MonoscopeError("affine skip connections are not understood", where=str(found), fix="take one without")
+    weights, (told, skips) = _weights.load(found), _described(found)
     small = "w_enc" in weights
     w_enc = weights.tensor("w_enc" if small else "W_enc", None, None).T
-    n_features = len(w_enc)
+    n_features, d_in = w_enc.shape
     w_dec = weights.tensor("w_dec" if small else "W_dec", n_features, None)
     b_enc, b_dec = weights.tensor("b_enc", n_features), weights.tensor("b_dec", w_dec.shape[1])
     threshold = weights.tensor("threshold", n_features)
+    w_skip = None
+    if skips or SKIP in weights:
+        w_skip = weights.tensor(SKIP, d_in, w_dec.shape[1]).T
+        told = {"target": "unknown", **told}
     weights.done()
-    return Form(w_enc, b_enc, w_dec, b_dec, provenance=_provenance(found)).above(threshold).dictionary()
+    return Form(w_enc, b_enc, w_dec, b_dec, provenance=told, w_skip=w_skip).above(threshold).dictionary()
 
 
 def _found(path: Path) -> Path | None:
@@ -51,12 +55,13 @@ def _found(path: Path) -> Path | None:
     return None if found and monoscope.recognises(found.parent) else found  # our tensors have the same names
 
 
-def _provenance(found: Path) -> dict[str, Any]:
-    """What a ``config.json`` beside the file says, if there is one."""
+def _described(found: Path) -> tuple[dict[str, Any], bool]:
+    """What a ``config.json`` beside the file says, if there is one: the provenance, and whether there is a skip map."""
     if not (found.parent / "config.json").is_file():
-        return {}
+        return {}, False
     config = _config.read(found.parent / "config.json")
     if config.get("architecture", str, ARCHITECTURE) != ARCHITECTURE:
         raise MonoscopeError(f"the architecture is not {ARCHITECTURE}", where=config.where, fix="is it the right file?")
     hook, hook_out = config.get("hf_hook_point_in", str), config.get("hf_hook_point_out", str)
-    return _sites.provenance(config.get("model_name", str), hook, hook_out)
+    told = _sites.provenance(config.get("model_name", str), hook, hook_out)
+    return told, bool(config.get("affine_connection", bool))

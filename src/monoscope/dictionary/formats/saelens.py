@@ -1,9 +1,9 @@
 """The format of SAELens: ``cfg.json`` and ``sae_weights.safetensors``; since version 6, and the flat one before it.
 
 BatchTopK and Matryoshka dictionaries are ``jumprelu`` there, and gated ones are written as that: a gate is a threshold
-on the magnitude. A matching pursuit has no encoder, and two more ways to end. Inputs that were scaled by a constant are
-folded where the folder holds the constant; layer norm and the like, which differ from row to row, cannot be and are
-refused.
+on the magnitude. Transcoders, with a skip map or without, are ReLU or JumpReLU there. A matching pursuit has no
+encoder, and two more ways to end. Inputs that were scaled by a constant are folded where the folder holds the constant;
+layer norm and the like, which differ from row to row, cannot be and are refused.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def save(dictionary: Dictionary, path: Path) -> None:
 
 def _selecting(dictionary: Dictionary) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Configuration and tensors of a dictionary that selects among linear scores."""
-    form = _form.of(dictionary, "saelens")
+    form = _form.of(dictionary, "saelens", skip=True)
     if not form.calibrated:
         raise MonoscopeError(
             "the dictionary has no calibrated threshold",
@@ -93,7 +93,8 @@ def _selecting(dictionary: Dictionary) -> tuple[dict[str, Any], dict[str, Tensor
     if not config["apply_b_dec_to_input"]:
         form = form.centre(False)
     tensors = {"W_enc": form.w_enc.T, "b_enc": form.b_enc, "W_dec": form.w_dec, "b_dec": form.b_dec}
-    return config, tensors if form.threshold is None else {**tensors, "threshold": form.threshold}
+    more = {"threshold": form.threshold, "W_skip": form.w_skip}
+    return config, tensors | {name: tensor for name, tensor in more.items() if tensor is not None}
 
 
 def _pursuing(dictionary: Pursuing) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -168,7 +169,9 @@ def _parts(weights: Weights, config: Config, name: str, bias: str | None = "b_en
     centred = config.get("apply_b_dec_to_input", bool, not transcodes)
     if centred and transcodes:
         raise weights.error("a transcoder cannot subtract from its input what it adds to its output")
-    return Form(w_enc, b_enc, w_dec, weights.tensor("b_dec", w_dec.shape[1]), bool(centred))
+    d_out = w_dec.shape[1]
+    w_skip = weights.tensor("W_skip", d_out, d_in) if "skip" in name else None
+    return Form(w_enc, b_enc, w_dec, weights.tensor("b_dec", d_out), bool(centred), w_skip=w_skip)
 
 
 def _jumprelu(weights: Weights, config: Config, name: str) -> Form:
@@ -192,7 +195,10 @@ def _gated(weights: Weights, config: Config, name: str) -> Form:
 
 
 def _normalised(form: Form, path: Path, config: Config) -> Form:
-    """Fold the constant that inputs were multiplied by, if they were."""
+    """Fold the constant that inputs were multiplied by, if they were.
+
+    A skip map stays: outputs are divided by the same constant.
+    """
     asked = config.values.get("normalize_activations")
     config.asked.add("normalize_activations")
     if asked in (None, False, "none"):
@@ -242,7 +248,8 @@ def _described(form: Form) -> dict[str, Any]:
     kind = "standard" if form.k is None else "topk"
     kind = kind if form.threshold is None else "jumprelu"
     if form.transcodes:
-        kind = {"standard": "transcoder", "jumprelu": "jumprelu_transcoder"}[kind]
+        skip = "" if form.w_skip is None else "skip_"
+        kind = {"standard": f"{skip}transcoder", "jumprelu": f"jumprelu_{skip}transcoder"}[kind]
     told = form.provenance
     ours = {name: value for name, value in told.items() if name != "k"}
     if form.threshold is not None and form.k is not None:
@@ -289,4 +296,6 @@ _READERS: dict[str, Callable[[Weights, Config, str], Form]] = {
     "gated": _gated,
     "transcoder": _parts,
     "jumprelu_transcoder": _jumprelu,
+    "skip_transcoder": _parts,
+    "jumprelu_skip_transcoder": _jumprelu,
 }

@@ -1,4 +1,7 @@
-"""The format of sparsify: ``cfg.json`` and ``sae.safetensors``. TopK; the input is centred unless it transcodes."""
+"""The format of sparsify: ``cfg.json`` and ``sae.safetensors``. TopK; the input is centred unless it transcodes.
+
+A skip map, with or without transcoding, sees the input as it is. What has one is written as a transcoder.
+"""
 
 from __future__ import annotations
 
@@ -30,24 +33,26 @@ def load(path: Path) -> Dictionary:
     """Read a dictionary.
 
     Raises:
-        MonoscopeError: the folder is damaged, its activation is not TopK, or it has a skip connection.
+        MonoscopeError: the folder is damaged, or its activation is not TopK.
     """
     config, weights = _config.read(path / CONFIG), _weights.load(path / WEIGHTS)
     activation = config.get("activation", str, "topk")
-    if activation != "topk" or config.get("skip_connection", bool):
-        what = "a skip connection" if activation == "topk" else f"the activation {str(activation)[:40]}"
-        raise MonoscopeError(f"{what} is not understood", where=config.where, fix="understood: topk without a skip")
+    if activation != "topk":
+        what = f"the activation {str(activation)[:40]}"
+        raise MonoscopeError(f"{what} is not understood", where=config.where, fix="understood: topk")
     w_enc = weights.tensor("encoder.weight", config.get("num_latents", int) or None, config.need("d_in", int))
     n_features, d_in = w_enc.shape
     b_enc, w_dec = weights.tensor("encoder.bias", n_features), weights.tensor("W_dec", n_features, d_in)
     k = config.need("k", int)
-    transcodes = bool(config.get("transcode", bool))
-    told: dict[str, Any] = config.get("monoscope", dict) or ({"target": "unknown"} if transcodes else {})
+    transcodes, skips = bool(config.get("transcode", bool)), bool(config.get("skip_connection", bool))
+    ours = config.get("monoscope", dict)
+    told: dict[str, Any] = ({"target": "unknown"} if transcodes else {}) if ours is None else ours
     if unread := config.unread(TRAINING):
         told = {**told, "unread": unread}
     b_dec = weights.tensor("b_dec", d_in)
+    w_skip = weights.tensor("W_skip", d_in, d_in) if skips else None
     weights.done()
-    form = Form(w_enc, b_enc, w_dec, b_dec, centred=not transcodes, k=k, provenance=told)
+    form = Form(w_enc, b_enc, w_dec, b_dec, centred=not transcodes, k=k, provenance=told, w_skip=w_skip)
     return form.dictionary()
 
 
@@ -57,7 +62,7 @@ def save(dictionary: Dictionary, path: Path) -> None:
     Raises:
         MonoscopeError: not TopK, or what is written is wider or narrower than what is read.
     """
-    form = _form.of(dictionary, "sparsify")
+    form = _form.of(dictionary, "sparsify", skip=True)
     (n_features, d_in), d_out = form.w_enc.shape, form.w_dec.shape[1]
     if form.k is None or form.threshold is not None:
         raise MonoscopeError(
@@ -75,7 +80,7 @@ def save(dictionary: Dictionary, path: Path) -> None:
         "num_latents": n_features,
         "k": form.k,
         "multi_topk": False,
-        "skip_connection": False,
+        "skip_connection": form.w_skip is not None,
         "transcode": form.transcodes,
         "d_in": d_in,
         "monoscope": form.provenance,
@@ -85,6 +90,7 @@ def save(dictionary: Dictionary, path: Path) -> None:
         "encoder.bias": form.b_enc,
         "W_dec": form.w_dec,
         "b_dec": form.b_dec,
+        **({} if form.w_skip is None else {"W_skip": form.w_skip}),
     }
     (path / CONFIG).unlink(missing_ok=True)
     folder.write_bytes(path / WEIGHTS, save_tensors({name: tensor.contiguous() for name, tensor in tensors.items()}))
