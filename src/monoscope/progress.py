@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+WINDOW = 120.0  # seconds that speed and time left are estimated from
 console = Console(stderr=True)
 
 
@@ -18,12 +19,26 @@ class Report(Protocol):
     """Told how many more units are done, and what to show beside the bar."""
 
     def __call__(self, done: int, note: str = "") -> None:
-        """``done`` is added to what was done before."""
+        """``done`` is added to what was done before. The first call says where the bar begins, and is not speed: of
+        work that goes on it is what an earlier process did.
+        """
         ...
 
 
 def silent(done: int, note: str = "") -> None:
     """A report that shows nothing."""
+
+
+class Speed(ProgressColumn):
+    """Units per second of late, from which the time left is estimated too."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        """Nothing until there were two reports."""
+        return Text("" if task.speed is None else f"{task.speed:,.0f} {self.unit}/s", style="cyan")
 
 
 @contextmanager
@@ -36,18 +51,14 @@ def bar(title: str, total: int | None, *, unit: str = "tokens", shown: bool = Tr
         TextColumn("{task.description:<20}"),  # all of it fits into 80 columns
         BarColumn(bar_width=14),
         TaskProgressColumn(),
-        TextColumn("[cyan]{task.fields[speed]}"),
+        Speed(unit),
         TextColumn("[dim]{task.fields[note]}"),
         TimeRemainingColumn(),
     )
-    began, count = time.monotonic(), 0
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(title, total=total, speed="", note="")
+    with Progress(*columns, console=console, speed_estimate_period=WINDOW) as progress:
+        task = progress.add_task(title, total=total, note="")
 
         def report(done: int, note: str = "") -> None:
-            nonlocal count
-            count += done
-            speed = count / max(1e-9, time.monotonic() - began)
-            progress.update(task, advance=done, speed=f"{speed:,.0f} {unit}/s", note=note)
+            progress.update(task, advance=done, note=note)
 
         yield report

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
-from types import ModuleType
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -76,6 +78,114 @@ def test_the_log_holds_each_step_once_though_some_came_after_the_checkpoint(tmp_
     (tmp_path / "cut" / checkpoint.NAME).unlink()
     run(tmp_path / "cut")  # anew
     assert log.read_text() == (tmp_path / "whole/log.jsonl").read_text()
+
+
+@pytest.fixture
+def service(monkeypatch):
+    """In the place of wandb: runs by id, which hold what was committed and refuse a step that they have."""
+    module = ModuleType("wandb")
+    module.runs, module.asked = {}, []
+
+    @contextmanager
+    def init(*, id: str, **asked):
+        there = module.runs.setdefault(id, {})
+        module.asked.append(asked)
+
+        def log(flat, *, step: int, commit: bool) -> None:
+            assert commit and step > max(there, default=-1)
+            there[step] = flat
+
+        yield SimpleNamespace(log=log, starting_step=max(there, default=-1) + 1)
+
+    module.init = init
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    monkeypatch.setattr(logs, "find_spec", lambda needs: True)
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    return module
+
+
+@pytest.fixture
+def boards(monkeypatch):
+    """In the place of TensorBoard's: files of (tag, step), by folder, of which a reader purges as that does."""
+    module = ModuleType("torch.utils.tensorboard")
+    module.files = []
+
+    class SummaryWriter:
+        def __init__(self, folder: str, *, purge_step: int) -> None:
+            self.folder, self.purge_step, self.waiting, self.flushed = folder, purge_step, [], []
+            module.files.append(self)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_) -> None:
+            self.flush()
+
+        def add_scalar(self, tag: str, value: float, step: int) -> None:
+            self.waiting.append((tag, step))
+
+        def flush(self) -> None:
+            self.flushed += self.waiting
+            self.waiting.clear()
+
+    def read(folder: Path) -> list[tuple[str, int]]:
+        shown: list[tuple[str, int]] = []
+        for file in module.files:
+            if file.folder == str(folder / "tensorboard"):
+                shown = [(tag, step) for tag, step in shown if step < file.purge_step] + file.flushed
+        return shown
+
+    module.SummaryWriter, module.read = SummaryWriter, read
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    monkeypatch.setattr(logs, "find_spec", lambda needs: True)
+    return module
+
+
+def training(folder: Path, name: str, steps: Iterator[int] | range) -> None:
+    """Tell a log of steps, as the loop does."""
+    with logs.writers([name], folder) as (tell,), (folder / "log.jsonl").open("a") as log:
+        for step in steps:
+            terms = {"main": {"mse": 1 / step, "l0": 3.0}}
+            log.write(json.dumps({"tokens": step, **terms}) + "\n")
+            log.flush()
+            tell(step, terms)
+
+
+def test_wandb_continues_the_run_and_has_each_step_once(service, tmp_path, monkeypatch):
+    run, other = tmp_path / "run", tmp_path / "other"
+    for folder in (run, other):
+        folder.mkdir()
+        (folder / "plan.json").write_text('{"k": 3}')
+        training(folder, "wandb", range(100, 801, 100))
+    told = service.runs[(run / "wandb/id").read_text()]
+    assert (len(service.runs), [*told]) == (2, [*range(100, 801, 100)])  # folders are runs of their own
+    del told[300], told[400], told[500], told[600], told[700], told[800]  # what never arrived
+    run = run.rename(tmp_path / "renamed")
+    log = run / "log.jsonl"
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:5]))  # back to the checkpoint, as the loop does
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
+    training(run, "wandb", range(600, 1001, 100))
+    told[900].clear()  # not to be told again
+    training(run, "wandb", range(600, 1101, 100))
+    assert (len(service.runs), [*told]) == (2, [*range(100, 1101, 100)])
+    assert (told[500], told[900]) == ({"main/mse": 1 / 500, "main/l0": 3.0}, {})
+    assert [(a["name"], a["project"], a["config"], a["resume"]) for a in service.asked[1:3]] == [
+        ("other", "monoscope", {"k": 3}, "allow"),
+        ("renamed", "mine", {"k": 3}, "allow"),
+    ]
+
+
+def test_tensorboard_shows_each_step_once_and_a_kill_loses_none(boards, tmp_path):
+    def killed() -> Iterator[int]:
+        yield from range(100, 801, 100)
+        assert boards.read(tmp_path)[-1] == ("main/l0", 800)  # though nothing was closed
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training(tmp_path, "tensorboard", killed())
+    training(tmp_path, "tensorboard", range(600, 1001, 100))
+    training(tmp_path, "tensorboard", range(0))  # nothing was left to do: nothing is hidden
+    assert boards.read(tmp_path) == [(tag, step) for step in range(100, 1001, 100) for tag in ("main/mse", "main/l0")]
 
 
 @pytest.mark.parametrize("name", logs.names())

@@ -76,10 +76,12 @@ def train(
 
     They learn on the device that they lie on, all on the same; rows may come from any.
 
-    With a folder, a checkpoint found there is gone on from, and Ctrl-C saves one before it is passed on. ``logs`` are
-    told of every step, as the JSON lines of ``keeping.log`` are; those hold each step once, whatever was stopped.
+    With a folder, a checkpoint found there is gone on from, and Ctrl-C saves one before it is passed on, as does being
+    terminated. ``logs`` are told of every step, after a stop again of those that no checkpoint had; the JSON lines of
+    ``keeping.log`` hold each step once.
 
     Raises:
+        KeyboardInterrupt: it was interrupted or terminated.
         MonoscopeError: the rows ended early, or a loss is not finite.
     """
     device = next(iter(trainees.values())).device
@@ -88,7 +90,7 @@ def train(
     facts = checkpoint.restore(keeping.folder, trainees, keeping.plan) if keeping.folder else None
     seen = int(facts["seen"]) if facts else 0
     report(seen)
-    saved = time.monotonic()
+    saving = _Saving(keeping, trainees, seen if facts else None)
     target = data.n_rows // data.batch_size * data.batch_size
     with memory.kept(), reserved(), _asked_to_stop() as asked, _log(keeping.log, seen) as log:
         for x, y in moved(data.batches(seen) if seen < target else (), device):
@@ -106,13 +108,14 @@ def train(
                 tell(seen, shown)
             first = next(iter(shown.values()))
             report(rows, " ".join(f"{name} {value:.3g}" for name, value in first.items() if value))
-            if keeping.folder and (asked() or time.monotonic() - saved > keeping.every_seconds):
-                checkpoint.save(keeping.folder, trainees, {"plan": dict(keeping.plan), "seen": seen})
-                saved = time.monotonic()
-            if asked():
-                raise KeyboardInterrupt
-            if seen >= target:
+            if saving.due(last=seen >= target):
+                saving.save(seen)
+            if asked() or seen >= target:
                 break
+        if asked():
+            saving.save(seen)
+    if asked():  # also where it came while the last step was saved
+        raise KeyboardInterrupt
     if seen < target:
         raise MonoscopeError(
             f"the activations ended after {seen:,} rows of {target:,}", fix="give more data, or ask for fewer tokens"
@@ -145,6 +148,28 @@ def normalised(
 def _centred(rows: Float[Tensor, "n d"], mean: Float[Tensor, " d"], in_place: bool) -> Float[Tensor, "n d"]:
     fits = in_place and rows.dtype == torch.float32
     return torch.sub(rows, mean, out=rows if fits else room(*rows.shape, device=rows.device))
+
+
+class _Saving:
+    """When and where a training is saved, each step at most once; ``at`` is the step of the checkpoint there."""
+
+    def __init__(self, keeping: Keeping, trainees: Mapping[str, Trainee], at: int | None) -> None:
+        self.keeping, self.trainees, self.at = keeping, trainees, at
+        self.since = time.monotonic()
+
+    def due(self, *, last: bool) -> bool:
+        """Whether as much would be lost as is worth a checkpoint. Calibration, which nothing saves, follows the last
+        step: it counts for more, except in trainings so short that they are made again as fast.
+        """
+        lost, enough = time.monotonic() - self.since, self.keeping.every_seconds
+        return lost > enough or (last and (self.at is not None or lost > enough / 2))
+
+    def save(self, seen: int) -> None:
+        """Save the step that has ``seen`` so many rows."""
+        if self.keeping.folder is None or seen == self.at:
+            return
+        checkpoint.save(self.keeping.folder, self.trainees, {"plan": dict(self.keeping.plan), "seen": seen})
+        self.at, self.since = seen, time.monotonic()
 
 
 @contextmanager

@@ -16,7 +16,10 @@ from monoscope.errors import MonoscopeError
 PACKAGE = "monoscope.train.logs"
 
 Tell = Callable[[int, Mapping[str, Mapping[str, float]]], None]
-"""Takes the tokens seen and, of each dictionary in training, its loss terms and L0."""
+"""Takes the tokens seen and, of each dictionary in training, its loss terms and L0.
+
+A training that goes on tells again the steps after its checkpoint, with the same numbers; readers see each step once.
+"""
 
 
 def names() -> list[str]:
