@@ -5,8 +5,9 @@ Imports nothing of Monoscope but its error type, so that every room of the house
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from typing import NewType
+from typing import Any, NewType
 
 import numpy as np
 import torch
@@ -208,3 +209,23 @@ class Code:
         return Code(
             self.indices[first:last], self.values[first:last], self.offsets[start : stop + 1] - first, self.n_features
         )
+
+
+def as_tensor(rows: Any, name: str) -> Tensor:
+    """An array or tensor of shape (n, d) as a tensor, without copying.
+
+    Raises:
+        MonoscopeError: another shape, or numbers that are not real.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*not writable")  # nothing is written to it
+            tensor = rows if isinstance(rows, Tensor) else torch.from_numpy(np.asarray(rows))
+    except (TypeError, ValueError) as error:
+        raise MonoscopeError(f"{name} holds no numbers: {error}", fix=f"pass {name} as (rows, width)") from error
+    if tensor.ndim != 2 or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise MonoscopeError(
+            f"{name} has shape {tuple(tensor.shape)} and type {tensor.dtype}",
+            fix=f"pass {name} as (rows, width) of real numbers",
+        )
+    return tensor

@@ -10,7 +10,7 @@ from monoscope.evaluate.batches import Reconstructed
 from monoscope.evaluate.intervals import Estimate
 from monoscope.evaluate.measure import Facts, SumsByDocument
 from monoscope.evaluate.measures import decoder_geometry, l0, mixing
-from monoscope.evaluate.right_l0 import CRITERIA, least, verdicts
+from monoscope.evaluate.right_l0 import CRITERIA, least, verdict, verdicts
 from monoscope.types import Code
 
 N_FEATURES, WIDTH, HELD = 24, 48, 6000
@@ -68,6 +68,13 @@ def test_an_end_of_a_sweep_is_no_minimum(judged):
     rising = {i: {**judged[7], "l0": Estimate(float(i)), CRITERIA[0]: Estimate(float(i))} for i in (1, 2, 3, 4)}
     assert least(rising, CRITERIA[0]) is None
     assert verdicts(judged, comparable=False)[12].says == "not known"
+
+
+def test_evidence_that_disagrees_is_no_verdict(judged):
+    """The same numbers say the same every time: nothing depends on an order of words."""
+    said = verdict(judged[7], {CRITERIA[0]: 100.0, CRITERIA[1]: 1.0})
+    assert said.says == "not known" and said.because[-1] == "these disagree"
+    assert verdict(judged[7], {CRITERIA[0]: 100.0}).says == "too low"
 
 
 def test_mixing_equals_brute_force():

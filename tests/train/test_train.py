@@ -117,11 +117,27 @@ def test_a_transcoder_learns_a_linear_map():
         ({"penalty": 3}, "has no option 'penalty'"),
         ({"batch_size": 100_000}, "fewer than one batch"),
         ({"architecture": "jumprelu", "form": "quadratik"}, "did you mean 'quadratic'"),
-        ({"architecture": "jumprelu", "form": "quadratic"}, "pass l0"),
+        ({"architecture": "jumprelu", "form": "quadratic", "k": None}, "pass l0"),
         ({"architecture": "l1", "l0": 0}, "l0 of l1 is 0"),
         ({"k": 99}, "choose k"),
         ({"rate": -1.0}, "rate is above 0"),
         ({"architecture": "l1_2023", "resample_from": "input"}, "did you mean 'inputs'"),
+        ({"k": 3.5}, "k of topk is 3.5"),
+        ({"k": "4"}, "k of topk is '4'"),
+        ({"k": 0}, "whole number of features a row"),
+        ({"k": None, "l0": 3.5}, "whole number of features a row"),
+        ({"architecture": "l1", "l0": 33}, "choose k between"),
+        ({"n_features": 0}, "n_features of topk is 0"),
+        ({"n_features": 32.5}, "n_features of topk is 32.5"),
+        ({"seed": -1}, "seed of topk is -1"),
+        ({"n_tokens": 0}, "n_tokens of a training is 0"),
+        ({"n_tokens": -5}, "n_tokens of a training is -5"),
+        ({"n_tokens": 10}, "fewer than one batch"),
+        ({"n_tokens": 1000.5}, "n_tokens of a training is 1000.5"),
+        ({"batch_size": 0}, "batch_size of a training is 0"),
+        ({"rate": float("nan")}, "rate is above 0"),
+        ({"rate": float("inf")}, "rate is above 0"),
+        ({"warmup": float("nan")}, "warm-up nan"),
     ],
 )
 def test_unusable_arguments_are_refused(arguments, message):
@@ -137,6 +153,51 @@ def test_unusable_arguments_are_refused(arguments, message):
                 **arguments,
             },
         )
+
+
+@pytest.mark.parametrize(
+    ("x", "target", "message"),
+    [
+        ([(100, 8), (100, 8)], [(100, 3), (99, 3)], "100 rows and one of 99 targets"),
+        ([(100, 8), (50, 8)], [(100, 3), (60, 3)], "50 rows and one of 60 targets"),
+        ([(100, 8), (100, 9)], None, "blocks of widths .8, 8. and .9, 9."),
+        ([(100, 8), (100, 8)], [(100, 3), (100, 4)], "blocks of widths"),
+        ([(100, 8), (100, 8)], [(100, 3), "nan"], "a row of target is not finite"),
+        ([(100, 8), "nan"], None, "a row of x is not finite"),
+        ([(100, 8), "words"], None, "a block holds no numbers"),
+    ],
+)
+def test_blocks_that_do_not_belong_together_are_refused(x, target, message):
+    """Before a row is paired with another's target, and whatever is wrong with a block."""
+
+    def made(shapes):
+        width = shapes[0][1]
+        other = {"nan": torch.full((100, width), torch.nan), "words": [["a", "b"]]}
+        return [other[s] if isinstance(s, str) else torch.randn(s) for s in shapes]
+
+    with pytest.raises(MonoscopeError, match=message):
+        fit(made(x), 16, "topk", 4, 200, 50, target=None if target is None else made(target), show_progress=False)
+
+
+@pytest.mark.parametrize("name", ["l1", "jumprelu", "gated", "p_anneal", "l1_2023"])
+def test_k_is_the_l0_of_a_penalty_too(name):
+    x = planted(20_000)[0]
+    made = fit(x, 64, name, 4, 40_000, 500, show_progress=False)
+    same = fit(x, 64, name, n_tokens=40_000, batch_size=500, l0=4.0, show_progress=False)
+    assert float(made.encode(x).counts().float().mean()) == pytest.approx(4, rel=0.1)
+    assert torch.equal(made.w_dec, same.w_dec)
+
+
+def test_arrays_are_encoded_as_tensors_are():
+    x = planted(2000)[0]
+    made = fit(x.numpy(), 32, "topk", 4, batch_size=500, show_progress=False)
+    held = x.numpy()
+    held.flags.writeable = False
+    code = made.encode(held)
+    assert torch.equal(code.values, made.encode(x).values)
+    assert torch.equal(made.decode(code, held), made.decode(code)) and torch.equal(made(held), made(x))
+    with pytest.raises(MonoscopeError, match="for a dictionary of width"):
+        made.encode(held[:, 1:])
 
 
 def test_objectives_have_defaults_and_names():

@@ -22,7 +22,7 @@ from monoscope.dictionary import architectures as architectures
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.ops import weighted_rows
 from monoscope.ops.encode import Gates
-from monoscope.types import Code
+from monoscope.types import Code, as_tensor
 
 SHARED = ("b_dec", "w_skip")  # parameters that belong to no feature
 SHOWN = ("model", "site", "hook", "target", "text", "n_tokens", "seed")  # of the provenance, in a notebook
@@ -80,7 +80,7 @@ class Dictionary(nn.Module):
 
     @abstractmethod
     def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
-        """The features of each row and how strongly they are active, in the units of ``x``."""
+        """The features of each row and how strongly they are active, in the units of ``x``; arrays will do too."""
 
     def gates(self) -> Gates | None:
         """What each feature's value depends on where it does not depend on other features; None where features compete.
@@ -164,12 +164,13 @@ class Dictionary(nn.Module):
 
         io.save(self, path, format)
 
-    def check(self, x: Tensor) -> Tensor:
-        """``x`` as fp32 rows.
+    def check(self, x: Any) -> Tensor:
+        """``x``, a tensor or an array, as fp32 rows.
 
         Raises:
             MonoscopeError: not ``(n, d_in)``, on another device, or not finite.
         """
+        x = x if isinstance(x, Tensor) else as_tensor(x, "x")
         if x.ndim != 2 or x.shape[1] != self.d_in:
             raise MonoscopeError(
                 f"activations of shape {tuple(x.shape)} for a dictionary of width {self.d_in}",

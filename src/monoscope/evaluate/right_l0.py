@@ -10,6 +10,7 @@ features. The second needs three or more, with the least of them not at an end.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -76,4 +77,6 @@ def verdict(metrics: Metrics, best: Mapping[str, float | None]) -> Verdict:
     if not said:
         because.append("compare three or more dictionaries of one width and several L0 to see whether it is too high")
         return Verdict("not known", tuple(because))
-    return Verdict(said[0] if len(set(said)) == 1 else max(set(said), key=said.count), tuple(because))
+    counts = Counter(said).most_common()
+    disagree = len(counts) > 1 and counts[0][1] == counts[1][1]
+    return Verdict("not known" if disagree else counts[0][0], (*because, *(["these disagree"] if disagree else [])))

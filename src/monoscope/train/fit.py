@@ -18,7 +18,7 @@ from monoscope.ops.room import reserved
 from monoscope.train import rows
 from monoscope.train.loop import Data, normalised, train
 from monoscope.train.objective import Objective, objective
-from monoscope.train.options import SWITCH, check
+from monoscope.train.options import COUNT, SWITCH, Range, check
 from monoscope.train.schedules import Schedule
 from monoscope.train.trainee import Normalising, Trainee
 
@@ -56,17 +56,28 @@ class Recipe:
     ) -> Recipe:
         """A recipe from plain arguments: what the architecture does not know is the objective's.
 
+        ``k`` and ``l0`` are the number of active features wanted of a row, on average or of each, as the architecture
+        has it; ``l0`` overrules ``k``. Without either, what selects takes 32, and a penalty keeps its weight, as it
+        does with a ``k`` of 0.
+
         Raises:
-            MonoscopeError: no such architecture or option, or an L0 that the architecture cannot be told.
+            MonoscopeError: no such architecture or option, a number that cannot be, or an L0 that the architecture
+                cannot be told.
         """
         kind = architecture(name)
         known = objective(kind.objective).defaults
         settings = {key: options.pop(key) for key in list(options) if key in kind.settings}
+        given = {"n_features": n_features, "k": k, "seed": seed}
+        check(name, given, given, {"n_features": Range(1, whole=True), "k": COUNT, "seed": COUNT})
         wanted = l0 if l0 is not None else k
+        if wanted is not None and wanted > n_features:
+            raise MonoscopeError(
+                f"k = {wanted:g} with {n_features} features", fix="choose k between 1 and the number of features"
+            )
         if "k" in kind.settings:
-            settings["k"] = round(wanted) if wanted is not None else 32
-        elif l0 is not None and "l0" in known:
-            options["l0"] = l0
+            settings["k"] = whole(name, 32 if wanted is None else wanted)
+        elif (wanted or l0 is not None) and "l0" in known:  # a k of 0 asks for nothing
+            options["l0"] = wanted
         elif l0 is not None:
             raise MonoscopeError(
                 f"{name} has no setting for its L0", fix="set its penalty, or use another architecture"
@@ -134,6 +145,17 @@ class Recipe:
         return made, self.objective(made, n_rows, self.seed, **self.options)
 
 
+def whole(name: str, k: float) -> int:
+    """That number of features.
+
+    Raises:
+        MonoscopeError: it is not a whole number, or none.
+    """
+    if k != int(k) or k < 1:
+        raise MonoscopeError(f"k = {k:g} for {name}, which has a whole number of features a row", fix="round k (or l0)")
+    return int(k)
+
+
 def known_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of ``options`` that the objective of the architecture ``name`` knows."""
     known = objective(architecture(name).objective).defaults
@@ -144,7 +166,7 @@ def fit(
     x: Any,
     n_features: int = 3072,
     architecture: str = "batch_topk",
-    k: int = 32,
+    k: int | None = None,
     n_tokens: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
@@ -163,16 +185,16 @@ def fit(
         x: activations: an ``(n, d_in)`` array or tensor, or an iterable of such blocks (then ``n_tokens`` is required).
         n_features: number of features.
         architecture: a name from the ``dictionary`` folder.
-        k: active features per row (on average for ``batch_topk``). Penalty methods have no such setting: without
-            ``l0`` their option ``penalty`` is fixed.
+        k: active features per row wanted (of each for ``topk``, on average for ``batch_topk`` and penalty methods,
+            whose penalty's weight is controlled so that it is reached). None: 32 for what selects; a penalty keeps the
+            weight that its option ``penalty`` says.
         n_tokens: rows to train on; None is one epoch. More than the array holds means several epochs. What calibrates
             at the end (``batch_topk``, penalties with ``l0``) does so on a twentieth of the rows, 16,384 at most, that
             are never trained on: random ones of an array, the first of an iterable.
         batch_size: rows per step. None: as ``schedules.usual_batch`` has it for so many rows: 4,096 beyond 6.5 million.
         seed: the same seed gives the same numbers.
         target: what is reconstructed, row-aligned with ``x``: a transcoder. None: ``x`` itself.
-        l0: the mean number of active features wanted; for ``topk`` and ``batch_topk`` the same as ``k``. Penalty
-            methods control the weight of their penalty so that it is reached.
+        l0: the same as ``k``; of penalty methods it need not be a whole number.
         device: where it is trained, and where the dictionary then lies: ``cpu``, ``cuda``, ``cuda:1``. None: where
             ``x`` lies, if it is a tensor, else the CPU.
         options: the architecture's and its objective's, ``rate``, ``warmup``, ``decay`` of the learning rate, and
@@ -185,6 +207,8 @@ def fit(
     Raises:
         MonoscopeError: unusable arguments or rows; an iterable that ends before ``n_tokens``; no such device.
     """
+    given = {"n_tokens": n_tokens, "batch_size": batch_size}
+    check("a training", given, given, dict.fromkeys(given, Range(1, whole=True)))
     place = devices.find(device or (x.device if isinstance(x, Tensor) else "cpu"))
     recipe = Recipe.of(architecture, n_features, k=k, l0=l0, seed=seed, **options)
     back = recipe.calibrates

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from monoscope.train.loop import SAMPLE, Data
 from monoscope.train.schedules import batch_of
 from monoscope.train.trainee import Units
 from monoscope.train.transfer import Pair
-from monoscope.types import Activations
+from monoscope.types import Activations, as_tensor
 
 CALIBRATION = 16_384  # rows for calibration; of those that are trained on at most a twentieth is kept back
 
@@ -177,23 +176,6 @@ def _taken(rows: Float[Tensor, "m d"], places: Int[Tensor, " n"]) -> Float[Tenso
     return torch.index_select(rows.detach(), 0, places.to(rows.device), out=found)
 
 
-def as_tensor(rows: Any, name: str) -> Tensor:
-    """An array or tensor of shape (n, d) as a tensor, without copying.
-
-    Raises:
-        MonoscopeError: another shape, or numbers that are not real.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*not writable")  # nothing is written to it
-        tensor = rows if isinstance(rows, Tensor) else torch.from_numpy(np.asarray(rows))
-    if tensor.ndim != 2 or tensor.is_complex() or tensor.dtype == torch.bool:
-        raise MonoscopeError(
-            f"{name} has shape {tuple(tensor.shape)} and type {tensor.dtype}",
-            fix=f"pass {name} as (rows, width) of real numbers",
-        )
-    return tensor
-
-
 def from_arrays(
     x: Any, target: Any | None, batch_size: int | None, n_tokens: int | None, seed: int, *, hold_back: bool
 ) -> Data:
@@ -205,10 +187,7 @@ def from_arrays(
             f"{len(rows)} rows of x and {len(outs)} of target", fix="pass one target row for every row of x"
         )
     batch_size = batch_of(batch_size, n_tokens or len(rows))
-    if len(rows) < batch_size:
-        raise MonoscopeError(
-            f"{len(rows):,} rows are fewer than one batch of {batch_size:,}", fix="pass batch_size, or more rows"
-        )
+    _whole_batch(min(len(rows), n_tokens or len(rows)), batch_size)
     site = None if outs is None else "y"
     source = ArraySource(rows, outs, seed)
     return from_source(source, "x", site, batch_size, n_tokens, hold_back=hold_back, seed=seed, own=True)
@@ -230,8 +209,16 @@ def from_blocks(
     if n_tokens is None:
         raise MonoscopeError("an iterable of blocks does not say how many rows it holds", fix="pass n_tokens")
     batch_size = batch_of(batch_size, n_tokens)
+    _whole_batch(n_tokens, batch_size)
     read = _Blocks(blocks, targets, batch_size, n_tokens, min(CALIBRATION, n_tokens // 20) if hold_back else 0)
     return Data(read.batches, n_tokens, batch_size, units_of(iter(read.begun)), read.first, read.held_out)
+
+
+def _whole_batch(n_rows: int, batch_size: int) -> None:
+    if n_rows < batch_size:
+        raise MonoscopeError(
+            f"{n_rows:,} rows are fewer than one batch of {batch_size:,}", fix="pass batch_size, or more rows"
+        )
 
 
 class _Blocks:
@@ -288,6 +275,14 @@ def _pairs(blocks: Iterable[Any], targets: Iterable[Any] | None, sizes: Iterator
     for block, other in paired:
         x = as_tensor(block, "a block")
         held.append((x, x if other is block else as_tensor(other, "a target block")))
+        if len(held[-1][1]) != len(x):
+            raise MonoscopeError(
+                f"a block of {len(x):,} rows and one of {len(held[-1][1]):,} targets",
+                fix="pass blocks of target that hold a row for every row of x",
+            )
+        if any(a.shape[1] != b.shape[1] for a, b in zip(held[0], held[-1], strict=True)):
+            widths = [tuple(part.shape[1] for part in pair) for pair in (held[0], held[-1])]
+            raise MonoscopeError(f"blocks of widths {widths[0]} and {widths[1]}", fix="pass blocks of one site")
         count += len(x)
         while count >= size:
             x, y = _joined(held)
@@ -306,6 +301,7 @@ def _joined(held: Iterable[Pair]) -> Pair:
 
 
 def _finite(x: Tensor, y: Tensor) -> Pair:
-    if not bool(torch.isfinite(x.float().sum())):
-        raise MonoscopeError("a row of x is not finite", fix="look for overflow where the activations were made")
+    for name, rows in (("x", x), ("target", y))[: 1 + (y is not x)]:
+        if not bool(torch.isfinite(rows.float().sum())):
+            raise MonoscopeError(f"a row of {name} is not finite", fix="look for overflow where it was made")
     return x, y

@@ -71,9 +71,9 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if (
-            (self.rate is not None and self.rate <= 0)
-            or min(self.warmup, self.decay) < 0
-            or self.warmup + self.decay > 1
+            (self.rate is not None and not 0 < self.rate < math.inf)
+            or not min(self.warmup, self.decay) >= 0
+            or not self.warmup + self.decay <= 1
         ):
             raise MonoscopeError(
                 f"a learning rate of {self.rate} with warm-up {self.warmup} and decay {self.decay}",

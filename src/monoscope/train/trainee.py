@@ -128,7 +128,7 @@ class Trainee:
         if not math.isfinite(whole):
             raise MonoscopeError(
                 f"the loss is not finite after {seen:,} tokens: {values}",
-                fix="lower the learning rate; the last checkpoint is intact, and the same command goes on from it",
+                fix="lower the learning rate; a checkpoint from before, where they are kept, is intact",
             )
         self.objective.after_step(self.dictionary, self, x, y.detach(), seen + len(x))
         return {**values, "l0": self.objective.l0}
