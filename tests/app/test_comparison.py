@@ -79,7 +79,8 @@ def test_all_are_judged_on_the_same_tokens(found):
     assert found.metrics()["a"]["l0"].value == 8 and found.metrics()["b"]["l0"].value == 16
     assert found.metrics()["neurons"]["l0"].value <= 8  # controls at the first's L0
     assert len({m["ce"].value for m in found.metrics().values()}) == 1
-    assert found.notes == ()  # the same split of the same text: nothing to leave out, nothing unknown
+    (note,) = found.notes  # the same split of the same text: nothing to leave out, nothing unknown
+    assert note.startswith("no frozen decoder beside these")
     written = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert list(written["dictionaries"]) == ["a", "b"] and list(written["controls"]) == ["pca", "neurons"]
     assert list(written["differences"]) == ["b", "pca", "neurons"] and written["first"] == "a"
@@ -279,3 +280,8 @@ def test_the_verb(a, b, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(["evaluate", str(a), str(tmp_path / "nowhere")])
     assert ended.value.code == 2
+    capsys.readouterr()
+    for flags in (("--concepts", str(b)), ("--letters", "--concepts"), ("--letters", "--plots", str(tmp_path))):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["evaluate", str(a), *flags])
+        assert ended.value.code == 2 and "each look at one run" in capsys.readouterr().err

@@ -134,6 +134,8 @@ def compare(paths: Sequence[Path], against: str | None = None) -> Comparison:
     if against == "controls":
         judged |= {n: d for n, d in stages.trained(run).items() if n != "main"}
         judged |= stages.untrained(run, contestants[0].dictionary)
+        if "frozen_decoder" not in judged:
+            notes.append(f"no frozen decoder beside these: none was trained with {run.path.name} (a sweep trains none)")
     found = stages.judge(run, run.lm, judged, "evaluating", documents=documents)
     dictionaries = {c.name: c.dictionary for c in contestants}
     if len(dictionaries) > MATCHED:

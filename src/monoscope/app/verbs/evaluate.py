@@ -42,9 +42,15 @@ def evaluate(
 
     from monoscope.app import comparison, comparison_table, concept_scores, letter_scores, stages, terminal
     from monoscope.app.run import Run
+    from monoscope.errors import MonoscopeError
     from monoscope.evaluate.right_l0 import Verdict
 
     chosen = runs or (Path("monoscope-run"),)
+    if (concepts or letters) and (concepts == letters or len(chosen) > 1 or against or plots or saebench):
+        raise MonoscopeError(
+            "--concepts and --letters each look at one run, and nothing else at the same time",
+            fix="one after the other: monoscope evaluate RUN --concepts",
+        )
     if concepts:
         scores = concept_scores.score(Run(chosen[0]))
         if json:
