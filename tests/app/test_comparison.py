@@ -257,7 +257,14 @@ def test_saebench_layout(found, tmp_path):
     kl = metrics["model_behavior_preservation"]
     assert kl["kl_div_score"] == pytest.approx(1 - kl["kl_div_with_sae"] / kl["kl_div_with_ablation"])
     headless = {**own, "kl": Estimate(), "kl_zero": Estimate(), "loss_recovered_zero": Estimate()}
-    nothing = saebench.core("a", headless, found.evaluation.facts, found.dictionaries["a"], "text")[
+    misc, density = metrics["misc_metrics"], found.details()["density"]["a"]
+    assert misc["freq_over_10_percent"] == pytest.approx(own["dense_fraction"].value)
+    assert misc["freq_over_10_percent"] < misc["freq_over_1_percent"] <= 1  # 8 of 64: each is active on an eighth
+    assert misc["freq_over_10_percent"] < misc["normalized_freq_over_10_percent"] < 1
+    nearest = torch.nn.functional.normalize(found.dictionaries["a"].w_enc.detach().double(), dim=1)
+    cosine = (nearest @ nearest.T - 2 * torch.eye(64)).max(1).values.mean()
+    assert misc["average_max_encoder_cosine_sim"] == pytest.approx(float(cosine))
+    nothing = saebench.core("a", headless, found.evaluation.facts, found.dictionaries["a"], "text", density)[
         "eval_result_metrics"
     ]
     assert nothing["model_behavior_preservation"] == {

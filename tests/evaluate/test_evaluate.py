@@ -226,6 +226,9 @@ def test_dead_features_by_hand(lm, store, rows):
     assert shown["dead"] == 28 and sum(shown["counts"]) == 12 and shown["counts"][-1] >= 1
     assert len(shown["log10_edges"]) == len(shown["counts"]) + 1
     assert value(found, "dense_fraction") >= 1 / 40
+    often, sums = shown["frequent"]["0.1"], shown["frequent"]["0.01"]
+    assert often["features"] == value(found, "dense_fraction") <= sums["features"] <= 12 / 40
+    assert 0 < often["activations"] <= sums["activations"] <= 1
 
 
 def test_nan_names_document_and_position(lm, store):

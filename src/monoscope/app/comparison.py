@@ -64,7 +64,7 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """``dictionaries``, ``controls``, ``differences`` (the first less each other), facts and notes."""
         written = self.evaluation.to_json()
-        details = {name: {self._own(who): shown for who, shown in d.items()} for name, d in self.details().items()}
+        details = self.details()
         rest = {k: v for k, v in written.items() if k not in ("metrics", "controls", "differences", *details)}
         others = {name: written["controls"][name] for name in self.names[1:]}
         return {
@@ -88,11 +88,12 @@ class Comparison:
         return verdicts({name: self.metrics()[name] for name in self.names}, len(shapes) == 1)
 
     def details(self) -> dict[str, dict[str, Any]]:
-        """What measures show beyond their numbers."""
-        return self.evaluation.details
-
-    def _own(self, name: str) -> str:
-        return self.names[0] if name == "dictionary" else name
+        """What measures show beyond their numbers, of each dictionary and control."""
+        first = {"dictionary": self.names[0]}
+        return {
+            measure: {first.get(who, who): shown for who, shown in of.items()}
+            for measure, of in self.evaluation.details.items()
+        }
 
 
 def within_noise(difference: Estimate) -> bool | None:
@@ -165,9 +166,9 @@ def write(found: Comparison, plots: Path | None, results: Path | None) -> list[s
     if results is not None:
         for name in found.names:
             path = results if len(found.names) == 1 else results.with_stem(f"{results.stem}-{Path(name).name}")
-            content = saebench.core(
-                name, found.metrics()[name], found.evaluation.facts, found.dictionaries[name], found.text
-            )
+            facts, density = found.evaluation.facts, found.details()["density"][name]
+            made = found.dictionaries[name]
+            content = saebench.core(name, found.metrics()[name], facts, made, found.text, density)
             folder.write_json(path, content)
             said.append(f"wrote {path}")
     return said

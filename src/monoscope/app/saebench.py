@@ -1,8 +1,9 @@
 """An evaluation in the layout of SAEBench's ``core`` results, for tools that read those.
 
 The names are SAEBench's, the definitions ours: ablation is to zero, ``explained_variance`` is 1 − FVU (a ratio of
-totals, where SAEBench averages a ratio over tokens), ``mse`` is the mean over tokens of the squared error. What does
-not apply is -1, as there. Intervals stand in ``eval_result_unstructured``.
+totals, where SAEBench averages a ratio over tokens), ``mse`` is the mean over tokens of the squared error;
+``normalized_freq_over_1_percent`` is the share of all activations that such features have. What does not apply is -1,
+as there; numbers of single features are not written. Intervals stand in ``eval_result_unstructured``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from monoscope import __version__
 from monoscope.dictionary.base import Dictionary
 from monoscope.evaluate.evaluation import Metrics
+from monoscope.evaluate.measures.decoder_geometry import cosines
 
 NOTHING = -1.0
 FIELDS = {  # category → SAEBench's name → ours
@@ -35,13 +37,14 @@ FIELDS = {  # category → SAEBench's name → ours
     "sparsity": {"l0": "l0", "l1": "l1"},
     "misc_metrics": {
         "average_max_decoder_cosine_sim": "decoder_nearest_cosine",
-        "freq_over_10_percent": "dense_fraction",
     },
 }
 COMPUTED = ("kl", "ce_loss", "l2_norms", "sparsity_metrics", "variance_metrics")
 
 
-def core(name: str, metrics: Metrics, facts: Mapping[str, Any], dictionary: Dictionary, text: str) -> dict[str, Any]:
+def core(
+    name: str, metrics: Metrics, facts: Mapping[str, Any], dictionary: Dictionary, text: str, density: Mapping[str, Any]
+) -> dict[str, Any]:
     """The content of one results file.
 
     Args:
@@ -50,6 +53,7 @@ def core(name: str, metrics: Metrics, facts: Mapping[str, Any], dictionary: Dict
         facts: those of the evaluation.
         dictionary: for its configuration.
         text: what it was judged on, as a corpus is named.
+        density: what that measure shows of it beyond its numbers.
     """
     found: dict[str, dict[str, float]] = {
         category: {theirs: _value(metrics, ours) for theirs, ours in names.items()}
@@ -60,6 +64,10 @@ def core(name: str, metrics: Metrics, facts: Mapping[str, Any], dictionary: Dict
     found["model_behavior_preservation"]["kl_div_score"] = 1 - kl / ablated if ablated > 0 else NOTHING
     found["reconstruction_quality"]["explained_variance"] = NOTHING if fvu == NOTHING else 1 - fvu
     found["misc_metrics"]["frac_alive"] = NOTHING if dead == NOTHING else 1 - dead
+    found["misc_metrics"] |= _frequencies(density["frequent"])
+    found["misc_metrics"]["average_max_encoder_cosine_sim"] = (
+        float(cosines(dictionary.w_enc.detach())[0].mean()) if dictionary.own_encoder else NOTHING
+    )
     found["token_stats"] = {
         "total_tokens_eval_reconstruction": facts["n_loss_tokens"],
         "total_tokens_eval_sparsity_variance": facts["n_tokens"],
@@ -92,6 +100,12 @@ def core(name: str, metrics: Metrics, facts: Mapping[str, Any], dictionary: Dict
             **dictionary.options(),
         },
     }
+
+
+def _frequencies(frequent: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    named = {"1": frequent["0.01"], "10": frequent["0.1"]}
+    shares = {f"freq_over_{percent}_percent": shown["features"] for percent, shown in named.items()}
+    return shares | {f"normalized_freq_over_{percent}_percent": s["activations"] for percent, s in named.items()}
 
 
 def _value(metrics: Metrics, name: str) -> float:

@@ -19,6 +19,7 @@ from monoscope.evaluate.intervals import Estimate, jackknife
 from monoscope.evaluate.measure import ROWS, Facts
 
 ULTRA_RARE, DENSE = 1e-5, 1e-1
+FREQUENT = (0.01, 0.1)  # shares of the tokens
 GROUPS = 20  # of documents, left out in turn
 EDGES = np.arange(-28, 1) / 4  # log10 of density: -7, -6.75, … 0
 PART = ROWS
@@ -92,7 +93,11 @@ class Density:
         return {"ultra_rare_fraction": Estimate()} if int(self.tokens.sum()) * ULTRA_RARE < 1 else {}
 
     def details(self) -> dict[str, Any]:
-        """The histogram of log10 density; features below the lowest edge that are not dead count in the first bin."""
+        """The histogram of log10 density; features below the lowest edge that are not dead count in the first bin.
+
+        ``frequent``: of the features that are active on more than such a share of the tokens, the share among features
+        and that of all activations that are theirs.
+        """
         counts, total = self.counts.view(-1, self.n_features).sum(0).numpy(), int(self.tokens.sum())
         alive = counts[counts > 0]
         levels = np.clip(np.log10(alive / max(total, 1)), EDGES[0], EDGES[-1])
@@ -101,7 +106,13 @@ class Density:
             "counts": np.histogram(levels, EDGES)[0].tolist(),
             "dead": int((counts == 0).sum()),
             "n_features": self.n_features,
+            "frequent": {str(limit): _frequent(counts, limit * total) for limit in FREQUENT},
         }
+
+
+def _frequent(counts: Float[np.ndarray, " n_features"], least: float) -> dict[str, float]:
+    chosen = counts > least
+    return {"features": float(chosen.mean()), "activations": float(counts[chosen].sum() / max(1, counts.sum()))}
 
 
 start = Density
