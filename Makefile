@@ -1,14 +1,16 @@
-# quickstart: from text to a catalogue of features. test, check, bench, docs: for those who change the code.
+# quickstart: from text to a catalogue of features. test, check, bench, docs: for those who change the code. test-peers: what
+# other libraries compute from the same files, in an environment of their own, PEERS.
 # Needs Python >= 3.11 and make. VENV, PYTHON, ARGS and TORCH_INDEX can be given on the command line, for example
 #   make quickstart ARGS="--no-serve --out my-run" PYTHON=python3.13
 PYTHON ?= python3
 VENV ?= .venv
+PEERS ?= .venv-peers
 ARGS ?=
 TORCH_INDEX ?=
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: quickstart test check bench docs
+.PHONY: quickstart test test-peers check bench docs
 .NOTPARALLEL:
 
 quickstart: $(VENV)/installed
@@ -16,6 +18,9 @@ quickstart: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-peers: $(VENV)/installed-test $(PEERS)/installed
+	MONOSCOPE_PEERS=$(abspath $(PEERS))/bin/python $(BIN)/python -m pytest -m peers tests/peers $(ARGS)
 
 check: $(VENV)/installed-test $(VENV)/installed-dev docs
 	$(BIN)/ruff format --check .
@@ -35,6 +40,13 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
 	$(PIP) -e .
+	touch $@
+
+$(PEERS)/installed:
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip --disable-pip-version-check install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
+	$(PEERS)/bin/python -m pip --disable-pip-version-check install -q \
+	  sae-lens==6.54.12 dictionary-learning==0.1.0 eai-sparsify==1.3.3 llamascopium==2.0.0b34
 	touch $@
 
 $(VENV)/installed-%: $(VENV)/installed

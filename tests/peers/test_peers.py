@@ -1,7 +1,7 @@
 """The peers' own code and ours compute the same, from their files and from ours.
 
 Needs a Python with sae-lens, dictionary-learning, eai-sparsify and llamascopium, which is no part of the tests'
-environment: ``MONOSCOPE_PEERS=/path/to/python make test ARGS=tests/peers``.
+environment: ``make test-peers`` makes one, ``MONOSCOPE_PEERS=/path/to/python`` names one.
 """
 
 from __future__ import annotations

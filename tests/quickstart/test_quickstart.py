@@ -322,13 +322,17 @@ def test_stopped_at_any_moment_it_ends_with_the_same_weights(text, tmp_path):
     assert start(text, tmp_path / "undisturbed").wait() == 0
     took, rng = time.monotonic() - began, random.Random(0)
     stopped = {signal.SIGKILL: {-signal.SIGKILL}, signal.SIGINT: {130, -signal.SIGINT}}  # the latter while it imports
+    stops = 0
     for number in [signal.SIGKILL] * 10 + [signal.SIGINT] * 4:
         process = start(text, tmp_path / "stopped")
         try:
             process.wait(rng.uniform(0.1, 0.7) * took)
         except subprocess.TimeoutExpired:
             process.send_signal(number)
-            assert process.wait() in stopped[number]
+            ended = process.wait()
+            assert ended in stopped[number] | {0}  # 0: it came to its end just then
+            stops += ended != 0
+    assert stops >= 3
     assert start(text, tmp_path / "stopped").wait() == 0
     weights = "dictionary/weights.safetensors"
     assert (tmp_path / "undisturbed" / weights).read_bytes() == (tmp_path / "stopped" / weights).read_bytes()
