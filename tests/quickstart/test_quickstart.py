@@ -326,13 +326,13 @@ def test_stopped_at_any_moment_it_ends_with_the_same_weights(text, tmp_path):
     for number in [signal.SIGKILL] * 10 + [signal.SIGINT] * 4:
         process = start(text, tmp_path / "stopped")
         try:
-            process.wait(rng.uniform(0.1, 0.7) * took)
+            process.wait(rng.uniform(0.1, 0.5) * took)
         except subprocess.TimeoutExpired:
             process.send_signal(number)
             ended = process.wait()
             assert ended in stopped[number] | {0}  # 0: it came to its end just then
             stops += ended != 0
-    assert stops >= 3
+    assert stops  # or nothing was shown
     assert start(text, tmp_path / "stopped").wait() == 0
     weights = "dictionary/weights.safetensors"
     assert (tmp_path / "undisturbed" / weights).read_bytes() == (tmp_path / "stopped" / weights).read_bytes()
