@@ -55,6 +55,6 @@ def test_examples_are_short_and_say_what_they_do(path: Path) -> None:
 def test_ci_calls_what_people_call() -> None:
     makefile, ci = (ROOT / "Makefile").read_text(), ROOT / ".ci" / "run"
     targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split())
-    assert targets == {"quickstart", "test", "check", "bench", "docs"}
+    assert targets == {"quickstart", "test", "test-peers", "check", "bench", "docs"}
     assert {m for m in re.findall(r"^make (\w+)", ci.read_text(), re.MULTILINE)} >= {"check", "test"}
     assert os.access(ci, os.X_OK)
