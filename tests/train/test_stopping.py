@@ -36,7 +36,7 @@ numba.set_num_threads(1)
 sys.path.insert(0, sys.argv[2])
 from test_stopping import run
 
-run(Path(sys.argv[1]), pause=0.02)
+run(Path(sys.argv[1]), pause=0.2)
 """
 
 
