@@ -45,7 +45,6 @@ LARGE: dict[str, Grid] = {
     "monoscope:topk": {**FEW, "k_start": [3.0]},
     "monoscope:batch_topk": {**FEW, "k_start": [3.0]},
     "monoscope:jumprelu": {"rate": SLOW, "l0": [25.0], "l0_start": [3.0], "l0_until": [0.5]},
-    "monoscope:nonnegative_pursuit": FEW,
 }
 GRIDS: dict[str, dict[str, Grid]] = {"small": SMALL, "synth_sae_bench": LARGE}
 

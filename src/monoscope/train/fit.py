@@ -152,7 +152,9 @@ def whole(name: str, k: float) -> int:
         MonoscopeError: it is not a whole number, or none.
     """
     if k != int(k) or k < 1:
-        raise MonoscopeError(f"k = {k:g} for {name}, which has a whole number of features a row", fix="round k (or l0)")
+        raise MonoscopeError(
+            f"k = {k:g} for {name}, which has a whole number of features a row", fix="give k (or l0) as one, from 1 on"
+        )
     return int(k)
 
 
