@@ -199,6 +199,68 @@ def test_what_cannot_be_compared_is_refused(lm, a, corpus, tmp_path):
         comparison.unseen(Run(a), [comparison.contestant(a, "a"), comparison.Contestant("same", run.dictionary, run)])
 
 
+@pytest.fixture(scope="module")
+def transcoder(lm, corpus, tmp_path_factory) -> Path:
+    """A run whose skip transcoder was never trained."""
+    out = tmp_path_factory.mktemp("runs") / "transcoder"
+    d = topk.Architecture(128, 32, k=4, skip=True)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weights in (d.w_enc, d.w_dec, d.w_skip):
+            weights.copy_(torch.randn(weights.shape, generator=generator) / 12)
+    d.provenance = {"model": lm.name, "fingerprint": lm.fingerprint, "site": "mlp_in.0", "target": "mlp_out.0"}
+    plan.resolve(
+        lm, site=None, text=corpus, tokens=4096, features=None, k=None, architecture="", seed=0, dictionary=d
+    ).settle(out)
+    run = Run(out)
+    run.lm = lm
+    stages.text(run)
+    stages.adopt(run, d)
+    return out
+
+
+def test_transcoders_are_compared_where_they_write(transcoder):
+    found = comparison.compare([transcoder], "controls")
+    assert list(found.metrics()) == ["transcoder", "linear_map"]
+    assert (found.evaluation.facts["site"], found.evaluation.facts["target"]) == ("mlp_in.0", "mlp_out.0")
+    assert found.metrics()["transcoder"]["l0"].value == found.metrics()["linear_map"]["l0"].value == 4
+    assert found.metrics()["linear_map"]["fvu"].value < min(1, found.metrics()["transcoder"]["fvu"].value)
+    out = text_io.StringIO()
+    comparison_table.print_comparison(found, Console(file=out, width=100))
+    assert "mlp_in.0 → mlp_out.0 of" in out.getvalue() and "linear map" in out.getvalue()
+
+
+def test_a_transcoder_s_run_is_evaluated_beside_a_linear_map(transcoder):
+    run = Run(transcoder)
+    stages.evaluation(run, stages.trained(run))
+    assert list(run.evaluation["controls"]) == ["linear_map"] and run.evaluation["target"] == "mlp_out.0"
+
+
+def test_only_what_reads_and_writes_the_same_is_compared(lm, a, transcoder, tmp_path):
+    with pytest.raises(MonoscopeError, match=r"trained at mlp_in\.0, not at mlp_act\.0"):
+        comparison.compare([a, transcoder])
+    for name, change, message in (
+        ("elsewhere", {"target": "resid_post.0"}, "trained to write resid_post.0, not mlp_out.0"),
+        ("autoencoder", {"target": None}, "trained to write mlp_in.0, not mlp_out.0"),
+    ):
+        other = io.load(transcoder)
+        other.provenance = {k: v for k, v in (other.provenance | change).items() if v is not None}
+        other.save(tmp_path / name)
+        with pytest.raises(MonoscopeError, match=f"{name} cannot be compared with transcoder: .*{message}"):
+            comparison.compare([transcoder, tmp_path / name])
+
+
+def test_a_file_that_does_not_say_where_it_writes_needs_to_be_told(lm, transcoder, corpus):
+    d = io.load(transcoder)
+    d.provenance["target"] = "unknown"
+    asked = {"text": corpus, "tokens": 4096, "features": None, "k": None, "architecture": "", "seed": 0}
+    with pytest.raises(MonoscopeError, match="does not say where it writes"):
+        plan.resolve(lm, site=None, dictionary=d, **asked)
+    assert plan.resolve(lm, site=None, target="mlp_out.0", dictionary=d, **asked).target == "mlp_out.0"
+    with pytest.raises(MonoscopeError, match=r"writes 128 numbers a token; .* has 512 at mlp_act\.0"):
+        plan.resolve(lm, site=None, target="mlp_act.0", dictionary=d, **asked)
+
+
 def test_names_are_short_and_distinct(tmp_path):
     paths = [tmp_path / "x" / "run", tmp_path / "y" / "run", tmp_path / "z" / "dictionary", tmp_path / "pca"]
     assert comparison.distinct(paths) == [str(paths[0]), str(paths[1]), "z", str(paths[3])]

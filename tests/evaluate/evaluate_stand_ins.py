@@ -15,7 +15,7 @@ CONTEXT = 16
 
 
 class TinyModel:
-    """Embedding, running mean over the window, ReLU neurons (``mlp_act.0``), logits: float64, no training."""
+    """Embedding, running mean over the window (``mlp_in.0``), ReLU neurons (``mlp_act.0``), logits: float64, random."""
 
     name, has_head, context, device = "tiny", True, CONTEXT, torch.device("cpu")
 
@@ -32,13 +32,17 @@ class TinyModel:
     ) -> dict[str, Tensor]:
         h = self.embedding[block.tokens]
         mixed = h + h.cumsum(1) / torch.arange(1, h.shape[1] + 1)[:, None]
-        act = torch.relu(mixed @ self.up)
+        act = self.neurons(mixed)
         if write and "mlp_act.0" in write:
             act = write["mlp_act.0"](act)
-        found = {"mlp_act.0": act}
+        found = {"mlp_in.0": mixed, "mlp_act.0": act}
         if "logits" in read:
             found["logits"] = (act.cumsum(1) / torch.arange(1, h.shape[1] + 1)[:, None]) @ self.out
         return {k: found[k] for k in map(str, read)}
+
+    def neurons(self, mixed: Tensor) -> Tensor:
+        """What the neurons make of ``mlp_in.0``."""
+        return torch.relu(mixed @ self.up)
 
 
 @dataclass(frozen=True)
@@ -51,5 +55,5 @@ class Function:
     def encode(self, x: Tensor) -> Code:
         return Code.from_dense(x)
 
-    def decode(self, code: Code) -> Tensor:
+    def decode(self, code: Code, x: Tensor | None = None) -> Tensor:
         return self.function(code.to_dense())

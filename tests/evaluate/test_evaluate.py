@@ -13,7 +13,7 @@ from evaluate_stand_ins import Function, TinyModel
 
 from monoscope.errors import MonoscopeError
 from monoscope.evaluate import Evaluation, evaluate, from_json
-from monoscope.evaluate.controls import Neurons, fit_pca
+from monoscope.evaluate.controls import Neurons, fit_linear_map, fit_pca
 from monoscope.evaluate.measures import decoder_geometry, linear_error, mixing, same_norm_error
 from monoscope.evaluate.splice import splice_with_error
 from monoscope.text import pack
@@ -139,6 +139,81 @@ def test_pca_leaves_the_tail_of_the_spectrum(lm, store, rows):
     assert value(found, "l0") == 4
 
 
+IN = "mlp_in.0"
+
+
+@pytest.fixture(scope="module")
+def pairs(lm, store):
+    """The rows of both sites, window by window."""
+    found = [lm.run(b, read=[IN, SITE]) for b in pack.blocks(store, store.documents(), lm.tokeniser, lm.context)]
+    texts = [b.documents >= 0 for b in pack.blocks(store, store.documents(), lm.tokeniser, lm.context)]
+    return tuple(torch.cat([f[site][t] for f, t in zip(found, texts, strict=True)]) for site in (IN, SITE))
+
+
+@pytest.fixture(scope="module")
+def transcoded(lm, store, pairs) -> Evaluation:
+    x, y = pairs
+    known = {
+        "half": Function(lambda x: 0.5 * lm.neurons(x), 8),
+        "same": Function(lm.neurons, 8),
+        "mean": Function(lambda x: y.mean(0).expand(len(x), -1), 8),
+        "linear_map": fit_linear_map([(x[:100], y[:100]), (x[100:], y[100:])], 8),
+    }
+    return evaluate(lm, IN, known, store, store.documents(), target=SITE, n_loss_tokens=10**6)
+
+
+def test_a_transcoder_is_judged_and_spliced_where_it_writes(transcoded, evaluation, pairs):
+    """Half of what the neurons say is the same whether it is computed from them or from what they read."""
+    assert value(transcoded, "fvu", "same") == 0 and value(transcoded, "loss_recovered_mean", "same") == 1
+    assert value(transcoded, "fvu", "mean") == pytest.approx(1, abs=1e-12)
+    for name in ("fvu", "mse", "cosine", "ce_spliced", "kl", "loss_recovered_mean", "norm_out", "ce_same_norm"):
+        assert value(transcoded, name) == pytest.approx(value(evaluation, name), rel=1e-9), name
+    assert value(transcoded, "l0") == pytest.approx(float((pairs[0] != 0).sum(1).double().mean()))
+    assert (transcoded.facts["site"], transcoded.facts["target"]) == (IN, SITE)
+
+
+def test_a_transcoder_s_error_is_regressed_on_what_it_reads(lm, store, pairs):
+    """What is left of the neurons by a transcoder that knows none of what is linear, is linear."""
+    straight = torch.randn(8, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    known = {
+        "without": Function(lambda x: lm.neurons(x) - x @ straight, 8),
+        "zero": Function(lambda x: 0 * x @ straight),
+    }
+    found = evaluate(lm, IN, known, store, store.documents(), target=SITE, measures=["linear_error"])
+    assert value(found, "error_linear") == pytest.approx(1, abs=1e-4)
+    assert 0 < value(found, "error_linear", "zero") < 0.999  # the neurons themselves bend
+
+
+def test_a_linear_map_is_least_squares_of_its_rank(transcoded, pairs):
+    x, y = (rows - rows.mean(0) for rows in pairs)
+    fitted = x @ torch.linalg.lstsq(x, y).solution
+    total = float(y.square().sum())
+    assert value(transcoded, "fvu", "linear_map") == pytest.approx(float((y - fitted).square().sum()) / total, rel=1e-4)
+    spectrum = torch.linalg.svdvals(fitted).square()
+    for k in (1, 3):
+        made = fit_linear_map([pairs], k)
+        left = pairs[1] - made.decode(made.encode(pairs[0]))
+        expected = float((y - fitted).square().sum() + spectrum[k:].sum()) / total
+        assert float(left.square().sum()) / total == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_linear_map_of_a_site_onto_itself_is_its_principal_components(rows):
+    pca, made = fit_pca([rows], 3), fit_linear_map([(rows, rows)], 3)
+    torch.testing.assert_close(made.decode(made.encode(rows)), pca.decode(pca.encode(rows)), rtol=1e-3, atol=1e-3)
+
+
+def test_a_linear_map_needs_rows_and_no_more_numbers_than_are_written(pairs):
+    x, y = pairs
+    for blocks, k in (([], 1), ([(x[:3], y[:3])], 3), ([pairs], 13), ([pairs], 0)):
+        with pytest.raises(MonoscopeError, match=f"a linear map through {k} numbers"):
+            fit_linear_map(blocks, k)
+
+
+def test_a_dictionary_of_another_width_than_the_target_is_refused(lm, store):
+    with pytest.raises(MonoscopeError, match=f"reconstructs rows of 8, but {SITE} has 12"):
+        evaluate(lm, IN, {"d": Neurons(8, 2)}, store, store.documents(), target=SITE)
+
+
 def test_neurons_keep_the_largest(lm, store, rows):
     found = evaluate(lm, SITE, {"neurons": Neurons(12, 2)}, store, store.documents(), measures=["fvu", "l0"])
     ordered = rows.square().sort(1).values
@@ -217,7 +292,7 @@ def test_dead_features_by_hand(lm, store, rows):
             dense[:, 39] = ((x - rows[17]).abs().max(1).values == 0).float()
             return Code.from_dense(dense)
 
-        def decode(self, code):
+        def decode(self, code, x=None):
             return torch.zeros(len(code), 12, dtype=torch.float64)
 
     found = evaluate(lm, SITE, {"d": Sparse()}, store, store.documents(), measures=["density"])

@@ -107,8 +107,9 @@ def compare(paths: Sequence[Path], against: str | None = None) -> Comparison:
     """Judge dictionaries in one pass over the test split of the first run among ``paths``.
 
     Args:
-        paths: runs, or folders of dictionaries of the same model and site.
-        against: ``"controls"`` adds the first run's controls: frozen decoder, principal components, raw neurons.
+        paths: runs, or folders of dictionaries of the same model and site (of transcoders, also the same target).
+        against: ``"controls"`` adds the first run's controls: frozen decoder, principal components, raw neurons; of
+            transcoders the best linear map of their rank.
 
     Raises:
         MonoscopeError: no path is a run, a dictionary is of another model or site, or of a text that leaves no
@@ -124,12 +125,13 @@ def compare(paths: Sequence[Path], against: str | None = None) -> Comparison:
             fix="name a run among them: monoscope evaluate RUN OTHER",
         )
     for c in contestants:
-        plans.refuse_stranger(c.dictionary, run.lm, run.plan.site, run.lm.width(run.plan.site))
-        if c.dictionary.d_out != c.dictionary.d_in or (c.home is not None and c.home.plan.target is not None):
+        try:
+            plans.refuse_stranger(c.dictionary, run.lm, run.plan.site, run.plan.target)
+        except MonoscopeError as error:
             raise MonoscopeError(
-                f"{c.name} writes another site than it reads; only dictionaries of one site are compared",
-                fix="leave it out",
-            )
+                f"{c.name} cannot be compared with {run.path.name}: {error.what}",
+                fix="compare dictionaries that read and write the same sites of one model",
+            ) from error
     documents, notes = unseen(run, contestants)
     judged: dict[str, Reconstructor] = {c.name: c.dictionary for c in contestants}
     if against == "controls":

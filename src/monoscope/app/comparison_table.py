@@ -37,9 +37,10 @@ NAMES = 19  # columns for names: with four differences beside it, a line has 80
 def print_comparison(found: Comparison, console: Console) -> None:
     """Scores, differences from the first, errors and decoders, then the notes."""
     first, facts = found.names[0], found.evaluation.facts
+    where = " → ".join(dict.fromkeys([facts["site"], facts["target"]]))
     console.print()
     console.print(
-        Text(f"{facts['site']} of {plain(payloads.short_name(facts['model']))}", style="bold").append(
+        Text(f"{where} of {plain(payloads.short_name(facts['model']))}", style="bold").append(
             f"  on {facts['n_tokens']:,} held-out tokens; ± 95 % intervals",
             style="dim",
         )

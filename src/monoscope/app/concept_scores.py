@@ -23,7 +23,6 @@ from monoscope.app.run import Run
 from monoscope.app.sampling import activations, draw
 from monoscope.catalogue.store import Catalogue
 from monoscope.concepts import ConceptBits
-from monoscope.errors import MonoscopeError
 from monoscope.evaluate.evaluation import Metrics
 from monoscope.interpret import coverage, probing
 from monoscope.text.rows import Rows
@@ -54,10 +53,6 @@ def score(run: Run) -> ConceptScores:
     Raises:
         MonoscopeError: the run has no catalogue, or its text is no Python.
     """
-    if run.plan.target is not None:
-        raise MonoscopeError(
-            "a transcoder's features are not compared with a probe of what it reads", fix="name an SAE"
-        )
     bits = stages.concept_bits(run, run.catalogue)
     rows, seed = run.catalogue.rows, run.plan.seed
     fit, test = rows.in_split(FIT), rows.in_split(TEST)

@@ -26,6 +26,7 @@ TOKENS, FEATURES, K = 2_000_000, 4096, 32
 ENOUGH = 250_000  # tokens each to find labels and to test them, of at most four times those of the training
 ROWS, STEPS, EPOCHS = 1_600_000, 400, 8  # a small budget is read several times, until a dictionary has settled
 TRAIN, FIT, TEST = "dictionary", "fit", "test"
+NOWHERE = ("unknown", "another array")  # what a transcoder's file says where it does not know the target's site
 
 
 @dataclass(frozen=True)
@@ -155,20 +156,22 @@ def resolve(
     batch_size: int | None = None,
     options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Plan:
-    """Fill in what was not said, and check that model, site and dictionary belong together.
+    """Fill in what was not said, and check that model, sites and dictionary belong together.
 
     Raises:
-        MonoscopeError: the model lacks the site, or the dictionary belongs to another model, site or width.
+        MonoscopeError: the model lacks a site, or the dictionary belongs to another model, site, target or width.
     """
     if dictionary is not None:
         site = site or dictionary.provenance.get("site")
+        target = target or written(dictionary)
         features, architecture = dictionary.n_features, dictionary.architecture
         k = dictionary.options().get("k", 0)
     place = Site.parse(site or default_site(lm))
+    target = None if target is None else str(Site.parse(target))
     width = lm.width(place)
-    if dictionary is not None:
-        refuse_stranger(dictionary, lm, str(place), width)
     width_out = width if target is None else lm.width(target)
+    if dictionary is not None:
+        refuse_stranger(dictionary, lm, str(place), target)
     wanted = tokens or TOKENS
     features = features or default_features(wanted)
     batch_size, epochs = training(wanted, batch_size)
@@ -189,7 +192,7 @@ def resolve(
         precision=str(product.fastest(lm.device.type)).removeprefix("torch."),
         dictionary=origin,
         epochs=epochs if dictionary is None else 1,
-        target=None if target is None else str(Site.parse(target)),
+        target=target,
         skip=skip,
         options=json.loads(json.dumps(dict(options))),
     )
@@ -198,8 +201,20 @@ def resolve(
     return made
 
 
-def refuse_stranger(dictionary: Dictionary, lm: LanguageModel, site: str, width: int) -> None:
-    """Raise ``MonoscopeError`` when a dictionary does not belong to this model and site."""
+def written(dictionary: Dictionary) -> str | None:
+    """Where a transcoder writes; None of a dictionary that writes what it reads.
+
+    Raises:
+        MonoscopeError: it is a transcoder that does not say where it writes.
+    """
+    told: str | None = dictionary.provenance.get("target")
+    if told in NOWHERE:
+        raise MonoscopeError("this transcoder does not say where it writes", fix="pass --target")
+    return told
+
+
+def refuse_stranger(dictionary: Dictionary, lm: LanguageModel, site: str, target: str | None) -> None:
+    """Raise ``MonoscopeError`` when a dictionary does not belong to this model, or does not read and write there."""
     known = dictionary.provenance
     if known.get("fingerprint") not in (None, lm.fingerprint):
         raise MonoscopeError(
@@ -210,11 +225,18 @@ def refuse_stranger(dictionary: Dictionary, lm: LanguageModel, site: str, width:
         raise MonoscopeError(
             f"the dictionary was trained at {known['site']}, not at {site}", fix=f"pass --site {known['site']}"
         )
-    if dictionary.d_in != width:
+    wrote = known.get("target", known.get("site"))  # of an autoencoder, where it reads
+    if wrote not in (None, target or site, *NOWHERE):
         raise MonoscopeError(
-            f"the dictionary reads {dictionary.d_in} numbers a token; {lm.name} has {width} at {site}",
-            fix="name the model and site that it was trained on",
+            f"the dictionary was trained to write {wrote}, not {target or site}",
+            fix=f"pass --target {wrote}" if "target" in known else "it is no transcoder: leave out --target",
         )
+    for place, width, verb in ((site, dictionary.d_in, "reads"), (target or site, dictionary.d_out, "writes")):
+        if width != lm.width(place):
+            raise MonoscopeError(
+                f"the dictionary {verb} {width} numbers a token; {lm.name} has {lm.width(place)} at {place}",
+                fix="name the model and site that it was trained on",
+            )
 
 
 def as_json(plan: Plan) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def quickstart(
     *,
     model: str = "reference-a",
     site: str | None = None,
+    target: str | None = None,
     text: str | None = None,
     dictionary: Path | None = None,
     tokens: int | None = None,
@@ -39,6 +40,7 @@ def quickstart(
     Args:
         out: the folder. What is finished in it is reused; what was interrupted goes on.
         model, site, text: whose mind is read, where, on what. None: see ``plan.default_site`` and ``default_text``.
+        target: where a transcoder writes.
         dictionary: a dictionary trained elsewhere, to be catalogued instead of training one.
         tokens: how many the dictionary is trained on; half as many each are kept for labels and for tests.
         features, k, architecture: of the dictionary.
@@ -57,8 +59,8 @@ def quickstart(
     if tokens is None and minutes is not None:
         tokens = planned(out) or affordable(lm, site, minutes, features, full=controls == "full")
     plans.resolve(
-        lm, site=site, text=text, tokens=tokens, features=features, k=k, architecture=architecture, seed=seed,
-        dictionary=given, origin=None if dictionary is None else str(dictionary),
+        lm, site=site, target=target, text=text, tokens=tokens, features=features, k=k, architecture=architecture,
+        seed=seed, dictionary=given, origin=None if dictionary is None else str(dictionary),
     ).settle(out)  # fmt: skip
     run = Run(out)
     run.lm = lm

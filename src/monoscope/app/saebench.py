@@ -96,6 +96,7 @@ def core(
             "d_in": dictionary.d_in,
             "d_sae": dictionary.n_features,
             "hook_name": facts["site"],
+            "hook_name_out": facts["target"],
             "model_name": facts["model"],
             **dictionary.options(),
         },

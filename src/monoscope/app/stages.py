@@ -28,9 +28,7 @@ from monoscope.catalogue.store import Catalogue
 from monoscope.concepts import ConceptBits, compile_bits
 from monoscope.dictionary import io
 from monoscope.dictionary.base import Dictionary
-from monoscope.errors import MonoscopeError
-from monoscope.evaluate.controls.neurons import Neurons
-from monoscope.evaluate.controls.pca import fit_pca
+from monoscope.evaluate.controls import Neurons, fit_linear_map, fit_pca
 from monoscope.evaluate.evaluation import Evaluation
 from monoscope.evaluate.reconstructor import Reconstructor
 from monoscope.evaluate.right_l0 import verdicts
@@ -180,22 +178,23 @@ def evaluation(run: Run, dictionaries: Mapping[str, Dictionary]) -> None:
     """Judge the dictionary beside its controls on the test split; writes ``evaluation.json``."""
     if run.evaluation is not None:
         return
-    if run.plan.target is not None:
-        raise MonoscopeError(
-            f"this dictionary reads {run.plan.site} and writes {run.plan.target}; only those of one site are evaluated",
-            fix="its catalogue can be built all the same: monoscope catalogue RUN",
-        )
     found = judge(run, run.lm, {**dictionaries, **untrained(run, dictionaries["main"])}, "evaluating")
     right_l0 = verdicts({"dictionary": found.metrics}, comparable=True)["dictionary"]
     folder.write_json(run.path / "evaluation.json", {**found.to_json(), "right_l0": right_l0.to_json()})
 
 
 def untrained(run: Run, dictionary: Dictionary) -> dict[str, Reconstructor]:
-    """The controls that need no training, at the L0 of a dictionary: principal components and raw neurons."""
-    width = run.lm.width(run.plan.site)
+    """The controls that need no training, at the L0 of a dictionary.
+
+    Principal components and raw neurons; of a transcoder, which has neither of its own, the best linear map.
+    """
+    site, target = run.plan.site, run.plan.target
+    width = run.lm.width(target or site)
     l0 = min(mean_l0(run, dictionary), width)
-    site_rows = (b.values[run.plan.site].float() for b in batches(first_rows(run), 4096, stop=PCA_ROWS))
-    return {"pca": fit_pca(site_rows, l0), "neurons": Neurons(width, l0)}
+    seen = (b.values for b in batches(first_rows(run), 4096, stop=PCA_ROWS))
+    if target is not None:
+        return {"linear_map": fit_linear_map(((v[site].float(), v[target].float()) for v in seen), l0)}
+    return {"pca": fit_pca((v[site].float() for v in seen), l0), "neurons": Neurons(width, l0)}
 
 
 def judge(
@@ -216,7 +215,7 @@ def judge(
     wanted = min(max(EVALUATED, loss_tokens), held)
     with progress.bar(title, wanted) as report:
         return evaluate(
-            lm, run.plan.site, judged, run.store, documents,
+            lm, run.plan.site, judged, run.store, documents, target=run.plan.target,
             n_tokens=wanted, n_loss_tokens=loss_tokens, seed=run.plan.seed, progress=report,
         )  # fmt: skip
 

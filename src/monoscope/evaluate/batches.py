@@ -17,7 +17,8 @@ from monoscope.types import Code
 class Reconstructed:
     """Rows of a site beside their reconstruction.
 
-    ``slots`` numbers the evaluated documents from 0, ``keys`` the rows among all tokens of the text.
+    ``slots`` numbers the evaluated documents from 0, ``keys`` the rows among all tokens of the text. ``encoded``
+    are the rows that a transcoder read; None where it is ``x`` that was encoded.
     """
 
     x: Float[Tensor, "n d"]
@@ -25,6 +26,12 @@ class Reconstructed:
     code: Code
     slots: Int[Tensor, " n"]
     keys: Int[Tensor, " n"]
+    encoded: Float[Tensor, "n d_in"] | None = None
+
+    @property
+    def read(self) -> Float[Tensor, "n d_in"]:
+        """The rows that were encoded."""
+        return self.x if self.encoded is None else self.encoded
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,20 @@ from monoscope.types import Code
 
 
 class Reconstructor(Protocol):
-    """A dictionary, or a control that stands where one would: principal components, raw neurons."""
+    """A dictionary, or a control that stands where one would: principal components, raw neurons.
+
+    A transcoder reconstructs the rows of another site than it reads, ``d_out`` wide.
+    """
 
     @property
     def n_features(self) -> int:
         """How many features a code chooses from."""
         ...
 
-    def encode(self, x: Float[Tensor, "n d"]) -> Code:
+    def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
         """The code of each row."""
         ...
 
-    def decode(self, code: Code) -> Float[Tensor, "n d"]:
-        """The reconstruction of each row."""
+    def decode(self, code: Code, x: Float[Tensor, "n d_in"] | None = None) -> Float[Tensor, "n d_out"]:
+        """The reconstruction of each row; ``x`` are the rows that were encoded, for those that look at them again."""
         ...

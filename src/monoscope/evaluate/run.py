@@ -1,7 +1,8 @@
 """Evaluating: one pass over held-out text that every dictionary and control shares.
 
 Two draws of windows are made by seed. On the first the model is run whole, once as it is and once with each splice,
-for the measures of predictions; on both its activations are read once and reconstructed once by each. A first, cut
+for the measures of predictions; on both its activations are read once and reconstructed once by each. A transcoder's
+reconstruction is of another site than it reads, and is judged and spliced in there. A first, cut
 pass over the first draw finds the mean that mean-ablation puts in place.
 """
 
@@ -54,9 +55,10 @@ class _Judged:
 
 @dataclass(frozen=True)
 class _Rows:
-    """A block's rows of the site, checked, with where they come from."""
+    """A block's rows, checked, with where they come from: ``x`` are read, ``y`` reconstructed: often the same."""
 
-    x: Float[Tensor, "n d"]
+    x: Float[Tensor, "n d_in"]
+    y: Float[Tensor, "n d_out"]
     slots: Int[Tensor, " n"]
     documents: Int[Tensor, " n"]
     positions: Int[Tensor, " n"]
@@ -66,10 +68,11 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is read: the model, the site, and how the chosen documents are numbered from 0."""
+    """What is run: the model, where it is read and written, and how the chosen documents are numbered from 0."""
 
     lm: LanguageModel
     site: str
+    target: str
     store: TokenStore
     slot_of: Int[Tensor, " n_store_documents"]
     context: int
@@ -83,14 +86,23 @@ class _Plan:
         for first in range(0, len(ordered), size):
             yield pack.block(self.store, ordered[first : first + size], self.lm.tokeniser, self.context)
 
-    def rows(self, block: TokenBlock, site: Tensor) -> _Rows:
-        """The text rows of a block's site."""
-        is_text = block.is_text.to(site.device)
-        x, documents, positions = site[is_text], block.documents[block.is_text], block.positions[block.is_text]
-        x = x if x.dtype == torch.float64 else x.float()
-        refuse_nan(x, f"activations of {self.site}", self.store, documents, positions)
+    @property
+    def sites(self) -> list[str]:
+        """Those that are read: the target too, where it is another one."""
+        return list(dict.fromkeys([self.site, self.target]))
+
+    def rows(self, block: TokenBlock, seen: Mapping[str, Tensor]) -> _Rows:
+        """The text rows of a block's sites."""
+        is_text = block.is_text.to(seen[self.site].device)
+        documents, positions = block.documents[block.is_text], block.positions[block.is_text]
+        found = {}
+        for site in self.sites:
+            x = seen[site][is_text]
+            found[site] = x if x.dtype == torch.float64 else x.float()
+            refuse_nan(found[site], f"activations of {site}", self.store, documents, positions)
+        x, y = found[self.site], found[self.target]
         keys = torch.from_numpy(self.store.rows_of(documents.numpy(), positions.numpy()))
-        return _Rows(x, self.slot_of[documents].to(x.device), documents, positions, keys, is_text)
+        return _Rows(x, y, self.slot_of[documents].to(x.device), documents, positions, keys, is_text)
 
     def predictions(self, block: TokenBlock, rows: _Rows, logits: Tensor, ablated: Mapping[str, Tensor]) -> Predictions:
         """The untouched model's predictions, with the losses under each ablation."""
@@ -100,12 +112,12 @@ class _Plan:
         counted[:, :-1] = text[:, :-1] & text[:, 1:] & (documents[:, :-1] == documents[:, 1:])
         targets = torch.roll(block.tokens, -1, 1).to(device)
         slots = self.slot_of[documents[counted]].to(device)
-        width = rows.x.shape[1]
+        width = rows.y.shape[1]
         made = Predictions(log_softmax(logits), targets, counted.to(device), slots, {}, {}, rows.keys, width, self.seed)
         made.losses["ce"] = made.cross_entropy(made.log_p)
         for name, row in ablated.items():
             write = replace_rows(text.to(device), row)
-            log_q = log_softmax(self.lm.run(block, read=["logits"], write={self.site: write})["logits"])
+            log_q = log_softmax(self.lm.run(block, read=["logits"], write={self.target: write})["logits"])
             made.losses[f"ce_{name}"] = made.cross_entropy(log_q)
             made.divergences[f"kl_{name}"] = made.divergence(log_q)
         return made
@@ -124,6 +136,7 @@ def evaluate(
     store: TokenStore,
     documents: Sequence[int] | Int[np.ndarray, " n"],
     *,
+    target: Site | str | None = None,
     n_tokens: int = 1_000_000,
     n_loss_tokens: int = 100_000,
     seed: int = 0,
@@ -135,9 +148,11 @@ def evaluate(
     """Judge a dictionary and its controls on held-out documents.
 
     Args:
-        lm, site: the model, and where the dictionary reads and writes it.
+        lm, site: the model, and where the dictionary reads it, and writes it unless there is a ``target``.
         dictionaries: name → reconstructor. The first is the one judged; the others are its controls.
         store, documents: held-out text: documents that neither the model nor any of the dictionaries was fitted on.
+        target: where transcoders write: the site whose rows they predict from those of ``site``, and on which they are
+            judged and spliced in.
         n_tokens: about how many tokens are reconstructed; whole windows, drawn by ``seed``.
         n_loss_tokens: on how many of these the model is run with the splices. Without a language head, none.
         seed: fixes the windows drawn and the resamples of the intervals.
@@ -156,7 +171,16 @@ def evaluate(
     chosen = np.unique(np.asarray(documents, dtype=np.int64))
     slot_of = torch.full((len(store),), -1, dtype=torch.long)
     slot_of[torch.from_numpy(chosen)] = torch.arange(len(chosen))
-    plan = _Plan(lm, str(site), store, slot_of, min(context or lm.context, lm.context), tokens_per_block, seed)
+    plan = _Plan(
+        lm,
+        str(site),
+        str(target or site),
+        store,
+        slot_of,
+        min(context or lm.context, lm.context),
+        tokens_per_block,
+        seed,
+    )
     with_loss = lm.has_head and any(m.PART == PREDICTIONS for m in modules.values())
     first, second = _draw(plan, chosen, n_loss_tokens if with_loss else 0, n_tokens, seed)
     moments = SumsByDocument(len(chosen))
@@ -167,13 +191,13 @@ def evaluate(
     if with_loss:
         ablated = _ablations(plan, first)
         for block in plan.blocks(first, min(tokens_per_block, LOGITS // lm.tokeniser.vocabulary_size)):
-            seen = lm.run(block, read=[plan.site, "logits"])
-            rows = plan.rows(block, seen[plan.site])
+            seen = lm.run(block, read=[*plan.sites, "logits"])
+            rows = plan.rows(block, seen)
             predictions = plan.predictions(block, rows, seen["logits"], ablated)
             _add_rows(plan, judged, rows, moments, _splicer(plan, block, predictions))
             progress(len(rows.x))
     for block in plan.blocks(second, tokens_per_block):
-        rows = plan.rows(block, lm.run(block, read=[plan.site])[plan.site])
+        rows = plan.rows(block, lm.run(block, read=plan.sites))
         _add_rows(plan, judged, rows, moments)
         progress(len(rows.x))
     return _conclude(plan, judged, modules, with_loss, first, second, seed)
@@ -205,7 +229,7 @@ def _judge(r: Reconstructor, modules: Mapping[str, ModuleType], told: Callable[.
         n_features=r.n_features,
         directions=getattr(r, "directions", None),
         bias=getattr(r, "b_dec", None),
-        reconstruct=lambda x: r.decode(r.encode(x)),
+        reconstruct=lambda x: r.decode(r.encode(x), x),
     )
     return _Judged(r, {k: m.start(facts) for k, m in modules.items()}, {k: m.PART for k, m in modules.items()})
 
@@ -214,20 +238,20 @@ def _ablations(plan: _Plan, windows: Int[np.ndarray, "n 3"]) -> dict[str, Tensor
     """What each ablation puts in the place of a row: the mean row of the same tokens, and zero."""
     total, count = torch.zeros(()), 0
     for block in plan.blocks(windows, plan.tokens_per_block):
-        x = plan.rows(block, plan.lm.run(block, read=[plan.site])[plan.site]).x
-        total, count = total.to(x.device) + x.sum(0, dtype=torch.float64), count + len(x)
+        y = plan.rows(block, plan.lm.run(block, read=plan.sites)).y
+        total, count = total.to(y.device) + y.sum(0, dtype=torch.float64), count + len(y)
     return {"mean": total / count, "zero": torch.zeros_like(total)}
 
 
 def _splicer(plan: _Plan, block: TokenBlock, predictions: Predictions) -> Callable[[_Rows, Tensor], Spliced]:
     """What turns a reconstruction of the block's rows into the predictions made with it."""
 
-    def splice(rows: _Rows, x_hat: Tensor) -> Spliced:
+    def splice(rows: _Rows, y_hat: Tensor) -> Spliced:
         def again(other: Tensor) -> Tensor:
-            write: dict[Site | str, Write] = {plan.site: replace_rows(rows.is_text, other)}
+            write: dict[Site | str, Write] = {plan.target: replace_rows(rows.is_text, other)}
             return log_softmax(plan.lm.run(block, read=["logits"], write=write)["logits"])
 
-        return Spliced(predictions, again(x_hat), rows.x, x_hat, again)
+        return Spliced(predictions, again(y_hat), rows.y, y_hat, again)
 
     return splice
 
@@ -240,20 +264,20 @@ def _add_rows(
     splice: Callable[[_Rows, Tensor], Spliced] | None = None,
 ) -> None:
     """Reconstruct a block's rows with every reconstructor, once, and let all measures see it."""
-    exact = rows.x.double()  # Σ‖x‖² − n‖x̄‖² cancels where the mean is large, so these sums are exact from the start
+    exact = rows.y.double()  # Σ‖y‖² − n‖ȳ‖² cancels where the mean is large, so these sums are exact from the start
     moments.add(rows.slots, {"norm": torch.linalg.vecdot(exact, exact), "sum": exact})
     for name, one in judged.items():
         code = one.reconstructor.encode(rows.x)
-        x_hat = one.reconstructor.decode(code)
-        if x_hat.shape != rows.x.shape:
+        y_hat = one.reconstructor.decode(code, rows.x)
+        if y_hat.shape != rows.y.shape:
             raise MonoscopeError(
-                f"{name} reconstructs rows of {x_hat.shape[-1]}, but {plan.site} has {rows.x.shape[-1]}",
+                f"{name} reconstructs rows of {y_hat.shape[-1]}, but {plan.target} has {rows.y.shape[-1]}",
                 fix="evaluate a dictionary at the site that it was trained on",
             )
-        refuse_nan(x_hat, f"reconstructions by {name}", plan.store, rows.documents, rows.positions)
-        one.add(ROWS, Reconstructed(rows.x, x_hat, code, rows.slots, rows.keys))
+        refuse_nan(y_hat, f"reconstructions by {name}", plan.store, rows.documents, rows.positions)
+        one.add(ROWS, Reconstructed(rows.y, y_hat, code, rows.slots, rows.keys, rows.x))
         if splice is not None:
-            one.add(PREDICTIONS, splice(rows, x_hat))
+            one.add(PREDICTIONS, splice(rows, y_hat))
 
 
 def _metrics(one: _Judged, modules: Mapping[str, ModuleType], with_loss: bool) -> Metrics:
@@ -295,6 +319,7 @@ def _conclude(
     facts = {
         "model": plan.lm.name,
         "site": plan.site,
+        "target": plan.target,
         "seed": seed,
         "n_tokens": _tokens(first) + _tokens(second),
         "n_loss_tokens": _tokens(first),

@@ -39,6 +39,7 @@ CONTROLS = {
     "frozen_decoder": "frozen decoder",
     "pca": "PCA",
     "neurons": "neurons",
+    "linear_map": "linear map",
     "shuffled": "shuffled",
 }
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999)

@@ -14,6 +14,7 @@ def catalogue(
     dictionary: Path | None = None,
     model: str | None = None,
     site: str | None = None,
+    target: str | None = None,
     text: str | None = None,
     tokens: int | None = None,
     seed: int = 0,
@@ -39,6 +40,8 @@ def catalogue(
         Its model; by default the one that the dictionary names.
     site
         Its site; by default the one that the dictionary names.
+    target
+        Where it writes, if it is a transcoder; by default what the dictionary names.
     text
         What the model reads.
     tokens
@@ -55,7 +58,7 @@ def catalogue(
     if html is not None or neuronpedia is not None or explanations is not None:
         share(run, html, neuronpedia, explanations)
     else:
-        make(run, dictionary, model, site, text, tokens, seed)
+        make(run, dictionary, model, site, target, text, tokens, seed)
 
 
 def share(run: Path, html: Path | None, neuronpedia: Path | None, explanations: Path | None) -> None:
@@ -93,6 +96,7 @@ def make(
     dictionary: Path | None,
     model: str | None,
     site: str | None,
+    target: str | None,
     text: str | None,
     tokens: int | None,
     seed: int,
@@ -112,8 +116,8 @@ def make(
         if name is None:
             raise MonoscopeError("the dictionary does not name its model", fix="pass --model")
         plan.resolve(
-            load_model(name), site=site, text=text, tokens=tokens, features=None, k=None, architecture="", seed=seed,
-            dictionary=given, origin=str(dictionary),
+            load_model(name), site=site, target=target, text=text, tokens=tokens, features=None, k=None,
+            architecture="", seed=seed, dictionary=given, origin=str(dictionary),
         ).settle(run)  # fmt: skip
         opened = Run(run)
         stages.adopt(opened, given)

@@ -18,6 +18,7 @@ def quickstart(
     *,
     model: str = "reference-a",
     site: str | None = None,
+    target: str | None = None,
     text: str | None = None,
     dictionary: Path | None = None,
     out: Path = OUT,
@@ -42,6 +43,8 @@ def quickstart(
         A packaged model (reference-a, -b, -c), a Hugging Face id or a folder.
     site
         Where its mind is read, such as mlp_act.0 or resid_post.5.
+    target
+        Another site, whose activations are to be predicted from those: the dictionary is then a transcoder.
     text
         What it reads: held_out, python_source, files:PATH, huggingface:ID, or a path.
     dictionary
@@ -72,8 +75,8 @@ def quickstart(
     from monoscope.app.verbs.ui import show
 
     run = run_all(
-        out, model=model, site=site, text=text, dictionary=dictionary, tokens=tokens, features=features, k=k,
-        architecture=architecture, minutes=minutes, controls=controls, seed=seed,
+        out, model=model, site=site, target=target, text=text, dictionary=dictionary, tokens=tokens, features=features,
+        k=k, architecture=architecture, minutes=minutes, controls=controls, seed=seed,
     )  # fmt: skip
     console = Console()
     print_summary(run.catalogue, console)

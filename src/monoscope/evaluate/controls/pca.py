@@ -30,7 +30,7 @@ class PCA:
         projections = (x - self.mean.to(x)) @ self.components.to(x).T
         return Code.from_dense(projections)
 
-    def decode(self, code: Code) -> Float[Tensor, "n d"]:
+    def decode(self, code: Code, x: Float[Tensor, "n d"] | None = None) -> Float[Tensor, "n d"]:
         """The mean plus the projections along the components."""
         return self.mean.to(code.values) + code.to_dense() @ self.components.to(code.values)
 
@@ -45,24 +45,30 @@ def fit_pca(blocks: Iterable[Float[Tensor, "n d"]], k: int) -> PCA:
     Raises:
         MonoscopeError: there are fewer rows than components, or more components than dimensions.
     """
-    shift: Tensor | None = None
-    total = second = torch.zeros((), dtype=torch.float64)
+    count, mean, covariance = moments(blocks)
+    if count <= k or not 1 <= k <= len(mean):
+        raise MonoscopeError(
+            f"{k} principal components cannot be fitted to {count} rows of {len(mean)}",
+            fix="give more rows, or a smaller k",
+        )
+    _, vectors = torch.linalg.eigh(covariance)
+    return PCA(mean.float(), vectors[:, -k:].flip(1).T.float().contiguous())
+
+
+def moments(
+    blocks: Iterable[Float[Tensor, "n d"]],
+) -> tuple[int, Float[Tensor, " d"], Float[Tensor, "d d"]]:
+    """How many rows there are, their mean and their covariance, in double precision; empty where there are none."""
+    shift = total = torch.zeros(0, dtype=torch.float64)
+    second = torch.zeros(0, 0, dtype=torch.float64)
     count = 0
     for x in blocks:
-        if shift is None:  # near the mean, so that little cancels when the mean's part is taken off below
+        if not count:  # near the mean, so that little cancels when the mean's part is taken off below
             shift = x.double().mean(0)
             total, second = torch.zeros_like(shift), shift.new_zeros(len(shift), len(shift))
         centred = x - shift.to(x)
         total += centred.sum(0, dtype=torch.float64)
         second += (centred.T @ centred).double()
         count += len(x)
-    if shift is None or count <= k or not 1 <= k <= len(shift):
-        width = 0 if shift is None else len(shift)
-        raise MonoscopeError(
-            f"{k} principal components cannot be fitted to {count} rows of {width}",
-            fix="give more rows, or a smaller k",
-        )
-    offset = total / count
-    covariance = second / count - torch.outer(offset, offset)
-    _, vectors = torch.linalg.eigh(covariance)
-    return PCA((shift + offset).float(), vectors[:, -k:].flip(1).T.float().contiguous())
+    offset = total / max(1, count)
+    return count, shift + offset, second / max(1, count) - torch.outer(offset, offset)

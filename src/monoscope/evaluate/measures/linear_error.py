@@ -1,6 +1,7 @@
 """How much of the error a linear map of the activation predicts: linear against non-linear error.
 
-Engels et al. 2024 (arXiv 2410.14670): the error ``e = x − x̂`` is regressed on ``x``, and so is its squared length.
+Engels et al. 2024 (arXiv 2410.14670): the error ``e = x − x̂`` is regressed on ``x`` (a transcoder's on what it reads),
+and so is its squared length.
 ``error_linear`` is the share of the error's variance that the regression explains, ``error_norm_linear`` the share of
 the squared length's, and ``fvu_nonlinear`` what is left of the fraction of variance unexplained when the predicted
 error is added to the reconstruction. The maps are ridge regressions with an intercept, fitted on one half of the
@@ -57,7 +58,7 @@ class Drawn:
         self.rates = tuple(min(1.0, 2 * most / max(1, facts.n_tokens)) for most in (FITTED, JUDGED))
         self.gram = torch.zeros((), dtype=torch.float64)
         self.shift = torch.zeros(())  # near the mean, so that little cancels; the intercept makes up for it
-        self.kept = list[tuple[Tensor, Tensor]]()  # rows to judge by, and their documents
+        self.kept = list[tuple[Tensor, Tensor, Tensor]]()  # rows to judge by, those read for them, and their documents
         self.fit, self.known = torch.zeros(0, dtype=torch.bool), torch.zeros(0, 0)  # of the last block
 
     def take(self, number: int, batch: Reconstructed) -> None:
@@ -65,13 +66,13 @@ class Drawn:
         if number == len(self.kept) - 1:
             return
         assert number == len(self.kept)
-        self.shift = self.shift if self.kept else batch.x.mean(0)
+        self.shift = self.shift if self.kept else batch.read.mean(0)
         judged = self.judged[batch.slots.cpu()]
         drawn = chance.uniform(batch.keys, self.seed) < torch.where(judged, self.rates[1], self.rates[0])
         self.fit, judge = ((drawn & part).to(batch.x.device) for part in (~judged, judged))
-        self.known = _with_one(batch.x[self.fit] - self.shift)
+        self.known = _with_one(batch.read[self.fit] - self.shift)
         self.gram = self.gram + (self.known.T @ self.known).cpu().double()
-        self.kept.append((batch.x[judge], batch.slots[judge]))
+        self.kept.append((batch.x[judge], batch.read[judge], batch.slots[judge]))
 
 
 class LinearError(DocumentSums):
@@ -93,12 +94,12 @@ class LinearError(DocumentSums):
 
     def per_document(self) -> dict[str, np.ndarray]:
         """Squared errors before and after the regression, of the second half's documents."""
-        rows, slots = (torch.cat(parts) for parts in zip(*self.drawn.kept, strict=True))
-        solution = self._solve().to(rows.device)
+        kept = [torch.cat(parts) for parts in zip(*self.drawn.kept, strict=True)]
+        solution = self._solve().to(kept[0].device)
         sums = SumsByDocument(self.n_documents)
-        for x, slot in zip(rows.split(BLOCK), slots.split(BLOCK), strict=True):
-            e = (x - self.reconstruct(x)).double()
-            predicted = _with_one((x - self.drawn.shift).double()) @ solution
+        for x, read, slot in zip(*(part.split(BLOCK) for part in kept), strict=True):
+            e = (x - self.reconstruct(read)).double()
+            predicted = _with_one((read - self.drawn.shift).double()) @ solution
             length = _square(e)
             left, norm_left = _square(e - predicted[:, :-1]), _square(length - predicted[:, -1:])
             sums.add(slot, {
@@ -109,7 +110,7 @@ class LinearError(DocumentSums):
             })  # fmt: skip
         return sums.present()
 
-    def _solve(self) -> Float[Tensor, "d_plus_1 d_plus_1"]:
+    def _solve(self) -> Float[Tensor, "d_in_plus_1 d_plus_1"]:
         """The ridge regression's coefficients; the intercept, the last row, is not held back."""
         gram = self.drawn.gram
         n, d = float(gram[-1, -1]), len(gram) - 1
