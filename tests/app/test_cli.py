@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from monoscope.app import cli
@@ -42,3 +46,27 @@ def test_a_defect_is_not_hidden(monkeypatch) -> None:
     monkeypatch.setattr(doctor, "doctor", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli.main(["doctor"])
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        "sys.stdout.write('a line') and None",  # noticed when it is flushed
+        "sys.stdout.write('a line' * 100_000) and None",
+        "rich.console.Console().print('a line')",
+        "sys.stderr.write('a line') and sys.stdout.write('a line') and None",
+    ],
+)
+def test_a_command_whose_reader_has_gone_ends_quietly(says: str) -> None:
+    code = (
+        "import sys, rich.console; from monoscope.app import cli; from monoscope.app.verbs import doctor; "
+        f"sys.stdin.read(); doctor.doctor = lambda: {says}; cli.main(['doctor'])"
+    )
+    command, pipe = [sys.executable, "-c", code], subprocess.PIPE
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=buffered) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        process.stdin.close()  # only now does it begin
+        said = process.stderr.read()
+    assert (process.returncode, said) == (cli.UNREAD, b"a line" if "stderr" in says else b"")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 D, F, K = 6, 16, 3
@@ -92,6 +92,24 @@ def saelens(
             code = score.relu() * (score > p["other"] if "jumprelu" in architecture else 1)
         made = (code @ p["w_dec"] + p["b_dec"]) / scale
         return made + x @ p["w_skip"].T if "skip" in architecture else made
+
+    return meaning
+
+
+def checkpoint(folder: Path, architecture: str = "batchtopk", threshold: float = 0.4, **more: Any) -> Meaning:
+    """SAELens' checkpoint of a training by BatchTopK; what it means is what would be saved at the training's end."""
+    saelens(folder, **more)
+    weights, described = folder / "sae_weights.safetensors", json.loads((folder / "cfg.json").read_text())
+    safetensors(weights, {**load_file(weights), "topk_threshold": torch.tensor(threshold, dtype=torch.float64)})
+    training = {"k": float(K), "topk_threshold_lr": 0.01, "aux_loss_coefficient": 1.0, "decoder_init_norm": 0.1}
+    configuration(folder / "cfg.json", {**described, **training, "architecture": architecture})
+    scale = 0.5 if "normalize_activations" in more else 1.0
+
+    def meaning(x: Tensor) -> Tensor:
+        p = parts()
+        score = (x * scale - p["b_dec"]) @ p["w_enc"].T + p["b_enc"]
+        norm = p["w_dec"].norm(dim=1) if more.get("rescale_acts_by_decoder_norm") else 1
+        return ((score.relu() * (score * norm > threshold)) @ p["w_dec"] + p["b_dec"]) / scale
 
     return meaning
 
@@ -254,6 +272,10 @@ CASES: dict[tuple[str, str], Callable[[Path], Meaning]] = {
     ("saelens", "topk"): lambda path: saelens(path, "topk"),
     ("saelens", "topk by norm"): lambda path: saelens(path, "topk", rescale_acts_by_decoder_norm=True),
     ("saelens", "gated"): lambda path: saelens(path, "gated"),
+    ("saelens", "checkpoint"): lambda path: checkpoint(path, "matryoshka_batchtopk", matryoshka_widths=[4, 16]),
+    ("saelens", "scaled checkpoint"): lambda path: checkpoint(
+        path, rescale_acts_by_decoder_norm=True, normalize_activations="expected_average_only_in"
+    ),
     ("saelens", "scaled"): lambda path: saelens(path, "jumprelu", normalize_activations="expected_average_only_in"),
     ("saelens", "transcoder"): lambda path: saelens(path, "transcoder", centred=False),
     ("saelens", "jumprelu transcoder"): lambda path: saelens(path, "jumprelu_transcoder", centred=False),

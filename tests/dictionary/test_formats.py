@@ -269,6 +269,26 @@ def test_a_batch_topk_of_llamascopium_holds_no_threshold(tmp_path):
     assert not io.load(tmp_path).calibrated
 
 
+def test_a_checkpoint_of_saelens_from_before_the_first_step_holds_no_threshold(tmp_path):
+    files.checkpoint(tmp_path, threshold=0.0, rescale_acts_by_decoder_norm=True)
+    made = io.load(tmp_path)
+    assert (made.calibrated, made.k, "unread" in made.provenance) == (False, K, False)
+    x = rows(2000)
+    with pytest.raises(MonoscopeError, match="without a threshold"):
+        made(x)
+    calibrate(made, x)
+    assert int(made.encode(x).counts().sum()) == K * len(x)
+
+
+@pytest.mark.parametrize("k", [0.0, F + 1.0, math.nan])
+def test_a_checkpoint_of_saelens_with_no_sensible_k_is_refused(k, tmp_path):
+    files.checkpoint(tmp_path)
+    config = json.loads((tmp_path / "cfg.json").read_text())
+    (tmp_path / "cfg.json").write_text(json.dumps({**config, "k": k}))
+    with pytest.raises(MonoscopeError, match=f"k is {k}"):
+        io.load(tmp_path)
+
+
 def test_where_a_dictionary_belongs_is_read(tmp_path):
     files.saelens(tmp_path / "a")
     assert io.load(tmp_path / "a").provenance == {"model": "gpt2", "site": "resid_post.3"}

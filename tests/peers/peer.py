@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ def randomise(module: torch.nn.Module) -> None:
 def saelens_make(kind: str, folder: Path) -> Any:
     import sae_lens
 
+    if "batchtopk" in kind:
+        return saelens_checkpoint(kind, folder)
     classes = {
         "standard": sae_lens.StandardSAE, "topk": sae_lens.TopKSAE, "jumprelu": sae_lens.JumpReLUSAE,
         "gated": sae_lens.GatedSAE, "topk_by_norm": sae_lens.TopKSAE,
@@ -51,6 +54,20 @@ def saelens_make(kind: str, folder: Path) -> Any:
     sae.cfg.metadata.model_name = "gpt2"
     sae.save_model(folder)
     return sae
+
+
+def saelens_checkpoint(kind: str, folder: Path) -> Any:
+    """A training's checkpoint; what it comes to is what SAELens would save at the training's end."""
+    import sae_lens
+
+    made, config_class = sae_lens.registry.get_sae_training_class(kind)
+    more = {"matryoshka_widths": [10, F]} if "matryoshka" in kind else {}
+    sae = made(config_class(d_in=D, d_sae=F, k=K, **more))
+    randomise(sae)
+    sae.save_model(folder)
+    with tempfile.TemporaryDirectory() as done:
+        sae.save_inference_model(done)
+        return sae_lens.SAE.load_from_disk(done)
 
 
 def saelens_run(kind: str, folder: Path) -> Any:

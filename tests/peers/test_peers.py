@@ -33,7 +33,7 @@ THEIRS = [
         ("saelens", kind)
         for kind in (
             "standard", "topk", "topk_by_norm", "jumprelu", "gated", "matching_pursuit", "transcoder",
-            "jumprelu_transcoder", "skip_transcoder", "jumprelu_skip_transcoder",
+            "jumprelu_transcoder", "skip_transcoder", "jumprelu_skip_transcoder", "batchtopk", "matryoshka_batchtopk",
         )
     ),
     *(

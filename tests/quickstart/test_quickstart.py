@@ -130,6 +130,18 @@ def test_a_dictionary_trained_elsewhere_is_catalogued(run, text, tmp_path):
         quickstart(tmp_path / "wrong", text=text, dictionary=run / "dictionary", site="resid_post.0")
 
 
+@pytest.mark.slow
+def test_a_threshold_that_the_file_left_void_is_set_on_the_fit_split(run, text, tmp_path, capsys):
+    given = ms.load(run)
+    given.threshold.fill_(np.nan)
+    given.save(tmp_path / "void", format="dictionary_learning")
+    made = quickstart(tmp_path / "adopted", text=text, dictionary=tmp_path / "void", site="mlp_act.0", tokens=24_000)
+    assert "calibrated to 8 features a token" in capsys.readouterr().err
+    assert made.dictionary.provenance["calibrated_on"]["text"] == text
+    assert made.evaluation["metrics"]["l0"]["value"] == pytest.approx(8, rel=0.1)  # on other documents
+    assert check_run(tmp_path / "adopted") == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import os
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +19,7 @@ from monoscope.app import config_file
 from monoscope.errors import MonoscopeError
 
 VERBS = "monoscope.app.verbs"
-DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
+DONE, USER_ERROR, INTERRUPTED, UNREAD = 0, 2, 130, 141
 
 
 def app() -> App:
@@ -50,20 +51,34 @@ def said(verb: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run one command and exit: 0 done, 2 the user's error, 130 interrupted."""
+    """Run one command and exit: 0 done, 2 the user's error, 130 interrupted, 141 nobody reads on (``| head``)."""
     errors = Console(stderr=True)
     try:
-        app()(arguments)
+        try:
+            app()(arguments)
+        finally:
+            sys.stdout.flush()  # at the interpreter's end it would be too late to be quiet
     except MonoscopeError as error:
         errors.print(f"[bold red]error:[/] {_escaped(error)}", highlight=False, soft_wrap=True)
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         errors.print("\ninterrupted; what is written already stays, and a run goes on from there with the same command")
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(DONE)
+    except (BrokenPipeError, SystemExit) as ended:
+        if not isinstance(ended, BrokenPipeError) and not isinstance(ended.__context__, BrokenPipeError):
+            raise  # of its own accord; Rich makes a closed pipe an exit too
+        _discard_output()
+        sys.exit(UNREAD)
     sys.exit(DONE)
+
+
+def _discard_output() -> None:
+    """What is still buffered for a closed pipe goes nowhere, so that the interpreter's end does not complain of it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _escaped(error: MonoscopeError) -> str:

@@ -14,6 +14,7 @@ from monoscope import folder, progress
 from monoscope.app import frontiers, saebench, stages
 from monoscope.app import plan as plans
 from monoscope.app.plan import TEST, TRAIN
+from monoscope.app.recalibrating import recalibrate
 from monoscope.app.run import Run
 from monoscope.app.ui import payloads
 from monoscope.dictionary import io
@@ -133,6 +134,7 @@ def compare(paths: Sequence[Path], against: str | None = None) -> Comparison:
                 fix="compare dictionaries that read and write the same sites of one model",
             ) from error
     documents, notes = unseen(run, contestants)
+    notes += [calibrated(run, c) for c in contestants if not c.dictionary.calibrated]
     judged: dict[str, Reconstructor] = {c.name: c.dictionary for c in contestants}
     if against == "controls":
         judged |= {n: d for n, d in stages.trained(run).items() if n != "main"}
@@ -181,6 +183,11 @@ def contestant(path: Path, name: str) -> Contestant:
     around = [path, *path.resolve().parents[:DEEP]]
     home = next((Run(p) for p in around if (p / plans.NAME).is_file()), None)
     return Contestant(name, io.load(path), home)
+
+
+def calibrated(run: Run, contestant: Contestant) -> str:
+    """Set a threshold that a contestant's file left void on the run's fit split, which judges nobody; says so."""
+    return f"{contestant.name}: {recalibrate(contestant.dictionary, stages.calibration(run, run.lm), run.plan.text)}"
 
 
 def distinct(paths: Sequence[Path]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -73,7 +74,7 @@ def quickstart(
         with run.timed("train"):
             made = stages.dictionaries(run)
     else:
-        made = stages.adopt(run, given)
+        made = stages.adopt(run, given, partial(console.print, markup=False, highlight=False, soft_wrap=True))
     with run.timed("evaluate"):
         stages.evaluation(run, made)
     with run.timed("catalogue"):

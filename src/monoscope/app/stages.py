@@ -21,6 +21,7 @@ from monoscope import folder, progress
 from monoscope.app import report as reports
 from monoscope.app.harvested import hand_over_text
 from monoscope.app.plan import FIT, TEST, TRAIN, Plan, as_json
+from monoscope.app.recalibrating import recalibrate
 from monoscope.app.run import Run
 from monoscope.catalogue.build import build
 from monoscope.catalogue.records import Label
@@ -167,9 +168,14 @@ def harvest_of(path: Path) -> Shards:
     return Shards(path / ACTIVATIONS)
 
 
-def adopt(run: Run, dictionary: Dictionary) -> dict[str, Dictionary]:
-    """Take a dictionary trained elsewhere into the run."""
+def adopt(run: Run, dictionary: Dictionary, say: Callable[[str], object]) -> dict[str, Dictionary]:
+    """Take a dictionary trained elsewhere into the run; a threshold that was never set is set on the fit split.
+
+    ``say`` is told in a sentence if that was so.
+    """
     if not folder.is_sealed(run.path / "dictionary"):
+        if not dictionary.calibrated:
+            say(recalibrate(dictionary, calibration(run, run.lm), run.plan.text))
         io.save(dictionary, run.path / "dictionary")
     return {"main": io.load(run.path / "dictionary")}
 

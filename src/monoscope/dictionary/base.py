@@ -89,6 +89,11 @@ class Dictionary(nn.Module):
         """
         return None
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether everything that ``encode`` needs is set; False for a file that came without its threshold."""
+        return True
+
     def options(self) -> dict[str, Any]:
         """The architecture's settings, as they are given to its constructor."""
         skip = {} if self.w_skip is None else {"skip": True}

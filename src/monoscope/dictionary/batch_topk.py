@@ -18,6 +18,11 @@ from monoscope.ops import encode
 from monoscope.ops.encode import Gates
 from monoscope.types import Code
 
+CALIBRATE = (  # what to do about a threshold that was never set
+    "set it on a text: monoscope convert SOURCE OUT --model MODEL --site SITE --text TEXT; or on some thousand "
+    "activations: monoscope.train.calibrate.calibrate(dictionary, activations)"
+)
+
 
 class Architecture(Dictionary):
     """``encode(x)``: scores ``x @ w_encᵀ + b_enc`` that exceed ``threshold`` (a buffer, one number per feature)."""
@@ -53,7 +58,7 @@ class Architecture(Dictionary):
         if not self.calibrated:
             raise MonoscopeError(
                 "this dictionary was saved without a threshold, so nothing says which features are active",
-                fix="set it on some thousand activations: monoscope.train.calibrate.calibrate(dictionary, activations)",
+                fix=CALIBRATE,
             )
         return Gates(self.w_enc, self.b_enc, self.threshold)
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from monoscope.app.verbs._said import say
+
 
 def catalogue(
     run: Path,
@@ -35,7 +37,7 @@ def catalogue(
     run
         The run's folder; a new one when a dictionary is given.
     dictionary
-        A dictionary trained elsewhere, in any supported format.
+        A dictionary trained elsewhere, in any supported format. A threshold that its file left void is set on the text.
     model
         Its model; by default the one that the dictionary names.
     site
@@ -84,13 +86,6 @@ def megabytes(path: Path) -> str:
     return f"{sum(p.stat().st_size for p in path.rglob('*') if p.is_file()) / 1e6:,.1f}"
 
 
-def say(words: str) -> None:
-    """Print a line as it stands."""
-    from rich.console import Console
-
-    Console().print(words, markup=False, highlight=False, soft_wrap=True)
-
-
 def make(
     run: Path,
     dictionary: Path | None,
@@ -102,16 +97,14 @@ def make(
     seed: int,
 ) -> None:
     """Build the catalogue; for a dictionary trained elsewhere, in a new run."""
-    from rich.console import Console
-
     from monoscope.app import plan, stages
     from monoscope.app.run import Run
     from monoscope.dictionary import io
     from monoscope.errors import MonoscopeError
     from monoscope.models import load_model
 
-    if dictionary is not None:
-        given = io.load(dictionary)
+    given = None if dictionary is None else io.load(dictionary)
+    if given is not None:
         name = model or given.provenance.get("model")
         if name is None:
             raise MonoscopeError("the dictionary does not name its model", fix="pass --model")
@@ -119,9 +112,9 @@ def make(
             load_model(name), site=site, target=target, text=text, tokens=tokens, features=None, k=None,
             architecture="", seed=seed, dictionary=given, origin=str(dictionary),
         ).settle(run)  # fmt: skip
-        opened = Run(run)
-        stages.adopt(opened, given)
     opened = Run(run)
     stages.text(opened)
+    if given is not None:
+        stages.adopt(opened, given, say)
     made = stages.catalogue(opened, opened.dictionary)
-    Console().print(f"{len(made):,} features over {made.facts['n_tokens']:,} tokens in {run}; see: monoscope ui {run}")
+    say(f"{len(made):,} features over {made.facts['n_tokens']:,} tokens in {run}; see: monoscope ui {run}")

@@ -48,7 +48,7 @@ def quickstart(
     text
         What it reads: held_out, python_source, files:PATH, huggingface:ID, or a path.
     dictionary
-        A dictionary trained elsewhere, catalogued instead of training one.
+        A dictionary trained elsewhere, catalogued instead of training one. A threshold that its file left void is set.
     out
         The run's folder. Run again, the command goes on or reuses what is there.
     tokens

@@ -1,9 +1,10 @@
 """The format of SAELens: ``cfg.json`` and ``sae_weights.safetensors``; since version 6, and the flat one before it.
 
-BatchTopK and Matryoshka dictionaries are ``jumprelu`` there, and gated ones are written as that: a gate is a threshold
-on the magnitude. Transcoders, with a skip map or without, are ReLU or JumpReLU there. A matching pursuit has no
-encoder, and two more ways to end. Inputs that were scaled by a constant are folded where the folder holds the constant;
-layer norm and the like, which differ from row to row, cannot be and are refused.
+BatchTopK and Matryoshka dictionaries are ``jumprelu`` there once trained; checkpoints of their training hold k, and a
+threshold that may not be set yet. Gated ones are written as ``jumprelu``: a gate is a threshold on the magnitude.
+Transcoders, with a skip map or without, are ReLU or JumpReLU there. A matching pursuit has no encoder, and two more
+ways to end. Inputs that were scaled by a constant are folded where the folder holds the constant; layer norm and the
+like, which differ from row to row, cannot be and are refused.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from monoscope import folder
 from monoscope.dictionary.base import Dictionary
+from monoscope.dictionary.batch_topk import CALIBRATE
 from monoscope.dictionary.formats import _config, _form, _sites, _weights
 from monoscope.dictionary.formats._config import Config
 from monoscope.dictionary.formats._form import Form
@@ -33,6 +35,10 @@ PURSUIT = "matching_pursuit"
 VERSION = "6.0.0"  # the first whose configuration is written here
 SCALED = "expected_average_only_in"
 HARMLESS = ("dtype", "device", "d_out", "reshape_activations")  # what changes nothing that a dictionary computes
+TRAINING = (  # nor does this, in a checkpoint of BatchTopK
+    "topk_threshold_lr", "aux_loss_coefficient", "use_sparse_activations", "decoder_init_norm", "matryoshka_widths",
+    "use_matryoshka_aux_loss",
+)  # fmt: skip
 
 
 def recognises(path: Path) -> bool:
@@ -63,7 +69,7 @@ def load(path: Path) -> Dictionary:
     if (config.need("d_in", int), config.need("d_sae", int)) != tuple(reversed(form.w_enc.shape)):
         raise weights.error(f"{CONFIG} and {WEIGHTS} are of different dictionaries")
     form = _normalised(form, path, config)
-    if form.threshold is not None:
+    if form.threshold is not None and form.k is None:
         form = replace(form, k=config.part("metadata").part("monoscope").get("k", int))
     return replace(form, provenance=_provenance(config, name)).dictionary()
 
@@ -85,10 +91,7 @@ def _selecting(dictionary: Dictionary) -> tuple[dict[str, Any], dict[str, Tensor
     """Configuration and tensors of a dictionary that selects among linear scores."""
     form = _form.of(dictionary, "saelens", skip=True)
     if not form.calibrated:
-        raise MonoscopeError(
-            "the dictionary has no calibrated threshold",
-            fix="calibrate it first: monoscope.train.calibrate.calibrate(dictionary, activations)",
-        )
+        raise MonoscopeError("the dictionary has no calibrated threshold", fix=CALIBRATE)
     config = _described(form)
     if not config["apply_b_dec_to_input"]:
         form = form.centre(False)
@@ -188,6 +191,19 @@ def _topk(weights: Weights, config: Config, name: str) -> Form:
     return form.by_decoder_norm() if config.get("rescale_acts_by_decoder_norm", bool) else form
 
 
+def _batch_topk(weights: Weights, config: Config, name: str) -> Form:
+    """A checkpoint of a training. Its threshold, a running mean that begins at 0, is void before the first step.
+
+    k is an average there and may have a fraction; here it is rounded.
+    """
+    form, k = _parts(weights, config, name), config.need("k", float)
+    if not 1 <= k <= len(form.w_enc):
+        raise weights.error(f"k is {k} with {len(form.w_enc)} features")
+    held = weights.number("topk_threshold") if "topk_threshold" in weights else 0.0
+    form = form.by_decoder_norm() if config.get("rescale_acts_by_decoder_norm", bool) else form
+    return replace(form, k=round(k)).above(held if held > 0 else math.nan)
+
+
 def _gated(weights: Weights, config: Config, name: str) -> Form:
     form = _parts(weights, config, name, bias=None)
     n = len(form.w_enc)
@@ -235,7 +251,7 @@ def _provenance(config: Config, name: str) -> dict[str, Any]:
     if name.endswith("transcoder"):
         made.setdefault("target", "unknown")
     if inner.values:  # before version 6, the whole training's configuration lay here
-        unread = config.unread(HARMLESS)
+        unread = config.unread(HARMLESS + TRAINING)
         made |= {"unread": unread} if unread else {}
     return made
 
@@ -293,6 +309,8 @@ _READERS: dict[str, Callable[[Weights, Config, str], Form]] = {
     "standard": _parts,
     "jumprelu": _jumprelu,
     "topk": _topk,
+    "batchtopk": _batch_topk,
+    "matryoshka_batchtopk": _batch_topk,
     "gated": _gated,
     "transcoder": _parts,
     "jumprelu_transcoder": _jumprelu,
