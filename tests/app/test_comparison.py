@@ -215,7 +215,7 @@ def transcoder(lm, corpus, tmp_path_factory) -> Path:
     run = Run(out)
     run.lm = lm
     stages.text(run)
-    stages.adopt(run, d)
+    stages.adopt(run, d, print)
     return out
 
 

@@ -127,7 +127,8 @@ def compare(paths: Sequence[Path], against: str | None = None) -> Comparison:
         )
     for c in contestants:
         try:
-            plans.refuse_stranger(c.dictionary, run.lm, run.plan.site, run.plan.target)
+            plans.refuse_stranger(c.dictionary, run.lm, run.plan.site)
+            plans.refuse_target(c.dictionary, run.lm, run.plan.target or run.plan.site)
         except MonoscopeError as error:
             raise MonoscopeError(
                 f"{c.name} cannot be compared with {run.path.name}: {error.what}",

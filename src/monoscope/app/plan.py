@@ -171,7 +171,8 @@ def resolve(
     width = lm.width(place)
     width_out = width if target is None else lm.width(target)
     if dictionary is not None:
-        refuse_stranger(dictionary, lm, str(place), target)
+        refuse_stranger(dictionary, lm, str(place))
+        refuse_target(dictionary, lm, target or str(place))
     wanted = tokens or TOKENS
     features = features or default_features(wanted)
     batch_size, epochs = training(wanted, batch_size)
@@ -213,8 +214,8 @@ def written(dictionary: Dictionary) -> str | None:
     return told
 
 
-def refuse_stranger(dictionary: Dictionary, lm: LanguageModel, site: str, target: str | None) -> None:
-    """Raise ``MonoscopeError`` when a dictionary does not belong to this model, or does not read and write there."""
+def refuse_stranger(dictionary: Dictionary, lm: LanguageModel, site: str) -> None:
+    """Raise ``MonoscopeError`` when a dictionary does not belong to this model and site."""
     known = dictionary.provenance
     if known.get("fingerprint") not in (None, lm.fingerprint):
         raise MonoscopeError(
@@ -225,18 +226,27 @@ def refuse_stranger(dictionary: Dictionary, lm: LanguageModel, site: str, target
         raise MonoscopeError(
             f"the dictionary was trained at {known['site']}, not at {site}", fix=f"pass --site {known['site']}"
         )
-    wrote = known.get("target", known.get("site"))  # of an autoencoder, where it reads
-    if wrote not in (None, target or site, *NOWHERE):
+    _refuse_width("reads", dictionary.d_in, lm, site)
+
+
+def refuse_target(dictionary: Dictionary, lm: LanguageModel, target: str) -> None:
+    """Raise ``MonoscopeError`` when a dictionary does not write there; an autoencoder writes where it reads."""
+    known = dictionary.provenance
+    wrote = known.get("target", known.get("site"))
+    if wrote not in (None, target, *NOWHERE):
         raise MonoscopeError(
-            f"the dictionary was trained to write {wrote}, not {target or site}",
+            f"the dictionary was trained to write {wrote}, not {target}",
             fix=f"pass --target {wrote}" if "target" in known else "it is no transcoder: leave out --target",
         )
-    for place, width, verb in ((site, dictionary.d_in, "reads"), (target or site, dictionary.d_out, "writes")):
-        if width != lm.width(place):
-            raise MonoscopeError(
-                f"the dictionary {verb} {width} numbers a token; {lm.name} has {lm.width(place)} at {place}",
-                fix="name the model and site that it was trained on",
-            )
+    _refuse_width("writes", dictionary.d_out, lm, target)
+
+
+def _refuse_width(verb: str, width: int, lm: LanguageModel, place: str) -> None:
+    if width != lm.width(place):
+        raise MonoscopeError(
+            f"the dictionary {verb} {width} numbers a token; {lm.name} has {lm.width(place)} at {place}",
+            fix="name the model and site that it was trained on",
+        )
 
 
 def as_json(plan: Plan) -> dict[str, Any]:

@@ -83,5 +83,5 @@ def calibrated(made: Dictionary, source: str, model: str | None, site: str | Non
             f"model makes of that text, for {made.options()['k']} features a token",
         )
     lm, place = load_model(name), str(Site.parse(place))
-    refuse_stranger(made, lm, place, lm.width(place))
+    refuse_stranger(made, lm, place)
     return recalibrating.on_text(made, lm, place, text)
