@@ -13,7 +13,7 @@ from rich.console import Console
 
 from monoscope.app import cli, comparison, comparison_table, frontiers, plan, saebench, stages
 from monoscope.app.run import Run
-from monoscope.dictionary import io, topk
+from monoscope.dictionary import io, jumprelu, topk
 from monoscope.errors import MonoscopeError
 from monoscope.evaluate.intervals import Estimate
 from monoscope.models import load_model
@@ -79,8 +79,10 @@ def test_all_are_judged_on_the_same_tokens(found):
     assert found.metrics()["a"]["l0"].value == 8 and found.metrics()["b"]["l0"].value == 16
     assert found.metrics()["neurons"]["l0"].value <= 8  # controls at the first's L0
     assert len({m["ce"].value for m in found.metrics().values()}) == 1
-    (note,) = found.notes  # the same split of the same text: nothing to leave out, nothing unknown
-    assert note.startswith("no frozen decoder beside these")
+    # the same split of the same text: nothing to leave out, nothing unknown
+    assert [note.split(" beside")[0] for note in found.notes] == [
+        "no frozen decoder (train --controls)", "no random model (--controls full)",
+    ]  # fmt: skip
     written = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert list(written["dictionaries"]) == ["a", "b"] and list(written["controls"]) == ["pca", "neurons"]
     assert list(written["differences"]) == ["b", "pca", "neurons"] and written["first"] == "a"
@@ -199,6 +201,31 @@ def test_what_cannot_be_compared_is_refused(lm, a, corpus, tmp_path):
         comparison.unseen(Run(a), [comparison.contestant(a, "a"), comparison.Contestant("same", run.dictionary, run)])
 
 
+def test_trained_controls_stand_beside_a_comparison_the_random_one_on_its_own_model(lm, corpus, tmp_path):
+    out = made(lm, tmp_path / "run", corpus)
+    for at in ("frozen_decoder", "random_model/dictionary"):
+        io.load(out).save(out / "controls" / at)
+    found = comparison.compare([out], "controls")
+    assert list(found.metrics()) == ["run", "frozen_decoder", "pca", "neurons", "random_model"] and not found.notes
+    own, frozen, random = (found.metrics()[name] for name in ("run", "frozen_decoder", "random_model"))
+    assert own["ce"].value == frozen["ce"].value != random["ce"].value  # of another model
+    assert "random_model" not in found.evaluation.differences
+
+
+def test_a_topk_dictionary_is_judged_at_fewer_features_too(lm, a, corpus, tmp_path):
+    found = comparison.compare([a, Path(f"{a}@3"), Path(f"{a}/dictionary@2")])
+    assert [m["l0"].value for m in found.metrics().values()] == [8, 3, 2] and found.names == ("a", "a@3", "a@2")
+    assert comparison.viewed(tmp_path / "x@y") == (tmp_path / "x@y", None)
+    (tmp_path / "mine@2").mkdir()
+    assert comparison.viewed(tmp_path / "mine@2") == (tmp_path / "mine@2", None)  # a folder's own name
+    with pytest.raises(MonoscopeError, match="k = 9 of a dictionary trained for up to 8"):
+        comparison.compare([a, Path(f"{a}@9")])
+    jumping = jumprelu.Architecture(512, 64)
+    jumping.save(tmp_path / "jumping")
+    with pytest.raises(MonoscopeError, match="a jumprelu dictionary has no codes of a smaller k"):
+        comparison.compare([a, Path(f"{tmp_path}/jumping@4")])
+
+
 @pytest.fixture(scope="module")
 def transcoder(lm, corpus, tmp_path_factory) -> Path:
     """A run whose skip transcoder was never trained."""
@@ -271,6 +298,8 @@ def test_a_sweep_over_k_is_one_series():
     assert frontiers.grouped(swept) == [
         ("topk", [swept[0], swept[2]]), ("l1", [swept[1]]), ("seed=1", [swept[3]]), ("mine", ["mine"]), ("a,b", ["a,b"])
     ]  # fmt: skip
+    views = ["architecture=hierarchical_topk,k=64@8", "architecture=hierarchical_topk,k=64@16"]
+    assert frontiers.grouped(views) == [("hierarchical_topk, k=64 cut short", views)]
     assert frontiers.grouped(["k=4", "k=8"]) == [("k=4", ["k=4"]), ("k=8", ["k=8"])]
 
 

@@ -60,6 +60,21 @@ def test_a_grid_in_one_pass_equals_trainings_one_by_one(acts, tmp_path, monkeypa
     assert ms.load(folders[0]).options() == {"k": 2}
     call(*grid)
     assert len(passes) == 3  # all is there
+    call(
+        "train",
+        acts,
+        *SIZES,
+        "--sweep",
+        "k=3,4",
+        "--option",
+        "rate=0.001",
+        "--controls",
+        "--out",
+        str(tmp_path / "both"),
+    )
+    found = stages.controls_of(Run(tmp_path / "both/sweep/4"))
+    assert list(found) == ["frozen_decoder"] and len(passes) == 4
+    assert alike(ms.load(found["frozen_decoder"]), ms.load(tmp_path / "one/controls/frozen_decoder"))
 
 
 def test_a_preset_a_skip_map_and_a_file_reach_the_plan(acts, tmp_path):

@@ -17,7 +17,7 @@ from monoscope.app.plan import TEST, TRAIN
 from monoscope.app.recalibrating import recalibrate
 from monoscope.app.run import Run
 from monoscope.app.ui import payloads
-from monoscope.dictionary import io
+from monoscope.dictionary import io, topk
 from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.evaluate.evaluation import Evaluation, Metrics
@@ -108,9 +108,10 @@ def compare(paths: Sequence[Path], against: str | None = None) -> Comparison:
     """Judge dictionaries in one pass over the test split of the first run among ``paths``.
 
     Args:
-        paths: runs, or folders of dictionaries of the same model and site (of transcoders, also the same target).
-        against: ``"controls"`` adds the first run's controls: frozen decoder, principal components, raw neurons; of
-            transcoders the best linear map of their rank.
+        paths: runs, or folders of dictionaries of the same model and site (of transcoders, also the same target); with
+            ``@8`` at its end, what a TopK dictionary does with its 8 best features.
+        against: ``"controls"`` adds the first run's controls: frozen decoder and random model where they were trained,
+            principal components, raw neurons; of transcoders the best linear map of their rank.
 
     Raises:
         MonoscopeError: no path is a run, a dictionary is of another model or site, or of a text that leaves no
@@ -140,9 +141,10 @@ def compare(paths: Sequence[Path], against: str | None = None) -> Comparison:
     if against == "controls":
         judged |= {n: d for n, d in stages.trained(run).items() if n != "main"}
         judged |= stages.untrained(run, contestants[0].dictionary)
-        if "frozen_decoder" not in judged:
-            notes.append(f"no frozen decoder beside these: none was trained with {run.path.name} (a sweep trains none)")
+        notes += [f"no {words} beside these: {run.path.name} has none" for words in missing(run)]
     found = stages.judge(run, run.lm, judged, "evaluating", documents=documents)
+    if against == "controls" and (other := stages.judge_random_model(run, documents)) is not None:
+        found = found.with_control("random_model", other)
     dictionaries = {c.name: c.dictionary for c in contestants}
     if len(dictionaries) > MATCHED:
         notes.append(f"no PW-MCC: of more than {MATCHED} dictionaries it would take longer than all the rest")
@@ -179,11 +181,37 @@ def write(found: Comparison, plots: Path | None, results: Path | None) -> list[s
     return said
 
 
+def missing(run: Run) -> list[str]:
+    """The controls that a run could have been trained with, and was not; each with the flag that trains it."""
+    flags = {"frozen_decoder": "frozen decoder (train --controls)", "random_model": "random model (--controls full)"}
+    return [words for name, words in flags.items() if name not in stages.controls_of(run)]
+
+
 def contestant(path: Path, name: str) -> Contestant:
-    """The dictionary in a folder, with the run around it."""
+    """The dictionary in a folder, with the run around it; at fewer features, where the path says so.
+
+    Raises:
+        MonoscopeError: it is to be judged at a k, and is none that can be.
+    """
+    path, k = viewed(path)
     around = [path, *path.resolve().parents[:DEEP]]
     home = next((Run(p) for p in around if (p / plans.NAME).is_file()), None)
-    return Contestant(name, io.load(path), home)
+    made = io.load(path)
+    if k is None:
+        return Contestant(name, made, home)
+    if not isinstance(made, topk.Architecture):
+        raise MonoscopeError(
+            f"a {made.architecture} dictionary has no codes of a smaller k",
+            where=str(path),
+            fix=f"leave out @{k}; topk and hierarchical_topk have",
+        )
+    return Contestant(name, made.at(k), home)
+
+
+def viewed(path: Path) -> tuple[Path, int | None]:
+    """The folder that a path names, and the k behind an ``@`` at its end, if there is one."""
+    folder, at, k = str(path).rpartition("@")
+    return (Path(folder), int(k)) if at and k.isdecimal() and not path.exists() else (path, None)
 
 
 def calibrated(run: Run, contestant: Contestant) -> str:
@@ -199,9 +227,14 @@ def distinct(paths: Sequence[Path]) -> list[str]:
     """
     if len({p.resolve() for p in paths}) < len(paths):
         raise MonoscopeError("the same folder is named twice", fix="name each dictionary once")
-    short = [(p.resolve().parent if p.name == "dictionary" else p.resolve()).name for p in paths]
+    short = [_short(*viewed(p)) for p in paths]
     taken = {"dictionary", *payloads.CONTROLS}
     return [s if short.count(s) == 1 and s not in taken else str(p) for s, p in zip(short, paths, strict=True)]
+
+
+def _short(path: Path, k: int | None) -> str:
+    name = (path.resolve().parent if path.name == "dictionary" else path.resolve()).name
+    return name if k is None else f"{name}@{k}"
 
 
 def unseen(run: Run, contestants: Sequence[Contestant]) -> tuple[Int[np.ndarray, " n"], list[str]]:

@@ -100,12 +100,17 @@ def known(estimate: Estimate | None) -> bool:
 
 
 def grouped(names: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Names of dictionaries as series: those of a sweep that differ in k alone are one, under the name they share."""
+    """Names of dictionaries as series: those of a sweep that differ in k alone are one, under the name they share.
+
+    So are those of one dictionary at several k.
+    """
     found: dict[str, list[str]] = {}
     for name in names:
-        parts = name.split(",")
-        shared = [part.removeprefix("architecture=") for part in parts if not part.startswith("k=")]
-        found.setdefault(", ".join(shared) if "=" in name and shared else name, []).append(name)
+        whole, cut, _ = name.partition("@")
+        parts = whole.split(",")
+        shared = [part.removeprefix("architecture=") for part in parts if cut or not part.startswith("k=")]
+        series = ", ".join(shared) if "=" in whole and shared else whole
+        found.setdefault(f"{series} cut short" if cut else series, []).append(name)
     return list(found.items())
 
 

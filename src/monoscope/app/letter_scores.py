@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from monoscope import folder, progress
+from monoscope import progress
 from monoscope.app import stages
 from monoscope.app.comparison_table import cell, frame
 from monoscope.app.plan import FIT, TEST
@@ -71,14 +71,14 @@ def score(run: Run, least_f1: float = first_letter.LEAST_F1) -> dict[str, tuple[
 
 def contenders(run: Run, words: Words) -> Iterator[tuple[str, Any, Task]]:
     """Every dictionary's name, folder and task."""
-    controls = run.path / stages.CONTROLS
+    controls = stages.controls_of(run)
     own = words.task(run, run.lm)
     yield "dictionary", run.path / "dictionary", own
-    if folder.is_sealed(controls / "frozen_decoder"):
-        yield "frozen_decoder", controls / "frozen_decoder", own
+    if "frozen_decoder" in controls:
+        yield "frozen_decoder", controls["frozen_decoder"], own
     yield SHUFFLED, run.path / "dictionary", own.shuffled(run.plan.seed)
-    if folder.is_sealed(controls / "random_model" / "dictionary"):
-        yield "random_model", controls / "random_model" / "dictionary", words.task(run, run.lm.shuffled(run.plan.seed))
+    if "random_model" in controls:
+        yield "random_model", controls["random_model"], words.task(run, run.lm.shuffled(run.plan.seed))
 
 
 def choose(run: Run) -> Words:

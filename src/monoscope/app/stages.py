@@ -141,26 +141,37 @@ def dictionaries(run: Run, source: RowSource | None = None, logs: Sequence[str] 
     return trained(run)
 
 
-def sweep(run: Run, points: Mapping[str, Plan], source: RowSource, logs: Sequence[str] = ()) -> dict[str, Dictionary]:
+def sweep(
+    run: Run, points: Mapping[str, Plan], source: RowSource, logs: Sequence[str] = (), controls: bool = False
+) -> dict[str, Dictionary]:
     """Train the dictionary of every point of a grid on the same batches, in one pass; each point's folder is a run's.
 
-    They are ``OUT/sweep/NAME``, with the run's text, so that each can be evaluated and catalogued like any run. The
-    points are trained without the frozen-decoder control.
+    They are ``OUT/sweep/NAME``, with the run's text, so that each can be evaluated and catalogued like any run. With
+    ``controls`` each has its frozen-decoder control too, which doubles the work.
     """
     folders = {name: run.path / SWEEP / name for name in points}
     recipes = {name: plan.settle(folders[name]).recipe() for name, plan in points.items()}
     for path in folders.values():
         hand_over_text(run.path, path)
     outs = {name: path / "dictionary" for name, path in folders.items()}
+    if controls:
+        recipes |= {f"{name} (frozen)": points[name].recipe(frozen=("w_dec",)) for name in points}
+        outs |= {f"{name} (frozen)": path / CONTROLS / "frozen_decoder" for name, path in folders.items()}
     fit(run, source, run.lm, recipes, outs, f"training {len(outs)} dictionaries", run.path / LOG, logs)
-    return {name: io.load(path) for name, path in outs.items()}
+    return {name: io.load(outs[name]) for name in points}
 
 
 def trained(run: Run) -> dict[str, Dictionary]:
     """The run's dictionary and, where it was trained, its frozen-decoder control."""
-    made = {"main": run.dictionary}
-    control = run.path / CONTROLS / "frozen_decoder"
-    return {**made, "frozen_decoder": io.load(control)} if folder.is_sealed(control) else made
+    made, controls = {"main": run.dictionary}, controls_of(run)
+    return {**made, "frozen_decoder": io.load(controls["frozen_decoder"])} if "frozen_decoder" in controls else made
+
+
+def controls_of(run: Run) -> dict[str, Path]:
+    """The folders of the control dictionaries that were trained with a run, by name."""
+    at = {"frozen_decoder": "frozen_decoder", "random_model": "random_model/dictionary"}
+    paths = {name: run.path / CONTROLS / path for name, path in at.items()}
+    return {name: path for name, path in paths.items() if folder.is_sealed(path)}
 
 
 def harvest_of(path: Path) -> Shards:
@@ -313,15 +324,22 @@ def random_model(run: Run) -> None:
     lm = run.lm.shuffled(run.plan.seed)
     recipes, outs = {"random_model": run.plan.recipe()}, {"random_model": out / "dictionary"}
     fit(run, stream(run, lm), lm, recipes, outs, "training (random model)", out / LOG)
-    dictionary = io.load(out / "dictionary")
-    if "random_model" not in current.get("controls", {}):
-        # ablation harms a random model little, so its ratio needs more tokens for an interval as narrow
-        judged = judge(run, lm, {"random_model": dictionary}, "evaluating (random model)", times=4)
-        found = judged.to_json()
-        current["controls"]["random_model"] = found["metrics"]
+    judged = None if "random_model" in current.get("controls", {}) else judge_random_model(run)
+    if judged is not None:
+        current["controls"]["random_model"] = judged.to_json()["metrics"]
         folder.write_json(run.path / "evaluation.json", current)
-    made = build_catalogue(out, run, lm, dictionary, "cataloguing (random model)")
+    made = build_catalogue(out, run, lm, io.load(out / "dictionary"), "cataloguing (random model)")
     label(out, run, made, "labelling (random model)")
+
+
+def judge_random_model(run: Run, documents: Int[np.ndarray, " n"] | None = None) -> Evaluation | None:
+    """Evaluate the dictionary of the random-weights control on that model; None where the run has none."""
+    path = controls_of(run).get("random_model")
+    if path is None:
+        return None
+    lm, judged = run.lm.shuffled(run.plan.seed), {"random_model": io.load(path)}
+    # ablation harms a random model little, so its ratio needs more tokens for an interval as narrow
+    return judge(run, lm, judged, "evaluating (random model)", times=4, documents=documents)
 
 
 def report(run: Run, made: Catalogue) -> None:

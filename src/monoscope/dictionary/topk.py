@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import copy
+from typing import Any, ClassVar, Self
 
 from jaxtyping import Float
 from torch import Tensor
@@ -30,3 +31,17 @@ class Architecture(Dictionary):
     def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
         """The k largest positive scores of each row."""
         return encode.topk(self.check(x), self.w_enc, self.b_enc, self.k)
+
+    def at(self, k: int) -> Self:
+        """This dictionary with codes of at most ``k`` features: a view of the same weights.
+
+        Raises:
+            MonoscopeError: k is not between 1 and the dictionary's own.
+        """
+        if not 1 <= k <= self.k:
+            raise MonoscopeError(
+                f"k = {k} of a dictionary trained for up to {self.k}", fix=f"choose k between 1 and {self.k}"
+            )
+        view = copy.copy(self)
+        view.k = int(k)
+        return view

@@ -24,9 +24,10 @@ def evaluate(
     ----------
     runs
         One run's folder; or several runs or dictionaries of the same model and site. The first run's test split judges
-        them all, less what another was trained on.
+        them all, less what another was trained on. RUN@8 is what a TopK dictionary does with its 8 best features.
     against
-        controls: judge the first run's controls beside the dictionaries.
+        controls: judge the first run's controls beside the dictionaries, those that were trained and those that need
+        no training.
     plots
         A folder for the L0–FVU and L0–loss-recovered frontiers, as SVG and PNG; needs matplotlib (the extra `plots`).
     saebench
@@ -65,7 +66,8 @@ def evaluate(
         else:
             letter_scores.print_scores(spelt, Console())
         return
-    if len(chosen) == 1 and against is None and plots is None and saebench is None:
+    whole = len(chosen) == 1 and comparison.viewed(chosen[0])[1] is None
+    if whole and against is None and plots is None and saebench is None:
         opened = Run(chosen[0])
         stages.text(opened)
         stages.evaluation(opened, stages.trained(opened))

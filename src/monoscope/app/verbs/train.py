@@ -29,6 +29,7 @@ def train(
     batch_size: int | None = None,
     option: Annotated[Sequence[str], PAIRS] = (),
     sweep: Annotated[Sequence[str], PAIRS] = (),
+    controls: Annotated[bool, Parameter(negative=())] = False,
     seed: int = 0,
     device: str = "cpu",
     log: Annotated[Sequence[str], _listed.LOG] = (),
@@ -65,6 +66,8 @@ def train(
     sweep
         key=v1,v2,… of a flag (architecture, features, k, seed) or an option; several span a grid. All of it is trained
         in one pass, into OUT/sweep/NAME.
+    controls
+        Train beside every point of a sweep its control whose decoder stays random; a single training always has one.
     seed
         The same seed gives the same numbers.
     device
@@ -100,7 +103,7 @@ def train(
     stages.text(run)
     rows = stages.harvest_of(folder) if facts else stages.stream(run, lm)
     if points:
-        made = {f"sweep/{name}": found for name, found in stages.sweep(run, points, rows, log).items()}
+        made = {f"sweep/{name}": found for name, found in stages.sweep(run, points, rows, log, controls).items()}
     else:
         made = {"": stages.dictionaries(run, rows, log)["main"]}
     for name, found in made.items():
