@@ -22,6 +22,6 @@ class Reconstructor(Protocol):
         """The code of each row."""
         ...
 
-    def decode(self, code: Code) -> Float[Tensor, "n d"]:
-        """The reconstruction of each row."""
+    def decode(self, code: Code, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """The reconstruction of each row; ``x`` are the rows that were encoded, where more than their code counts."""
         ...

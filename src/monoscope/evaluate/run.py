@@ -201,11 +201,16 @@ def _tokens(windows: Int[np.ndarray, "n 3"]) -> int:
 
 
 def _judge(r: Reconstructor, modules: Mapping[str, ModuleType], told: Callable[..., Facts]) -> _Judged:
+    if getattr(r, "w_skip", None) is not None:
+        raise MonoscopeError(
+            "a skip transcoder does not write where it reads, which is what is evaluated",
+            fix="evaluate an autoencoder",
+        )
     facts = told(
         n_features=r.n_features,
         directions=getattr(r, "directions", None),
-        bias=getattr(r, "b_dec", None),
-        reconstruct=lambda x: r.decode(r.encode(x)),
+        rest=getattr(r, "rest", None),
+        reconstruct=lambda x: r.decode(r.encode(x), x),
     )
     return _Judged(r, {k: m.start(facts) for k, m in modules.items()}, {k: m.PART for k, m in modules.items()})
 
@@ -244,7 +249,7 @@ def _add_rows(
     moments.add(rows.slots, {"norm": torch.linalg.vecdot(exact, exact), "sum": exact})
     for name, one in judged.items():
         code = one.reconstructor.encode(rows.x)
-        x_hat = one.reconstructor.decode(code)
+        x_hat = one.reconstructor.decode(code, rows.x)
         if x_hat.shape != rows.x.shape:
             raise MonoscopeError(
                 f"{name} reconstructs rows of {x_hat.shape[-1]}, but {plan.site} has {rows.x.shape[-1]}",

@@ -40,6 +40,6 @@ class Neurons:
         torch.cumsum(keep.sum(1), 0, out=offsets[1:])
         return Code(indices[keep], values[keep], offsets, self.d)
 
-    def decode(self, code: Code) -> Float[Tensor, "n d"]:
+    def decode(self, code: Code, x: Float[Tensor, "n d"] | None = None) -> Float[Tensor, "n d"]:
         """The kept coordinates in their places."""
         return code.to_dense()

@@ -30,7 +30,7 @@ class PCA:
         projections = (x - self.mean.to(x)) @ self.components.to(x).T
         return Code.from_dense(projections)
 
-    def decode(self, code: Code) -> Float[Tensor, "n d"]:
+    def decode(self, code: Code, x: Float[Tensor, "n d"] | None = None) -> Float[Tensor, "n d"]:
         """The mean plus the projections along the components."""
         return self.mean.to(code.values) + code.to_dense() @ self.components.to(code.values)
 
