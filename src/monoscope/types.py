@@ -184,6 +184,15 @@ class Code:
         torch.cumsum(torch.bincount(rows, minlength=len(dense)), 0, out=offsets[1:])
         return cls(indices, dense[rows, indices], offsets, dense.shape[1])
 
+    def times(self, factors: Float[Tensor, " n_rows"]) -> Code:
+        """The code with each row's values multiplied by its own factor; entries that come to 0 are dropped."""
+        values = self.values * factors[self.rows()]
+        keep = values != 0
+        if bool(keep.all()):
+            return Code(self.indices, values, self.offsets, self.n_features)
+        kept_before = torch.cat([keep.new_zeros(1, dtype=torch.long), keep.cumsum(0)])
+        return Code(self.indices[keep], values[keep], kept_before[self.offsets], self.n_features)
+
     def counts(self) -> Int[Tensor, " n_rows"]:
         """How many features are active in each row."""
         return self.offsets.diff()

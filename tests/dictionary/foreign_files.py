@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,16 @@ def configuration(path: Path, values: dict[str, Any]) -> None:
 def topk(scores: Tensor, k: int = K) -> Tensor:
     best = scores.topk(k, dim=1)
     return torch.zeros_like(scores).scatter(1, best.indices, best.values.relu())
+
+
+def normalised(meaning: Meaning) -> Meaning:
+    """The same of each row less its mean and by its standard deviation, both put back at the end."""
+
+    def whole(x: Tensor) -> Tensor:
+        mean, spread = x.mean(1, keepdim=True), x.std(1, keepdim=True)
+        return meaning((x - mean) / (spread + 1e-5)) * spread + mean
+
+    return whole
 
 
 def saelens(
@@ -93,7 +104,7 @@ def saelens(
         made = (code @ p["w_dec"] + p["b_dec"]) / scale
         return made + x @ p["w_skip"].T if "skip" in architecture else made
 
-    return meaning
+    return normalised(meaning) if config.get("normalize_activations") == "layer_norm" else meaning
 
 
 def checkpoint(folder: Path, architecture: str = "batchtopk", threshold: float = 0.4, **more: Any) -> Meaning:
@@ -122,7 +133,7 @@ def matching_pursuit(folder: Path, centred: bool = True, **more: Any) -> Meaning
     metadata = {"model_name": "gpt2", "hook_name": "blocks.3.hook_resid_post", "sae_lens_version": "6.54.12"}
     config = {"architecture": "matching_pursuit", "d_in": D, "d_sae": F, "apply_b_dec_to_input": centred, **more}
     safetensors(folder / "sae_weights.safetensors", {"W_dec": w_dec, "b_dec": p["b_dec"]})
-    configuration(folder / "cfg.json", {**config, "normalize_activations": "none", "metadata": metadata})
+    configuration(folder / "cfg.json", {"normalize_activations": "none", **config, "metadata": metadata})
     enough, once = more.get("residual_threshold", 1e-2), more.get("stop_on_duplicate_support", True)
 
     def meaning(x: Tensor) -> Tensor:
@@ -138,7 +149,7 @@ def matching_pursuit(folder: Path, centred: bool = True, **more: Any) -> Meaning
             done |= left.norm(dim=1) < enough
         return code @ w_dec + b_dec
 
-    return meaning
+    return normalised(meaning) if more.get("normalize_activations") == "layer_norm" else meaning
 
 
 def dictionary_learning(folder: Path, name: str = "AutoEncoder", threshold: float = 0.4) -> Meaning:
@@ -251,17 +262,23 @@ def llamascopium(folder: Path, act_fn: str = "relu", norm: str = "dataset-wise",
     return meaning
 
 
-def openai(folder: Path, activation: str = "ReLU") -> Meaning:
+def openai(folder: Path, activation: str = "ReLU", **facts: Any) -> Meaning:
     """A ``.pt`` with strings and counters among its tensors."""
     p = parts()
+    facts = {"k": K, "postact_fn": "ReLU", **facts} if activation == "TopK" else facts
     held: dict[str, Any] = {
         "pre_bias": p["b_dec"], "encoder.weight": p["w_enc"], "latent_bias": p["b_enc"],
         "decoder.weight": p["w_dec"].T.contiguous(), "stats_last_nonzero": torch.zeros(F, dtype=torch.long),
-        "activation": activation, "activation_state_dict": {},
+        "activation": activation, "activation_state_dict": OrderedDict(facts),
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(held, folder / "3.pt")
-    return lambda x: ((x - p["b_dec"]) @ p["w_enc"].T + p["b_enc"]).relu() @ p["w_dec"] + p["b_dec"]
+
+    def meaning(x: Tensor) -> Tensor:
+        score = (x - p["b_dec"]) @ p["w_enc"].T + p["b_enc"]
+        return (topk(score) if activation == "TopK" else score.relu()) @ p["w_dec"] + p["b_dec"]
+
+    return normalised(meaning) if activation == "TopK" else meaning
 
 
 # (format, what is written) → the function that writes it; each computes something that we can
@@ -289,6 +306,15 @@ CASES: dict[tuple[str, str], Callable[[Path], Meaning]] = {
     ("saelens", "pursuit with repeats"): lambda path: matching_pursuit(
         path, centred=False, residual_threshold=0.0, stop_on_duplicate_support=False, max_iterations=16
     ),
+    **{
+        ("saelens", f"{name}, layer norm"): lambda path, name=name: saelens(
+            path, name, normalize_activations="layer_norm"
+        )
+        for name in ("standard", "jumprelu", "topk", "gated")
+    },
+    ("saelens", "pursuit, layer norm"): lambda path: matching_pursuit(
+        path, normalize_activations="layer_norm", residual_threshold=0.5
+    ),
     ("saelens", "legacy"): lambda path: saelens(path, legacy=True),
     ("saelens", "legacy topk"): lambda path: saelens(path, "topk", legacy=True),
     **{
@@ -312,4 +338,5 @@ CASES: dict[tuple[str, str], Callable[[Path], Meaning]] = {
     ("llamascopium", "jumprelu, folded"): lambda path: llamascopium(path, "jumprelu", "inference"),
     ("llamascopium", "without norms"): lambda path: llamascopium(path, "topk", sparsity_include_decoder_norm=False),
     ("openai", "relu"): openai,
+    ("openai", "topk"): lambda path: openai(path, "TopK"),
 }  # fmt: skip

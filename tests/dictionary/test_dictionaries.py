@@ -12,10 +12,13 @@ import torch
 from monoscope import folder
 from monoscope.dictionary import io
 from monoscope.dictionary.base import Dictionary, architecture, architectures
+from monoscope.dictionary.identity import content_hash
 from monoscope.errors import MonoscopeError
+from monoscope.ops import row_norm
 from monoscope.signals.features import Watched
 
 every_architecture = pytest.mark.parametrize("name", architectures())
+either_way = pytest.mark.parametrize("row_norm", [False, True], ids=["", "row_norm"])
 every_transcoder = pytest.mark.parametrize("name", [n for n in architectures() if architecture(n).own_encoder])
 
 
@@ -44,9 +47,10 @@ def test_there_are_architectures_and_unknown_ones_are_refused():
         architecture("base")
 
 
+@either_way
 @every_architecture
-def test_encode_is_row_wise_bit_for_bit(name):
-    dictionary, x = made(name), rows()
+def test_encode_is_row_wise_bit_for_bit(name, row_norm):
+    dictionary, x = made(name, row_norm=row_norm), rows()
     whole = dictionary.encode(x)
     for i in (0, 13, 63):
         alone, here = dictionary.encode(x[i : i + 1]), whole[i : i + 1]
@@ -55,9 +59,10 @@ def test_encode_is_row_wise_bit_for_bit(name):
         assert torch.equal(alone.values[order], here.values[other])
 
 
+@either_way
 @every_architecture
-def test_some_features_alone_have_the_values_that_they_have_among_all(name):
-    dictionary, x, features = made(name), rows(), [7, 0, 39, 12]
+def test_some_features_alone_have_the_values_that_they_have_among_all(name, row_norm):
+    dictionary, x, features = made(name, row_norm=row_norm), rows(), [7, 0, 39, 12]
     wanted = dictionary.encode(x).to_dense()[:, features]
     assert torch.equal(Watched(dictionary, features).values(x), wanted)  # not by a bit
     assert torch.equal(Watched(dictionary, features, whole=True).values(x), wanted)
@@ -81,6 +86,70 @@ def test_decode_is_the_weighted_sum_of_directions(name):
     dictionary, x = made(name), rows()
     code = dictionary.encode(x)
     torch.testing.assert_close(dictionary(x), code.to_dense() @ dictionary.directions + dictionary.b_dec)
+
+
+@every_architecture
+def test_with_row_norm_features_see_normalised_rows_and_write_in_units_of_the_rows(name):
+    plain, dictionary, x = made(name), made(name, row_norm=True), 5 * rows() + 3
+    mean, spread = x.mean(1, keepdim=True), x.std(1, keepdim=True)
+    z = row_norm.normed(x).rows
+    torch.testing.assert_close(z, (x - mean) / (spread + 1e-5))
+    code = dictionary.encode(x)
+    torch.testing.assert_close(code.to_dense(), plain.encode(z).to_dense() * spread)
+    wanted = code.to_dense() @ dictionary.directions + spread * dictionary.b_dec + mean
+    torch.testing.assert_close(dictionary(x), wanted)
+    torch.testing.assert_close(dictionary(x), plain(z) * spread + mean)
+    torch.testing.assert_close(dictionary.decode(code, x) - dictionary.rest(x), code.to_dense() @ dictionary.directions)
+    with pytest.raises(MonoscopeError, match="has normalised rows"):
+        dictionary.decode(code)
+    with pytest.raises(MonoscopeError, match="a code of 64 rows, and 1 rows"):
+        dictionary.decode(code, x[:1])
+
+
+@every_architecture
+def test_with_row_norm_the_unit_of_the_rows_is_the_unit_of_everything(name):
+    dictionary, x = made(name, row_norm=True), rows()
+    torch.testing.assert_close(
+        dictionary.encode(8 * x + 5).to_dense(), 8 * dictionary.encode(x).to_dense(), rtol=1e-3, atol=1e-3
+    )
+    torch.testing.assert_close(dictionary(8 * x + 5), 8 * dictionary(x) + 5, rtol=1e-3, atol=1e-3)
+
+
+@every_architecture
+def test_a_row_without_spread_has_no_features_and_is_its_mean(name):
+    dictionary, x = made(name, row_norm=True), rows()
+    x[3] = 7.0
+    code = dictionary.encode(x)
+    assert code.counts()[3] == 0 and bool((code.values != 0).all()) and int(code.counts().sum()) == len(code.values)
+    assert torch.equal(dictionary(x)[3], x[3])
+    assert torch.equal(code[4:].to_dense(), dictionary.encode(x[4:]).to_dense())
+
+
+@every_architecture
+def test_row_norm_is_saved_and_is_of_one_site(name, tmp_path):
+    dictionary = made(name, row_norm=True)
+    dictionary.save(tmp_path)
+    assert io.load(tmp_path).row_norm and dictionary.options()["row_norm"] is True
+    assert "row_norm" not in made(name).options()
+    assert content_hash(io.load(tmp_path)) == content_hash(dictionary) != content_hash(made(name))
+    for options in ({"d_out": 5}, {"skip": True}):
+        with pytest.raises(MonoscopeError, match="reconstruct"):
+            made(name, row_norm=True, **options)
+
+
+def test_an_architecture_that_encodes_by_itself_has_no_row_norm():
+    class Own(architecture("topk")):
+        def encode(self, x):
+            return super().encode(x)
+
+    assert Own(4, 8, k=2).encode(torch.randn(3, 4)).n_features == 8
+    with pytest.raises(MonoscopeError, match="encodes rows as they are"):
+        Own(4, 8, k=2, row_norm=True)
+
+
+def test_views_of_a_dictionary_see_what_it_sees():
+    nested, top = made("matryoshka", row_norm=True, k=4, prefixes=(0.5, 1)), made("hierarchical_topk", row_norm=True)
+    assert nested.prefix(20).row_norm and top.at(3).row_norm
 
 
 @every_architecture
@@ -141,9 +210,10 @@ def test_a_skip_map_is_saved(name, tmp_path):
     assert torch.equal(again(x), dictionary(x))
 
 
+@either_way
 @every_architecture
-def test_save_and_load_are_inverse(name, tmp_path):
-    dictionary, x = made(name), rows()
+def test_save_and_load_are_inverse(name, row_norm, tmp_path):
+    dictionary, x = made(name, row_norm=row_norm), rows()
     dictionary.provenance = {"model": "m", "site": "mlp_act.0"}
     dictionary.save(tmp_path / "d")
     again = io.load(tmp_path / "d")
@@ -158,10 +228,11 @@ def test_save_and_load_are_inverse(name, tmp_path):
     assert torch.equal(again(x), dictionary(x))
 
 
+@either_way
 @every_architecture
 @pytest.mark.parametrize("form", io.writable())
-def test_another_format_keeps_what_is_computed_or_refuses(name, form, tmp_path):
-    dictionary, x = made(name), rows()
+def test_another_format_keeps_what_is_computed_or_refuses(name, row_norm, form, tmp_path):
+    dictionary, x = made(name, row_norm=row_norm), rows()
     try:
         dictionary.save(tmp_path / "d", format=form)
     except MonoscopeError as error:
@@ -170,9 +241,10 @@ def test_another_format_keeps_what_is_computed_or_refuses(name, form, tmp_path):
     torch.testing.assert_close(io.load(tmp_path / "d")(x), dictionary(x), rtol=1e-4, atol=1e-5)
 
 
+@either_way
 @every_architecture
-def test_bad_rows_are_refused(name):
-    dictionary = made(name)
+def test_bad_rows_are_refused(name, row_norm):
+    dictionary = made(name, row_norm=row_norm)
     with pytest.raises(MonoscopeError, match="width 12"):
         dictionary.encode(torch.zeros(3, 11))
     bad = rows()
@@ -209,10 +281,11 @@ def test_damage_is_found_on_loading(tmp_path):
         io.load(tmp_path / "elsewhere")
 
 
+@either_way
 @every_architecture
-def test_weights_that_are_no_numbers_are_refused_by_name(name, tmp_path):
-    for i, (weight, parameter) in enumerate(made(name).named_parameters()):
-        one = made(name)
+def test_weights_that_are_no_numbers_are_refused_by_name(name, row_norm, tmp_path):
+    for i, (weight, parameter) in enumerate(made(name, row_norm=row_norm).named_parameters()):
+        one = made(name, row_norm=row_norm)
         dict(one.named_parameters())[weight].data.view(-1)[parameter.numel() // 2] = float("nan")
         one.save(tmp_path / str(i))
         with pytest.raises(MonoscopeError, match=f"{weight} is not finite"):

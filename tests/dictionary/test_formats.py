@@ -69,9 +69,9 @@ def test_import_export_import_is_the_identity(case, format, tmp_path):
     close(again(rows()), made(rows()))
 
 
-def ours(name: str, d_out: int | None = None, skip: bool = False) -> Dictionary:
+def ours(name: str, d_out: int | None = None, **always: bool) -> Dictionary:
     options = {"k": K} if "k" in architecture(name).settings else {}
-    made = architecture(name)(D, F, d_out, skip=skip, **options).requires_grad_(False)
+    made = architecture(name)(D, F, d_out, **always, **options).requires_grad_(False)
     generator = torch.Generator().manual_seed(3)
     for tensor in made.state_dict().values():
         tensor.copy_(torch.randn(tensor.shape, generator=generator) / 2)
@@ -169,6 +169,36 @@ def test_skip_transcoders_come_back_from_saelens(name, d_out, tmp_path):
     close(again(rows()), made(rows()))
     if name in ("l1_2023", "batch_topk"):
         assert same(again, made)
+
+
+@pytest.mark.parametrize("name", architectures())
+def test_what_normalises_rows_comes_back_from_saelens_as_layer_norm(name, tmp_path):
+    made = ours(name, row_norm=True)
+    if name == "nonnegative_pursuit":
+        with pytest.raises(MonoscopeError, match=f"cannot hold a {name}"):
+            made.save(tmp_path, format="saelens")
+        return
+    made.save(tmp_path, format="saelens")
+    again = io.load(tmp_path)
+    assert json.loads((tmp_path / "cfg.json").read_text())["normalize_activations"] == "layer_norm"
+    assert again.row_norm and {**again.provenance, "k": 0} == {**made.provenance, "k": 0}
+    close(again(rows()), made(rows()))
+    close(again.encode(rows()).to_dense(), made.encode(rows()).to_dense())
+
+
+@pytest.mark.parametrize("format", [name for name in FOREIGN if name != "saelens"])
+@pytest.mark.parametrize("name", ["topk", "batch_topk", "l1_2023"])
+def test_formats_that_cannot_say_that_rows_are_normalised_refuse_it(name, format, tmp_path):
+    with pytest.raises(MonoscopeError, match="cannot hold a dictionary that normalises each row") as error:
+        ours(name, row_norm=True).save(tmp_path / "d", format=format)
+    assert "monoscope" in error.value.fix and not (tmp_path / "d").exists()
+
+
+def test_a_transcoder_of_normalised_rows_is_not_written(tmp_path):
+    made = ours("l1", row_norm=True)
+    made.provenance = {"target": "mlp_out.3"}
+    with pytest.raises(MonoscopeError, match="cannot hold a transcoder of normalised rows"):
+        made.save(tmp_path / "d", format="saelens")
 
 
 @pytest.mark.parametrize("told", [{}, {"site": "resid_mid.3", "target": "mlp_out.3"}])
@@ -305,7 +335,10 @@ def test_where_a_dictionary_belongs_is_read(tmp_path):
 
 
 REFUSED = {
-    "normalised by layer_norm": lambda p: files.saelens(p, normalize_activations="layer_norm"),
+    "layer_norm, which does not fold into a transcoder": lambda p: files.saelens(
+        p, "transcoder", centred=False, normalize_activations="layer_norm"
+    ),
+    "normalised by constant_norm_rescale": lambda p: files.saelens(p, normalize_activations="constant_norm_rescale"),
     "changes the units": lambda p: files.saelens(
         p, "matching_pursuit", normalize_activations="expected_average_only_in"
     ),
@@ -313,7 +346,11 @@ REFUSED = {
     "cannot subtract": lambda p: files.saelens(p, "skip_transcoder"),
     "groupmax": lambda p: files.sparsify(p, activation="groupmax"),
     "skip_connection is 1, not true or false": lambda p: files.sparsify(p, skip_connection=1),
-    "normalises each row": lambda p: files.openai(p, "TopK"),
+    "TopK followed by Identity is not": lambda p: files.openai(p, "TopK", postact_fn="Identity"),
+    "k is 3.0, not a whole": lambda p: files.openai(p, "TopK", k=3.0),
+    "k = 17 with": lambda p: files.openai(p, "TopK", k=17),
+    "postact_fn is missing": lambda p: files.openai(p, "TopK", postact_fn=None),
+    "activation Tanh is not": lambda p: files.openai(p, "Tanh"),
     "normalised token-wise": lambda p: files.llamascopium(p, norm="token-wise"),
     "plain autoencoders": lambda p: files.llamascopium(p, use_glu_encoder=True),
     "k = 17": lambda p: files.sparsify(p, k=17),

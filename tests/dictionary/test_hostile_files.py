@@ -39,7 +39,10 @@ ATTACKED = [
     ("gemma_scope", "2, affine"),
     ("llamascopium", "jumprelu"),
     ("openai", "relu"),
+    ("openai", "topk"),
+    ("saelens", "topk, layer norm"),
     ("monoscope", "gated"),
+    ("monoscope", "topk, row_norm"),
     ("monoscope", "matryoshka"),
     ("monoscope", "matching_pursuit"),
 ]
@@ -47,8 +50,10 @@ JSON = ["null", "true", "-1", "0", "1e999", "NaN", '"x"', "[]", "{}", "17", "999
 
 
 def ours(path: Path, name: str) -> Dictionary:
-    """A dictionary of that architecture, saved in our own format."""
-    made = architecture(name)(D, F, **({"k": K} if "k" in architecture(name).settings else {})).requires_grad_(False)
+    """A dictionary of that architecture, after a comma with an option that all have, saved in our own format."""
+    name, _, always = name.partition(", ")
+    options = {"k": K} if "k" in architecture(name).settings else {}
+    made = architecture(name)(D, F, **options, **({always: True} if always else {})).requires_grad_(False)
     for tensor in made.parameters():
         tensor.copy_(torch.randn(tensor.shape, generator=torch.Generator().manual_seed(3)) / 2)
     made.provenance = {"model": "m", "site": "resid_post.3"}
@@ -174,6 +179,11 @@ def test_a_configuration_of_ours_is_asked_for_by_type(key: str, dictionary: Path
         ({"options": {"k": K, "prefixes": None}}, "prefixes is None, not a list"),
         ({"options": {"k": K, "skip": "yes"}}, "skip is yes, not true or false"),
         ({"options": {"k": K, "skip": True}}, "w_skip is missing"),
+        ({"options": {"k": K, "row_norm": 1}}, "row_norm is 1, not true or false"),
+        (
+            {"options": {"k": K, "row_norm": True, "skip": True}},
+            "describes no dictionary: rows that are each normalised",
+        ),
         ({"options": {"k": K, "d_in": D}}, "describes no dictionary"),
         ({"options": {"k": K, "other": 1}}, "no option 'other'"),
     ],

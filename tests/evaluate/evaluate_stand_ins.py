@@ -55,5 +55,5 @@ class Function:
     def encode(self, x: Tensor) -> Code:
         return Code.from_dense(x)
 
-    def decode(self, code: Code, x: Tensor | None = None) -> Tensor:
+    def decode(self, code: Code, x: Tensor) -> Tensor:
         return self.function(code.to_dense())

@@ -33,7 +33,7 @@ class Planted:
         self.x = x
         return Code.from_dense(x)
 
-    def decode(self, code, x=None):
+    def decode(self, code, x):
         return self.x - self.error(self.x)
 
 
@@ -192,7 +192,7 @@ def test_geometry_leaves_dead_features_out_and_is_null_without_directions(lm, st
         def encode(self, x):
             return Code.from_dense(torch.tensor([[1.0, 1, 1, 0]]).expand(len(x), 4))
 
-        def decode(self, code, x=None):
+        def decode(self, code, x):
             return torch.zeros(len(code), 12, dtype=torch.float64)
 
     found = evaluate(

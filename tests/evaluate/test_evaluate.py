@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from evaluate_stand_ins import Function, TinyModel
 
+from monoscope.dictionary.base import architecture
 from monoscope.errors import MonoscopeError
 from monoscope.evaluate import Evaluation, evaluate, from_json
 from monoscope.evaluate.controls import Neurons, fit_linear_map, fit_pca
@@ -247,6 +248,29 @@ def test_explained_plus_error_is_the_original(lm, store):
     torch.testing.assert_close(spliced, logits, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["topk", "batch_topk"])
+def test_a_dictionary_that_normalises_each_row_is_given_the_rows(lm, store, rows, name):
+    made = architecture(name)(12, 30, k=4, row_norm=True).requires_grad_(False)
+    for i, weights in enumerate((made.w_enc, made.b_enc, made.w_dec, made.b_dec)):
+        weights.copy_(torch.randn(weights.shape, generator=torch.Generator().manual_seed(i)) / 4)
+    found = evaluate(lm, SITE, {"d": made}, store, store.documents(), n_loss_tokens=0, measures=["fvu", "mixing"])
+    left = (rows - made(rows.float())).square().sum() / (rows - rows.mean(0)).square().sum()
+    assert value(found, "fvu") == pytest.approx(float(left), rel=1e-5)
+    code, unit = made.encode(rows.float()).to_dense(), F.normalize(made.directions).double()
+    besides = (rows - (made(rows.float()) - code @ made.directions)).double()
+    seen = ((F.normalize(besides) @ unit.T).square() * (code == 0)).sum(1) / (code == 0).sum(1).clamp(min=1)
+    assert value(found, "inactive_projection") == pytest.approx(float(seen.mean().sqrt()), rel=1e-4)
+    block = next(pack.blocks(store, store.documents(), lm.tokeniser, lm.context))
+    logits, spliced = splice_with_error(lm, Site.parse(SITE), made, block)
+    torch.testing.assert_close(spliced, logits, rtol=1e-12, atol=1e-12)
+
+
+def test_a_skip_transcoder_is_not_evaluated_where_it_reads(lm, store):
+    made = architecture("topk")(12, 30, 12, k=3, skip=True)
+    with pytest.raises(MonoscopeError, match="skip transcoder, so it writes elsewhere"):
+        evaluate(lm, SITE, {"d": made}, store, store.documents())
+
+
 def test_without_a_head_losses_are_null(lm, store):
     class Headless(TinyModel):
         has_head = False
@@ -292,7 +316,7 @@ def test_dead_features_by_hand(lm, store, rows):
             dense[:, 39] = ((x - rows[17]).abs().max(1).values == 0).float()
             return Code.from_dense(dense)
 
-        def decode(self, code, x=None):
+        def decode(self, code, x):
             return torch.zeros(len(code), 12, dtype=torch.float64)
 
     found = evaluate(lm, SITE, {"d": Sparse()}, store, store.documents(), measures=["density"])

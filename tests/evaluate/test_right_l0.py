@@ -38,7 +38,7 @@ def judged(world) -> dict:
         code = d.encode(x)
         rows = torch.arange(HELD)
         batch = Reconstructed(x, d.decode(code), code, rows // 100, rows)
-        facts = Facts(HELD // 100, N_FEATURES, 0, SumsByDocument(HELD // 100), HELD, d.directions, d.b_dec)
+        facts = Facts(HELD // 100, N_FEATURES, 0, SumsByDocument(HELD // 100), HELD, d.directions, d.rest)
         found[k] = {}
         for measure in (l0, mixing, decoder_geometry):
             tally = measure.start(facts)
@@ -82,7 +82,7 @@ def test_mixing_equals_brute_force():
     directions, x = torch.randn(7, 5, generator=g), torch.randn(40, 5, generator=g)
     dense = torch.relu(torch.randn(40, 7, generator=g))
     code, x_hat = Code.from_dense(dense), 0.3 * torch.randn(40, 5, generator=g)
-    tally = mixing.start(Facts(4, 7, 0, SumsByDocument(4), 40, directions, torch.ones(5)))
+    tally = mixing.start(Facts(4, 7, 0, SumsByDocument(4), 40, directions, torch.ones_like))
     tally.add(Reconstructed(x, x_hat, code, torch.arange(40) // 10, torch.arange(40)))
     found = tally.estimates()
     unit = directions / directions.norm(dim=1, keepdim=True)

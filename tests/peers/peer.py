@@ -40,11 +40,13 @@ def saelens_make(kind: str, folder: Path) -> Any:
         "skip_transcoder": sae_lens.SkipTranscoder, "jumprelu_skip_transcoder": sae_lens.JumpReLUSkipTranscoder,
         "matching_pursuit": sae_lens.MatchingPursuitSAE,
     }  # fmt: skip
+    kind, _, norm = kind.partition(" ")
     made = classes[kind]
     more: dict[str, Any] = {"d_out": 7, "apply_b_dec_to_input": False} if "transcoder" in kind else {}
     more |= {"k": K} if "topk" in kind else {}
     more |= {"residual_threshold": 0.8, "max_iterations": 9} if kind == "matching_pursuit" else {}
     more |= {"rescale_acts_by_decoder_norm": True} if kind == "topk_by_norm" else {}
+    more |= {"normalize_activations": norm} if norm else {}
     config_class = getattr(sae_lens, made.__name__ + "Config", None) or sae_lens.registry.get_sae_class(kind)[1]
     sae = made(config_class(d_in=D, d_sae=F, **more))
     randomise(sae)

@@ -34,6 +34,8 @@ THEIRS = [
         for kind in (
             "standard", "topk", "topk_by_norm", "jumprelu", "gated", "matching_pursuit", "transcoder",
             "jumprelu_transcoder", "skip_transcoder", "jumprelu_skip_transcoder", "batchtopk", "matryoshka_batchtopk",
+            "standard layer_norm", "topk layer_norm", "topk_by_norm layer_norm", "jumprelu layer_norm",
+            "gated layer_norm", "matching_pursuit layer_norm",
         )
     ),
     *(
@@ -53,7 +55,8 @@ OURS = [
     ("saelens", "matching_pursuit", D), ("saelens", "jumprelu", D), ("dictionary_learning", "gated", D),
     ("dictionary_learning", "jumprelu", D), ("saelens", "l1_2023 skip", D), ("saelens", "l1_2023 skip", 7),
     ("saelens", "batch_topk skip", 7), ("saelens", "jumprelu skip", D), ("saelens", "gated skip", 7),
-    ("sparsify", "topk skip", D),
+    ("sparsify", "topk skip", D), ("saelens", "topk row_norm", D), ("saelens", "l1_2023 row_norm", D),
+    ("saelens", "batch_topk row_norm", D), ("saelens", "matching_pursuit row_norm", D),
 ]  # fmt: skip
 
 
@@ -113,9 +116,10 @@ def rows() -> torch.Tensor:
 
 
 def ours(kind: str, d_out: int) -> Dictionary:
-    name, _, skip = kind.partition(" ")
+    name, _, always = kind.partition(" ")
     settings = {"k": K} if "k" in architecture(name).settings else {}
-    made = architecture(name)(D, F, d_out, skip=bool(skip), **settings).requires_grad_(False)
+    settings |= {always: True} if always else {}
+    made = architecture(name)(D, F, d_out, **settings).requires_grad_(False)
     generator = torch.Generator().manual_seed(5)
     for tensor in made.state_dict().values():
         tensor.copy_(torch.randn(tensor.shape, generator=generator) / 3)

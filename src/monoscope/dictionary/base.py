@@ -2,7 +2,8 @@
 
 A file of this folder that holds a ``class Architecture(Dictionary)`` is an architecture; its name is the file's. SAE
 and transcoder differ in data (the target is the input, or is not), not in class; a skip transcoder (Paulo et al. 2025,
-arXiv 2501.18823) is any of them with ``skip=True``.
+arXiv 2501.18823) is any of them with ``skip=True``, a dictionary that normalises each row by itself, as those of Gao et
+al. 2024 (arXiv 2406.04093) do, any with ``row_norm=True``.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from monoscope.dictionary import architectures as architectures
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.ops import weighted_rows
 from monoscope.ops.encode import Gates
+from monoscope.ops.row_norm import normed
 from monoscope.types import Code, as_tensor
 
 SHARED = ("b_dec", "w_skip")  # parameters that belong to no feature
+ALWAYS: dict[str, type] = {"skip": bool, "row_norm": bool}  # options that every architecture has
 SHOWN = ("model", "site", "hook", "target", "text", "n_tokens", "seed")  # of the provenance, in a notebook
 
 
@@ -32,13 +35,18 @@ class Dictionary(nn.Module):
     """Features as rows: ``w_enc`` and ``b_enc`` say when each is active, ``w_dec`` what it writes, ``b_dec`` the rest.
 
     ``encode`` is row-wise by law: a row's code does not depend on its neighbours. Biases and weights are in the model's
-    own units; whatever training normalised has been folded in.
+    own units; whatever training normalised has been folded in. Only what differs from row to row cannot be: with
+    ``row_norm`` biases and thresholds are those of normalised rows, while codes and directions are in the model's units
+    as ever.
 
     Args:
         d_in: width of what is encoded.
         n_features: number of features.
         d_out: width of what is decoded; ``d_in`` by default.
         skip: whether ``x @ w_skipᵀ`` is added to the reconstruction, so that features need not explain what is linear.
+        row_norm: whether features see ``z = (x − m) / s``, each row less its own mean and by its own spread. A code is
+            then ``s`` times that of ``z``, and ``s · b_dec + m`` is added to what it decodes to. Input and output are
+            one site.
         options: what the architecture needs beyond that, see ``settings``.
     """
 
@@ -53,7 +61,14 @@ class Dictionary(nn.Module):
         cls.architecture = cls.__module__.removeprefix(f"{PACKAGE}.")
 
     def __init__(
-        self, d_in: int, n_features: int, d_out: int | None = None, *, skip: bool = False, **options: Any
+        self,
+        d_in: int,
+        n_features: int,
+        d_out: int | None = None,
+        *,
+        skip: bool = False,
+        row_norm: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__()
         if min(d_in, n_features, d_out or d_in) < 1:
@@ -62,13 +77,23 @@ class Dictionary(nn.Module):
         if unknown:
             raise MonoscopeError(
                 f"{self.architecture} has no option {sorted(unknown)[0]!r}",
-                fix=f"its options: {', '.join([*self.settings, 'skip'])}",
+                fix=f"its options: {', '.join([*self.settings, *ALWAYS])}",
             )
         if not self.own_encoder and (skip or d_in != (d_out or d_in)):
             raise MonoscopeError(
                 f"{self.architecture} has no encoder of its own, so it can only reconstruct what it reads",
                 fix="leave out target and skip, or use another architecture",
             )
+        if row_norm and (skip or d_in != (d_out or d_in) or d_in < 2):
+            raise MonoscopeError(
+                "rows that are each normalised by themselves are what is reconstructed, and hold at least two numbers",
+                fix="leave out row_norm, or target and skip",
+            )
+        if row_norm and type(self).encode is not Dictionary.encode:
+            raise MonoscopeError(
+                f"{self.architecture} encodes rows as they are", fix="write its code_of instead of encode"
+            )
+        self.row_norm = bool(row_norm)
         self.d_in, self.n_features, self.d_out = d_in, n_features, d_out or d_in
         self.provenance: dict[str, Any] = {}
         if self.own_encoder:
@@ -79,13 +104,31 @@ class Dictionary(nn.Module):
         self.register_parameter("w_skip", nn.Parameter(torch.zeros(self.d_out, d_in)) if skip else None)
 
     @abstractmethod
+    def code_of(self, x: Float[Tensor, "n d_in"]) -> Code:
+        """What ``encode`` makes of rows that were checked, and normalised where that is asked for."""
+
     def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
-        """The features of each row and how strongly they are active, in the units of ``x``; arrays will do too."""
+        """The features of each row and how strongly they are active, in the units of ``x``; arrays will do too.
+
+        Raises:
+            MonoscopeError: the rows do not fit, see ``check``.
+        """
+        rows, unit = self.seen(x)
+        code = self.code_of(rows)
+        return code if unit is None else code.times(unit[:, 0])
+
+    def seen(self, x: Float[Tensor, "n d_in"]) -> tuple[Float[Tensor, "n d_in"], Float[Tensor, "n 1"] | None]:
+        """Rows as features see them, checked; and with ``row_norm`` what values found on them are multiplied by."""
+        x = self.check(x)
+        if not self.row_norm:
+            return x, None
+        found = normed(x)
+        return found.rows, found.spread
 
     def gates(self) -> Gates | None:
         """What each feature's value depends on where it does not depend on other features; None where features compete.
 
-        Where there are some, ``encode(x)`` is ``ops.encode.above(x, *gates)``, so that some features can be read alone.
+        Where there are some, ``code_of(x)`` is ``ops.encode.above(x, *gates)``: some features can be read alone.
         """
         return None
 
@@ -96,8 +139,8 @@ class Dictionary(nn.Module):
 
     def options(self) -> dict[str, Any]:
         """The architecture's settings, as they are given to its constructor."""
-        skip = {} if self.w_skip is None else {"skip": True}
-        return {name: getattr(self, name) for name in self.settings} | skip
+        always = {"skip": self.w_skip is not None, "row_norm": self.row_norm}
+        return {name: getattr(self, name) for name in self.settings} | {name: True for name in always if always[name]}
 
     def _repr_html_(self) -> str:
         told = {name: self.provenance[name] for name in SHOWN if self.provenance.get(name) is not None}
@@ -109,26 +152,42 @@ class Dictionary(nn.Module):
         )
 
     def decode(self, code: Code, x: Float[Tensor, "n d_in"] | None = None) -> Float[Tensor, "n d_out"]:
-        """The reconstruction: active features' directions, weighted and added to ``b_dec``.
+        """The reconstruction: active features' directions, weighted and added to ``rest(x)``.
 
         Args:
             code: of ``n`` rows.
-            x: the rows that were encoded; needed where there is a skip map, which sees them and not the code.
+            x: the rows that were encoded; needed where the rest depends on them.
 
         Raises:
-            MonoscopeError: the code is another dictionary's, or there is a skip map and no ``x``.
+            MonoscopeError: the code is another dictionary's or of other rows, or ``rest`` needs ``x``.
         """
         if code.n_features != self.n_features:
             raise MonoscopeError(f"a code over {code.n_features} features for a dictionary of {self.n_features}")
-        made = weighted_rows.gather(code, self.w_dec.detach()) + self.b_dec.detach()
-        if self.w_skip is None:
-            return made
+        rest = self.rest(x)
+        if rest.ndim == 2 and len(rest) != len(code):
+            raise MonoscopeError(f"a code of {len(code)} rows, and {len(rest)} rows", fix="pass the rows of the code")
+        return weighted_rows.gather(code, self.w_dec.detach()) + rest
+
+    def rest(self, x: Float[Tensor, "n d_in"] | None = None) -> Float[Tensor, "*n d_out"]:
+        """What is written besides features: ``b_dec``, or for each row what a skip map or the row's norm makes of it.
+
+        Raises:
+            MonoscopeError: there is a skip map or ``row_norm``, and no ``x``.
+        """
+        bias = self.b_dec.detach()
+        if self.w_skip is None and not self.row_norm:
+            return bias
         if x is None:
+            what = "a skip map" if self.w_skip is not None else "normalised rows"
             raise MonoscopeError(
-                "this dictionary has a skip map, so a code alone does not say what it reconstructs",
+                f"this dictionary has {what}, so a code alone does not say what it reconstructs",
                 fix="pass the rows too, decode(code, x), or call the dictionary on them",
             )
-        return made.addmm_(self.check(x), self.w_skip.detach().T)
+        x = self.check(x)
+        if self.w_skip is not None:
+            return torch.addmm(bias, x, self.w_skip.detach().T)
+        found = normed(x)
+        return torch.addcmul(found.mean, found.spread, bias)
 
     def forward(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"]:
         """``decode(encode(x), x)``."""
@@ -150,7 +209,10 @@ class Dictionary(nn.Module):
             raise MonoscopeError(f"there is no feature {wrong}", fix=f"choose from 0 to {self.n_features - 1}")
 
     def scale(self, s: float) -> None:
-        """Express a dictionary of ``x / s`` in the units of ``x``. All maps are homogeneous: only biases change."""
+        """Express a dictionary of ``x / s`` in the units of ``x``. All maps are homogeneous: only biases change.
+
+        With ``row_norm``, here and in ``shift``, ``x`` is the normalised row.
+        """
         with torch.no_grad():
             self.b_enc.mul_(s)
             self.b_dec.mul_(s)

@@ -45,9 +45,9 @@ class Architecture(Dictionary):
         """Whether the threshold was ever set."""
         return not bool(self.threshold[0].isnan())
 
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
+    def code_of(self, x: Float[Tensor, "n d_in"]) -> Code:
         """The scores above the threshold; see ``gates``."""
-        return encode.above(self.check(x), *self.gates())
+        return encode.above(x, *self.gates())
 
     def gates(self) -> Gates:
         """Scores above the threshold.

@@ -29,9 +29,9 @@ class Architecture(Dictionary):
         self.r_mag = nn.Parameter(torch.zeros(n_features))
         self.b_mag = nn.Parameter(torch.zeros(n_features))
 
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
+    def code_of(self, x: Float[Tensor, "n d_in"]) -> Code:
         """Positive magnitudes of open gates."""
-        return encode.above(self.check(x), *self.gates())
+        return encode.above(x, *self.gates())
 
     def gates(self) -> Gates:
         """``u + b_enc > 0`` says that the magnitude exceeds a threshold."""

@@ -29,9 +29,9 @@ class Architecture(Dictionary):
         """What a score must exceed; differentiable."""
         return self.log_threshold.exp()
 
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
+    def code_of(self, x: Float[Tensor, "n d_in"]) -> Code:
         """The scores above the threshold."""
-        return encode.above(self.check(x), *self.gates())
+        return encode.above(x, *self.gates())
 
     def gates(self) -> Gates:
         """Scores above the threshold."""

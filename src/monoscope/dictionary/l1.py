@@ -16,9 +16,9 @@ class Architecture(Dictionary):
 
     objective = "l1"
 
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
+    def code_of(self, x: Float[Tensor, "n d_in"]) -> Code:
         """All positive scores."""
-        return encode.above(self.check(x), *self.gates())
+        return encode.above(x, *self.gates())
 
     def gates(self) -> Gates:
         """Scores above 0."""

@@ -28,9 +28,9 @@ class Architecture(Dictionary):
         """``b_enc`` with the pre-encoder bias folded in."""
         return self.b_enc - self.w_enc @ self.b_dec if self.centres else self.b_enc
 
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
+    def code_of(self, x: Float[Tensor, "n d_in"]) -> Code:
         """All positive scores."""
-        return encode.above(self.check(x), *self.gates())
+        return encode.above(x, *self.gates())
 
     def gates(self) -> Gates:
         """Scores above 0."""

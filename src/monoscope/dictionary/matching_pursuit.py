@@ -23,7 +23,7 @@ class Architecture(Dictionary):
     """``encode(x)``: k steps of pursuit of ``x − b_dec`` by the unit rows of ``w_dec``; at most k features a row.
 
     A row may end sooner: with ``enough``, where what is left is shorter than that, in units of ``x`` (of normalised
-    rows during a training); with ``once``, where a feature is picked again.
+    rows during a training, and with ``row_norm``); with ``once``, where a feature is picked again.
     """
 
     settings: ClassVar[dict[str, type]] = {"k": int, "enough": float, "once": bool}
@@ -54,9 +54,9 @@ class Architecture(Dictionary):
         """The pursuit of rows from which ``b_dec`` has been taken off."""
         return pursuit.pursue(x, self.w_dec, self.k, self.enough, self.once)
 
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
+    def code_of(self, x: Float[Tensor, "n d_in"]) -> Code:
         """What k steps pick, and how much of it."""
-        return self.pursue(self.check(x) - self.b_dec.detach()).code(self.n_features)
+        return self.pursue(x - self.b_dec.detach()).code(self.n_features)
 
     def scale(self, s: float) -> None:
         """Pursuit is homogeneous."""

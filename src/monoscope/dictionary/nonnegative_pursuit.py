@@ -43,9 +43,9 @@ class Architecture(Dictionary):
         """The pursuit of rows from which ``b_dec`` has been taken off."""
         return nonnegative.pursue(x, self.w_dec, float(self.floor), min(self.n_features, MOST * self.k))
 
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
+    def code_of(self, x: Float[Tensor, "n d_in"]) -> Code:
         """What the pursuit picks, and how much of it."""
-        return self.pursue(self.check(x) - self.b_dec.detach()).code(self.n_features)
+        return self.pursue(x - self.b_dec.detach()).code(self.n_features)
 
     def scale(self, s: float) -> None:
         """Pursuit is homogeneous."""

@@ -28,9 +28,9 @@ class Architecture(Dictionary):
             )
         self.k = int(k)
 
-    def encode(self, x: Float[Tensor, "n d_in"]) -> Code:
+    def code_of(self, x: Float[Tensor, "n d_in"]) -> Code:
         """The k largest positive scores of each row."""
-        return encode.topk(self.check(x), self.w_enc, self.b_enc, self.k)
+        return encode.topk(x, self.w_enc, self.b_enc, self.k)
 
     def at(self, k: int) -> Self:
         """This dictionary with codes of at most ``k`` features: a view of the same weights.

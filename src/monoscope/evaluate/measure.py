@@ -70,8 +70,8 @@ class Facts:
 
     ``activations`` are the site's own sums, the same for every reconstructor and therefore kept once: ``norm`` (the
     squared norm) and ``sum`` (the vector), by document. ``n_tokens`` is how many tokens will come, ``directions`` what
-    each feature writes and ``bias`` what is written besides, where the reconstructor has such. ``reconstruct`` is for
-    rows that a measure has kept, and ``once`` for what all reconstructors can share.
+    each feature writes and ``rest`` what is written besides on given rows, where the reconstructor has such.
+    ``reconstruct`` is for rows that a measure has kept, and ``once`` for what all reconstructors can share.
     """
 
     n_documents: int
@@ -80,7 +80,7 @@ class Facts:
     activations: SumsByDocument
     n_tokens: int = 0
     directions: Float[Tensor, "n_features d"] | None = None
-    bias: Float[Tensor, " d"] | None = None
+    rest: Callable[[Float[Tensor, "n d_in"]], Float[Tensor, "*n d"]] | None = None
     reconstruct: Callable[[Float[Tensor, "n d"]], Float[Tensor, "n d"]] = _cannot
     once: Once = field(default_factory=Once)
 

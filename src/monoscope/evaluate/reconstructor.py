@@ -25,6 +25,6 @@ class Reconstructor(Protocol):
         """The code of each row."""
         ...
 
-    def decode(self, code: Code, x: Float[Tensor, "n d_in"] | None = None) -> Float[Tensor, "n d_out"]:
-        """The reconstruction of each row; ``x`` are the rows that were encoded, for those that look at them again."""
+    def decode(self, code: Code, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"]:
+        """The reconstruction of each row; ``x`` are the rows that were encoded, where more than their code counts."""
         ...

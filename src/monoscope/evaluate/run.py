@@ -181,6 +181,9 @@ def evaluate(
         tokens_per_block,
         seed,
     )
+    for name, r in dictionaries.items():
+        if plan.target == plan.site and getattr(r, "w_skip", None) is not None:
+            raise MonoscopeError(f"{name} is a skip transcoder, so it writes elsewhere", fix="name its target")
     with_loss = lm.has_head and any(m.PART == PREDICTIONS for m in modules.values())
     first, second = _draw(plan, chosen, n_loss_tokens if with_loss else 0, n_tokens, seed)
     moments = SumsByDocument(len(chosen))
@@ -228,7 +231,7 @@ def _judge(r: Reconstructor, modules: Mapping[str, ModuleType], told: Callable[.
     facts = told(
         n_features=r.n_features,
         directions=getattr(r, "directions", None),
-        bias=getattr(r, "b_dec", None),
+        rest=getattr(r, "rest", None),
         reconstruct=lambda x: r.decode(r.encode(x), x),
     )
     return _Judged(r, {k: m.start(facts) for k, m in modules.items()}, {k: m.PART for k, m in modules.items()})

@@ -39,6 +39,6 @@ def splice_with_error(
     seen = lm.run(block, read=[name, "logits"])
     is_text = block.is_text.to(seen[name].device)
     x = seen[name][is_text]
-    x_hat = reconstructor.decode(reconstructor.encode(x))
+    x_hat = reconstructor.decode(reconstructor.encode(x), x)
     spliced = lm.run(block, read=["logits"], write={name: replace_rows(is_text, x_hat + (x - x_hat))})
     return seen["logits"], spliced["logits"]

@@ -14,8 +14,9 @@ it off on "short", because the feature of "short" writes that direction too: the
   cosine of at least ``ALIGNED_MANY``) write along the probe is the others'; it is 0 where those write less than
   ``PART``.
 
-What a token has along the probe is ``(x − b_dec) · p``: SAEBench leaves ``b_dec`` in, but no feature has to write
-that. Scores are means over readable letters; intervals resample words.
+What a token has along the probe is ``(x − r) · p``, with ``r`` what is written besides features, as a rule ``b_dec``:
+SAEBench leaves that in, but no feature has to write it. Scores are means over readable letters; intervals resample
+words.
 """
 
 from __future__ import annotations
@@ -275,7 +276,8 @@ def spoken_for(
     """
     along = (dictionary.directions @ direction).double().numpy()
     cosines = along / dictionary.directions.norm(dim=1).clamp_min(1e-30).double().numpy()
-    has = ((x[torch.from_numpy(rows)] - dictionary.b_dec.detach()) @ direction).double().numpy()
+    held = x[torch.from_numpy(rows)]
+    has = ((held - dictionary.rest(held)) @ direction).double().numpy()
     is_main = np.zeros(dictionary.n_features, bool)
     is_main[mains] = True
     full, fraction = np.zeros(len(rows)), np.zeros(len(rows))

@@ -49,7 +49,9 @@ class Watched:
     def values(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n n_watched"]:
         """How strongly each of the features is active in each row, 0 where it is not."""
         if self._alone is not None:
-            return self._alone(self.dictionary.check(x))
+            rows, unit = self.dictionary.seen(x)
+            values = self._alone(rows)
+            return values if unit is None else values * unit
         self.code = code = self.dictionary.encode(x)
         columns = self._column.to(x.device)[code.indices.long()]
         kept = columns >= 0

@@ -31,8 +31,8 @@ def calibrate(dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> None:
     """
     if "threshold" not in dict(dictionary.named_buffers()) or "k" not in dictionary.settings:
         raise MonoscopeError(f"{dictionary.architecture} has no threshold to calibrate", fix="only batch_topk needs it")
-    x, k = dictionary.check(x), int(dictionary.options()["k"])
-    threshold = cut(scores(dictionary, x, dictionary.b_enc), k * len(x), 0.0)
+    rows, k = dictionary.seen(x)[0], int(dictionary.options()["k"])
+    threshold = cut(scores(dictionary, rows, dictionary.b_enc), k * len(rows), 0.0)
     if not threshold > 0:
         raise MonoscopeError("no feature is active on these activations", fix="give activations of the right site")
     dictionary.get_buffer("threshold").fill_(threshold)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,7 @@ class Recipe:
         decay: float = 0.2,
         centre: bool = True,
         scale: bool = True,
+        row_norm: bool = False,
         frozen: Iterable[str] = (),
         seed: int = 0,
         **options: Any,
@@ -84,14 +85,14 @@ class Recipe:
             )
         unknown = set(options) - set(known)
         if unknown:
-            valid = [*kind.settings, *known, "rate", "warmup", "decay", "centre", "scale"]
+            valid = [*kind.settings, *known, "rate", "warmup", "decay", *asdict(Normalising())]
             raise MonoscopeError(f"{name} has no option {sorted(unknown)[0]!r}", fix=f"its options: {', '.join(valid)}")
         check(name, options, known, objective(kind.objective).allowed)
-        asked = {"centre": centre, "scale": scale}
+        asked = {"centre": centre, "scale": scale, "row_norm": row_norm}
         check("what is done to rows", asked, asked, dict.fromkeys(asked, SWITCH))
         schedule = Schedule(rate, warmup, decay)
         settings |= {"skip": True} if skip else {}
-        normalising = Normalising(centre, scale)
+        normalising = Normalising(**asked)
         return cls(name, n_features, settings, options, schedule, tuple(frozen), seed, normalising)
 
     @property
@@ -118,7 +119,7 @@ class Recipe:
             x, y = data.first(self.objective.first_rows)
             made, goal = self.untrained(x.shape[1], y.shape[1], data.n_rows, transcodes=y is not x)
             made.provenance |= {**(provenance or {}), "seed": self.seed, "n_tokens": data.n_rows}
-            goal.initialise(made, *normalised(x, y, data.units.only(self.normalising), in_place=True))
+            goal.initialise(made, *normalised(x, y, data.units_for(self.normalising), in_place=True))
             del x, y
         schedule = self.schedule.told(goal.usual_rate(data.n_rows // data.batch_size, self.n_features))
         return Trainee(made.to(device), goal.to(device), schedule, self.frozen, self.normalising)
@@ -134,12 +135,18 @@ class Recipe:
             raise MonoscopeError(
                 "the skip map of an autoencoder would be the identity", fix="leave out skip, or name another target"
             )
+        if transcodes and self.normalising.row_norm:
+            raise MonoscopeError(
+                "rows that are each normalised by themselves are what is reconstructed, not another target",
+                fix="leave out row_norm (of a preset: row_norm=false), or target",
+            )
         if transcodes and not kind.own_encoder:
             raise MonoscopeError(
                 f"{self.architecture} has no encoder of its own, so it can only reconstruct what it reads",
                 fix="leave out target, or use another architecture",
             )
-        made = kind(d_in, self.n_features, d_out, **self.settings)
+        made = kind(d_in, self.n_features, d_out, row_norm=self.normalising.row_norm, **self.settings)
+        made.row_norm = False  # until it has learned: what it learns from was normalised before
         if transcodes:  # what is read is not what is decoded, so that is not subtracted from it
             made.provenance["target"] = "another array"
         return made, self.objective(made, n_rows, self.seed, **self.options)
@@ -181,7 +188,8 @@ def fit(
 ) -> Dictionary:
     """Learn a dictionary of ``n_features`` features from activations.
 
-    With ``skip=True`` a transcoder has a linear map beside its features, learned with them.
+    With ``skip=True`` a transcoder has a linear map beside its features, learned with them. With ``row_norm=True`` rows
+    are learned, and read ever after, less their own mean and by their own spread.
 
     Args:
         x: activations: an ``(n, d_in)`` array or tensor, or an iterable of such blocks (then ``n_tokens`` is required).

@@ -20,6 +20,7 @@ from torch import Tensor
 from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.ops.room import reserved, room
+from monoscope.ops.row_norm import normed
 from monoscope.progress import Report, silent
 from monoscope.train import checkpoint, memory
 from monoscope.train.logs import Tell
@@ -34,7 +35,8 @@ class Data:
     """Training rows that can be read from any row on.
 
     ``batches(start)`` yields (input, target) pairs of ``batch_size`` rows from row ``start``; an autoencoder's target
-    is the input itself, the same object. ``n_rows`` is how many are trained on, ``units`` how they are normalised.
+    is the input itself, the same object. ``n_rows`` is how many are trained on, ``units`` how they are normalised;
+    ``row_units()``, first called before any batch is read, how they are once each is normalised by itself.
     ``first(n)`` reads up to ``n`` of the first rows, before the training; ``held_out()`` reads, after it, inputs that
     were not trained on. Both are fp32, in the data's units, and nobody else's. With ``own`` so are the tensors of
     ``batches``, and may be written over.
@@ -44,6 +46,7 @@ class Data:
     n_rows: int
     batch_size: int
     units: Units
+    row_units: Callable[[], Units]
     first: Callable[[int], Pair]
     held_out: Callable[[], Float[Tensor, "n d_in"]]
     own: bool = False
@@ -52,6 +55,10 @@ class Data:
     def sample(self) -> Pair:
         """The rows that ``units`` are of, read anew: large, so not for use within a training."""
         return self.first(SAMPLE)
+
+    def units_for(self, wanted: Normalising) -> Units:
+        """The units of rows to which that is done."""
+        return (self.row_units() if wanted.row_norm else self.units).only(wanted)
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ def train(
         MonoscopeError: the rows ended early, or a loss is not finite.
     """
     device = next(iter(trainees.values())).device
-    groups = alike(trainees, data.units.to(device))
+    groups = alike(trainees, data, device)
     alone = len(groups) == 1
     facts = checkpoint.restore(keeping.folder, trainees, keeping.plan) if keeping.folder else None
     seen = int(facts["seen"]) if facts else 0
@@ -124,23 +131,26 @@ def train(
     held_out = (data.held_out() if calibrates else torch.zeros(0, len(units.mean_in))).to(device)
     made: dict[str, Dictionary] = {}
     for units, group in groups:
-        own = (held_out if alone else held_out.clone()).sub_(units.mean_in).div_(units.scale_in)
+        own, _ = normalised(held_out, held_out, units, in_place=alone)
         made |= {who: one.finish(units, own) for who, one in group.items()}
     return {who: made[who] for who in trainees}
 
 
-def alike(trainees: Mapping[str, Trainee], units: Units) -> list[tuple[Units, dict[str, Trainee]]]:
+def alike(trainees: Mapping[str, Trainee], data: Data, device: torch.device) -> list[tuple[Units, dict[str, Trainee]]]:
     """Trainees by what is done to the rows that they learn from, each with the units of these."""
     groups: dict[Normalising, dict[str, Trainee]] = {}
     for who, one in trainees.items():
         groups.setdefault(one.normalising, {})[who] = one
-    return [(units.only(wanted), group) for wanted, group in groups.items()]
+    return [(data.units_for(wanted).to(device), group) for wanted, group in groups.items()]
 
 
 def normalised(
     x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"], units: Units, *, in_place: bool = False
 ) -> Pair:
     """Rows in the units of a training: ``(x − mean) / scale``, fp32; ``in_place`` writes over fp32 ones."""
+    if units.row_norm:
+        x = y = normed(x).rows
+        in_place = True
     first = _centred(x, units.mean_in, in_place).div_(units.scale_in)
     return first, first if y is x else _centred(y, units.mean_out, in_place).div_(units.scale_out)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import chain, repeat
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from monoscope.errors import MonoscopeError
 from monoscope.ops.room import room
+from monoscope.ops.row_norm import normed
 from monoscope.source import Epochs, Picked, RowSource, batches
 from monoscope.train.loop import SAMPLE, Data
 from monoscope.train.schedules import batch_of
@@ -63,6 +65,9 @@ def from_source(
         x = rows.values[site]
         return x, x if target is None else rows.values[target]
 
+    def begun() -> Iterator[Activations]:
+        return pieces(source, 0, min(SAMPLE, once))
+
     def first(n: int) -> Pair:
         x = copied(source, site, 0, min(n, once))
         return x, x if target is None else copied(source, target, 0, min(n, once))
@@ -76,7 +81,8 @@ def from_source(
         batches=lambda start: map(pair, batches(repeated, batch_size, start=start, stop=n_rows)),
         n_rows=n_rows,
         batch_size=batch_size,
-        units=units_of(map(pair, pieces(source, 0, min(SAMPLE, once)))),
+        units=units_of(map(pair, begun())),
+        row_units=cache(lambda: row_units_of(rows.values[site] for rows in begun())),
         first=first,
         held_out=held_out,
         own=own,
@@ -115,6 +121,16 @@ def units_of(pairs: Iterator[Pair]) -> Units:
         mine = mine.joined(Spread.of(x))
         theirs = mine if alike else theirs.joined(Spread.of(y))
     return Units(mine.mean.float(), theirs.mean.float(), mine.scale(), theirs.scale())
+
+
+def row_units_of(blocks: Iterator[Float[Tensor, "n d"]]) -> Units:
+    """The units of some rows once each is normalised by itself.
+
+    Raises:
+        MonoscopeError: the rows do not vary.
+    """
+    found = (normed(block).rows for block in blocks)
+    return replace(units_of((rows, rows) for rows in found), row_norm=True)
 
 
 @dataclass(frozen=True)
@@ -211,7 +227,8 @@ def from_blocks(
     batch_size = batch_of(batch_size, n_tokens)
     _whole_batch(n_tokens, batch_size)
     read = _Blocks(blocks, targets, batch_size, n_tokens, min(CALIBRATION, n_tokens // 20) if hold_back else 0)
-    return Data(read.batches, n_tokens, batch_size, units_of(iter(read.begun)), read.first, read.held_out)
+    units, row_units = units_of(iter(read.begun)), cache(lambda: row_units_of(x for x, _ in read.begun))
+    return Data(read.batches, n_tokens, batch_size, units, row_units, read.first, read.held_out)
 
 
 def _whole_batch(n_rows: int, batch_size: int) -> None:

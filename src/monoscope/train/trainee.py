@@ -27,20 +27,27 @@ class Normalising:
     Args:
         centre: take off their mean.
         scale: bring their mean squared norm, once centred, to their width.
+        row_norm: before that, take off each row its own mean, and divide it by its own spread. This does not fold: what
+            comes out is a dictionary with ``row_norm``.
     """
 
     centre: bool = True
     scale: bool = True
+    row_norm: bool = False
 
 
 @dataclass(frozen=True)
 class Units:
-    """How raw activations were normalised: ``(x − mean) / scale``, so that the mean squared norm equals the width."""
+    """How activations were normalised: ``(x − mean) / scale``, so that the mean squared norm equals the width.
+
+    With ``row_norm``, ``x`` is each row normalised by itself.
+    """
 
     mean_in: Float[Tensor, " d_in"]
     mean_out: Float[Tensor, " d_out"]
     scale_in: float
     scale_out: float
+    row_norm: bool = False
 
     @classmethod
     def of(cls, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> Units:
@@ -171,6 +178,7 @@ class Trainee:
                     made.w_skip.mul_(units.scale_out / units.scale_in)
         made.scale(units.scale_out)
         made.shift(units.mean_in, units.mean_out)
+        made.row_norm = units.row_norm
         return made
 
     def state(self) -> dict[str, Tensor]:

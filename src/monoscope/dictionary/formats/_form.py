@@ -26,7 +26,7 @@ class Form:
 
     What is selected: the scores above ``threshold`` (≥ 0; NaN throughout: never calibrated); or the ``k`` largest
     positive ones; or, with neither, all positive ones. Beside a threshold, ``k`` is the average it was set for.
-    Tensors are fp32 and in the model's units.
+    Tensors are fp32 and in the model's units; with ``row_norm`` ``x`` and ``x̂`` are each row normalised by itself.
     """
 
     w_enc: Float[Tensor, "n_features d_in"]
@@ -38,6 +38,7 @@ class Form:
     threshold: Float[Tensor, " n_features"] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     w_skip: Float[Tensor, "d_out d_in"] | None = None
+    row_norm: bool = False
 
     @property
     def transcodes(self) -> bool:
@@ -120,17 +121,24 @@ class Form:
             if not bool((tensor.isfinite() | (tensor.isnan() if label == "threshold" else False)).all()):
                 raise MonoscopeError(f"{label} is not finite once folded", fix="the file holds numbers beyond fp32")
         with torch.device("meta"):
-            made = architecture(name)(d_in, n_features, d_out, skip=form.w_skip is not None, **options)
+            always = {"skip": form.w_skip is not None, "row_norm": form.row_norm}
+            made = architecture(name)(d_in, n_features, d_out, **always, **options)
         made.load_state_dict({key: tensor.contiguous() for key, tensor in tensors.items()}, assign=True)
         made.provenance = provenance
         return made.requires_grad_(False)
 
 
-def of(dictionary: Dictionary, format: str, skip: bool = False) -> Form:
-    """What ``dictionary`` computes, for ``format`` to write; ``skip`` says whether that has room for a skip map.
+def of(dictionary: Dictionary, format: str, skip: bool = False, row_norm: bool = False) -> Form:
+    """What ``dictionary`` computes, for ``format`` to write.
+
+    Args:
+        dictionary: what is written.
+        format: the format's name.
+        skip: whether it has room for a skip map.
+        row_norm: whether it can say that rows are normalised each by itself.
 
     Raises:
-        MonoscopeError: its architecture has no such form, or it holds tensors that the form lacks.
+        MonoscopeError: its architecture has no such form, or what it holds or does to rows has no place in the format.
     """
     if dictionary.architecture not in _FORMS:
         raise _refused(dictionary, format, f"a {dictionary.architecture} dictionary")
@@ -139,8 +147,11 @@ def of(dictionary: Dictionary, format: str, skip: bool = False) -> Form:
     other = set(state) - {"w_enc", "b_enc", "w_dec", "b_dec", *(["w_skip"] if skip else [])} - expected
     if other:
         raise _refused(dictionary, format, f"a dictionary with {sorted(other)[0]}")
+    if dictionary.row_norm and not row_norm:
+        raise _refused(dictionary, format, "a dictionary that normalises each row by itself")
     form = Form(state["w_enc"], state["b_enc"], state["w_dec"], state["b_dec"], w_skip=state.get("w_skip"))
-    return replace(form, provenance=dict(dictionary.provenance), **more(dictionary, state))
+    form = replace(form, provenance=dict(dictionary.provenance), row_norm=dictionary.row_norm)
+    return replace(form, **more(dictionary, state))
 
 
 def _refused(dictionary: Dictionary, format: str, what: str) -> MonoscopeError:

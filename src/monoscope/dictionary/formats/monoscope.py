@@ -14,7 +14,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from monoscope import folder
-from monoscope.dictionary.base import Dictionary, architecture
+from monoscope.dictionary.base import ALWAYS, Dictionary, architecture
 from monoscope.dictionary.formats import _config, _weights
 from monoscope.dictionary.formats._config import Config
 from monoscope.dictionary.formats._weights import Weights
@@ -143,7 +143,7 @@ def _sizes(config: Config, weights: Weights) -> tuple[int, ...]:
 def _options(config: Config, kind: type[Dictionary]) -> dict[str, Any]:
     """The options that the configuration holds, of the types that the architecture says."""
     options = Config(config.need("options", dict), config.where)
-    for name, wanted in {**kind.settings, "skip": bool}.items():
+    for name, wanted in {**kind.settings, **ALWAYS}.items():
         if wanted in (bool, int, float, str, dict):
             options.get(name, wanted)  # type: ignore[type-var]
         elif wanted is tuple and name in options.values:

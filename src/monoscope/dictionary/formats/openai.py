@@ -1,15 +1,16 @@
-"""OpenAI's ``sparse_autoencoder``: a ``.pt`` state dict with ``pre_bias`` and ``latent_bias``.
+"""OpenAI's ``sparse_autoencoder`` (Gao et al. 2024): a ``.pt`` state dict with ``pre_bias`` and ``latent_bias``.
 
-Read only. The ReLU releases are understood. Its TopK releases normalise every row by its own mean and spread, which is
-no property of a dictionary over activations, so they are refused.
+Read only. The activation is ReLU (v1, v4) or TopK (v5), which there also means that each row is normalised by itself.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.formats import _weights
+from monoscope.dictionary.formats._config import Config
 from monoscope.dictionary.formats._form import Form
 from monoscope.errors import MonoscopeError
 
@@ -23,26 +24,34 @@ def recognises(path: Path) -> bool:
 
 
 def load(path: Path) -> Dictionary:
-    """Read a ReLU dictionary from a folder with one such file, or from the file.
+    """Read a ReLU or TopK dictionary from a folder with one such file, or from the file.
 
     Raises:
-        MonoscopeError: the file is damaged, its activation is not ReLU, or its weights are tied.
+        MonoscopeError: the file is damaged, its activation is another, or its weights are tied.
     """
     found = _weights.holding(path, ".pt", NAMES)
     assert found is not None
     weights = _weights.load(found)
-    activation = weights.held.get("activation", "ReLU")
-    if activation != "ReLU":
-        why = "it normalises each row by itself" if activation == "TopK" else "only ReLU is"
-        raise MonoscopeError(
-            f"the activation {str(activation)[:40]} is not understood: {why}",
-            where=str(found),
-            fix="take a ReLU release (v1, v4), or train a topk dictionary",
-        )
+    told = Config(weights.held, str(found))
+    activation, facts = told.get("activation", str, "ReLU"), told.part("activation_state_dict")
     weights.ignore("activation", "activation_state_dict", *STATISTICS)
     w_enc = weights.tensor("encoder.weight", None, None)
     n_features, d_in = w_enc.shape
     w_dec = weights.tensor("decoder.weight", d_in, n_features).T
     b_enc, b_dec = weights.tensor("latent_bias", n_features), weights.tensor("pre_bias", d_in)
     weights.done()
-    return Form(w_enc, b_enc, w_dec, b_dec, centred=True).dictionary()
+    return _activated(Form(w_enc, b_enc, w_dec, b_dec, centred=True), str(activation), facts).dictionary()
+
+
+def _activated(form: Form, activation: str, facts: Config) -> Form:
+    """The form with the activation that the file names."""
+    if activation == "ReLU":
+        return form
+    if activation == "TopK" and facts.need("postact_fn", str) == "ReLU":
+        return replace(form, k=facts.need("k", int), row_norm=True)
+    after = f" followed by {str(facts.values.get('postact_fn'))[:40]}" if activation == "TopK" else ""
+    raise MonoscopeError(
+        f"the activation {activation[:40]}{after} is not understood",
+        where=facts.where,
+        fix="understood: ReLU, TopK followed by ReLU",
+    )

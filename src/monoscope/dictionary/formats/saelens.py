@@ -3,8 +3,9 @@
 BatchTopK and Matryoshka dictionaries are ``jumprelu`` there once trained; checkpoints of their training hold k, and a
 threshold that may not be set yet. Gated ones are written as ``jumprelu``: a gate is a threshold on the magnitude.
 Transcoders, with a skip map or without, are ReLU or JumpReLU there. A matching pursuit has no encoder, and two more
-ways to end. Inputs that were scaled by a constant are folded where the folder holds the constant; layer norm and the
-like, which differ from row to row, cannot be and are refused.
+ways to end. Inputs that were scaled by a constant are folded where the folder holds the constant; layer norm, which
+differs from row to row, is the option ``row_norm``. Rows brought to one length, and transcoders of normalised rows,
+which write in other units than they read, are refused.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ FILES = (CONFIG, WEIGHTS, SCALER)
 PURSUIT = "matching_pursuit"
 VERSION = "6.0.0"  # the first whose configuration is written here
 SCALED = "expected_average_only_in"
+LAYER_NORM = "layer_norm"
 HARMLESS = ("dtype", "device", "d_out", "reshape_activations")  # what changes nothing that a dictionary computes
 TRAINING = (  # nor does this, in a checkpoint of BatchTopK
     "topk_threshold_lr", "aux_loss_coefficient", "use_sparse_activations", "decoder_init_norm", "matryoshka_widths",
@@ -68,7 +70,7 @@ def load(path: Path) -> Dictionary:
     weights.done()
     if (config.need("d_in", int), config.need("d_sae", int)) != tuple(reversed(form.w_enc.shape)):
         raise weights.error(f"{CONFIG} and {WEIGHTS} are of different dictionaries")
-    form = _normalised(form, path, config)
+    form = _normalised(form, path, config, name.endswith("transcoder"))
     if form.threshold is not None and form.k is None:
         form = replace(form, k=config.part("metadata").part("monoscope").get("k", int))
     return replace(form, provenance=_provenance(config, name)).dictionary()
@@ -89,7 +91,7 @@ def save(dictionary: Dictionary, path: Path) -> None:
 
 def _selecting(dictionary: Dictionary) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Configuration and tensors of a dictionary that selects among linear scores."""
-    form = _form.of(dictionary, "saelens", skip=True)
+    form = _form.of(dictionary, "saelens", skip=True, row_norm=True)
     if not form.calibrated:
         raise MonoscopeError("the dictionary has no calibrated threshold", fix=CALIBRATE)
     config = _described(form)
@@ -104,7 +106,7 @@ def _pursuing(dictionary: Pursuing) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Configuration and tensors of a matching pursuit, which has no encoder."""
     told = dictionary.provenance
     config = {
-        **_facts(PURSUIT, dictionary.d_in, dictionary.n_features, True),
+        **_facts(PURSUIT, dictionary.d_in, dictionary.n_features, True, dictionary.row_norm),
         "max_iterations": dictionary.k,
         "residual_threshold": dictionary.enough,
         "stop_on_duplicate_support": dictionary.once,
@@ -116,9 +118,10 @@ def _pursuing(dictionary: Pursuing) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _read_pursuit(weights: Weights, config: Config) -> Dictionary:
     """A matching pursuit; what the file does not say is SAELens' default."""
     config.asked.add("normalize_activations")
-    if config.values.get("normalize_activations") not in (None, False, "none"):
+    normalised = config.values.get("normalize_activations")
+    if normalised not in (None, False, "none", LAYER_NORM):
         raise MonoscopeError(
-            "inputs of a matching pursuit are normalised, which changes the units of its activations",
+            "inputs of a matching pursuit are scaled, which changes the units of its activations",
             where=config.where,
             fix="fold it with SAELens and save again",
         )
@@ -135,6 +138,7 @@ def _read_pursuit(weights: Weights, config: Config) -> Dictionary:
         k=config.get("max_iterations", int) or d_in,
         enough=1e-2 if enough is None else max(0.0, enough),  # 0 and below: never
         once=once is not False,
+        row_norm=normalised == LAYER_NORM,
     )
     centred = config.get("apply_b_dec_to_input", bool) is not False  # else the bias is not added either
     made.load_state_dict({"w_dec": w_dec.contiguous(), "b_dec": b_dec if centred else torch.zeros_like(b_dec)})
@@ -210,8 +214,8 @@ def _gated(weights: Weights, config: Config, name: str) -> Form:
     return form.gated(*(weights.tensor(part, n) for part in ("r_mag", "b_gate", "b_mag")))
 
 
-def _normalised(form: Form, path: Path, config: Config) -> Form:
-    """Fold the constant that inputs were multiplied by, if they were.
+def _normalised(form: Form, path: Path, config: Config, transcodes: bool) -> Form:
+    """Fold the constant that inputs were multiplied by, if they were; note whether each row is normalised by itself.
 
     A skip map stays: outputs are divided by the same constant.
     """
@@ -219,9 +223,12 @@ def _normalised(form: Form, path: Path, config: Config) -> Form:
     config.asked.add("normalize_activations")
     if asked in (None, False, "none"):
         return form
+    if asked == LAYER_NORM and not transcodes:
+        return replace(form, row_norm=True)
     if asked not in (True, SCALED):
         raise MonoscopeError(
-            f"inputs are normalised by {str(asked)[:40]}, which does not fold into a dictionary",
+            f"inputs are normalised by {str(asked)[:40]}, which does not fold into "
+            + ("a transcoder" if transcodes else "a dictionary"),
             where=config.where,
             fix="train one without, or fold it with SAELens where that can",
         )
@@ -261,6 +268,11 @@ def _described(form: Form) -> dict[str, Any]:
     n_features, d_in = form.w_enc.shape
     if form.transcodes and form.k is not None and form.threshold is None:
         raise MonoscopeError("SAELens has no TopK transcoders", fix='save with format="sparsify" or "monoscope"')
+    if form.transcodes and form.row_norm:
+        raise MonoscopeError(
+            "the format saelens cannot hold a transcoder of normalised rows in units of the rows",
+            fix='save with format="monoscope"',
+        )
     kind = "standard" if form.k is None else "topk"
     kind = kind if form.threshold is None else "jumprelu"
     if form.transcodes:
@@ -274,14 +286,14 @@ def _described(form: Form) -> dict[str, Any]:
     if form.transcodes:
         metadata["hook_name_out"] = _sites.hook_of(told.get("target")) or told.get("target")
     return {
-        **_facts(kind, d_in, n_features, form.centred),
+        **_facts(kind, d_in, n_features, form.centred, form.row_norm),
         **({"k": form.k, "rescale_acts_by_decoder_norm": False} if kind == "topk" else {}),
         **({"d_out": form.w_dec.shape[1]} if form.transcodes else {}),
         "metadata": metadata,
     }
 
 
-def _facts(kind: str, d_in: int, n_features: int, centred: bool) -> dict[str, Any]:
+def _facts(kind: str, d_in: int, n_features: int, centred: bool, row_norm: bool) -> dict[str, Any]:
     """What ``cfg.json`` says of every dictionary."""
     return {
         "architecture": kind,
@@ -290,7 +302,7 @@ def _facts(kind: str, d_in: int, n_features: int, centred: bool) -> dict[str, An
         "dtype": "float32",
         "device": "cpu",
         "apply_b_dec_to_input": centred,
-        "normalize_activations": "none",
+        "normalize_activations": LAYER_NORM if row_norm else "none",
         "reshape_activations": "none",
     }
 

@@ -3,8 +3,9 @@
 Where L0 is too low, features mix what fires together; where it is too high, they come apart in ways that mix as well
 (Chanin and Garriga-Alonso 2025, arXiv 2508.16560). Mixed directions project on inputs that they are not active on:
 ``inactive_projection`` is the root mean square, over tokens and inactive features, of the cosine between the
-activation (less the decoder's bias) and the direction, the width of the paper's histograms of decoder projections. It
-is to be compared across dictionaries of several L0, where it is least at the right one.
+activation (less what is written besides features: the decoder's bias) and the direction, the width of the paper's
+histograms of decoder projections. It is to be compared across dictionaries of several L0, where it is least at the
+right one.
 
 Too low shows in one dictionary alone: what is left over holds features that the dictionary knows. ``missed_feature`` is
 the share of the squared error that the best inactive feature of each token would explain, ``missed_over_random`` how
@@ -57,7 +58,7 @@ class Mixing(DocumentSums):
     def __init__(self, facts: Facts) -> None:
         super().__init__(terms, values, facts)
         self.rate = min(1.0, DRAWN / max(1, facts.n_tokens))
-        self.directions, self.bias = facts.directions, facts.bias
+        self.directions, self.rest = facts.directions, facts.rest
         self.once = facts.once
 
     def add(self, batch: Reconstructed) -> None:
@@ -67,7 +68,7 @@ class Mixing(DocumentSums):
             return
         directions = torch.nn.functional.normalize(self.directions.detach(), dim=1).to(batch.x)
         random = self.once(f"{__name__} {tuple(directions.shape)}", lambda: self._random(directions)).to(batch.x)
-        x = batch.x if self.bias is None else batch.x - self.bias.detach().to(batch.x)
+        x = batch.x if self.rest is None else batch.x - self.rest(batch.read).to(batch.x)
         error = batch.x - batch.x_hat
         drawn = (chance.uniform(batch.keys, self.seed) < self.rate).nonzero()[:, 0].to(batch.x.device)
         for some in drawn.split(BLOCK):

@@ -74,7 +74,7 @@ def case(world: World, x: Float[Tensor, "n d"], truth: Code, dictionary: Diction
     unit = dictionary.directions / norms.clamp_min(1e-12)[:, None]
     true = torch.nn.functional.normalize(world.directions, dim=1)
     cosines = (unit @ true.T).abs().numpy()
-    return Case(world, x, truth, unit, written, dictionary.decode(code), cosines, match(cosines))
+    return Case(world, x, truth, unit, written, dictionary.decode(code, x), cosines, match(cosines))
 
 
 def randomised(dictionary: Dictionary, seed: int = SEED) -> Dictionary:
