@@ -1,12 +1,10 @@
 """The autoencoder of Anthropic's April 2024 update and *Scaling Monosemanticity* (Templeton et al. 2024).
 
-Published: penalty 5 on activations times decoder norms, grown over the first twentieth of the training; rate 5e-5,
-falling to 0 over the last fifth; 200,000 steps of 2,048 to 4,096 rows; no resampling; encoder tied to the decoder at
-the beginning, biases 0.
+Published: squared error summed over a row; penalty 5 on activations times decoder norms, grown over the first twentieth
+of the training; rate 5e-5, falling to 0 over the last fifth; gradients clipped to norm 1; 200,000 steps of 2,048 to
+4,096 rows; no resampling; decoder rows of norm 0.1 in random directions, encoder tied to the decoder, biases 0.
 
-Not reproduced: decoder rows begin with unit norm and codes with the scale that fits best, where the published rows
-begin with norm 0.1; and gradients are clipped to norm 1 of the squared error per number, where the published error is
-summed over a row, so that clipping sets in later.
+Not reproduced: nothing beyond what all presets share.
 """
 
 from __future__ import annotations
@@ -19,5 +17,12 @@ PRESET = Preset(
     rate=5e-5,
     warmup=0.0,
     decay=0.2,
-    options={**PLAIN, "penalty": 5.0, "penalty_warmup": 0.05},
+    options={
+        **PLAIN,
+        "loss_per": "row",
+        "decoder_scale": 0.1,
+        "encoder_scale": 1.0,
+        "penalty": 5.0,
+        "penalty_warmup": 0.05,
+    },
 )
