@@ -216,19 +216,21 @@ def test_gradients_of_the_sparse_path_are_those_of_the_dense_one(shape):
         torch.testing.assert_close(a, b, rtol=2e-4, atol=2e-4 * float(1 + b.abs().max()))
 
 
+@pytest.mark.parametrize("epsilon", [1e-8, 0.1])
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.8, 0.99)])
 @pytest.mark.parametrize("unit_rows", [False, True])
-def test_adam_equals_its_reference_and_torch(unit_rows, betas):
+def test_adam_equals_its_reference_and_torch(unit_rows, betas, epsilon):
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(7, 33, generator=generator)
     start /= start.norm(dim=1, keepdim=True)
     mine, wanted = start.clone(), start.clone()
     theirs = start.clone().requires_grad_()
-    optimiser = torch.optim.Adam([theirs], lr=0.01, betas=betas)
+    optimiser = torch.optim.Adam([theirs], lr=0.01, betas=betas, eps=epsilon)
     moments = [[torch.zeros_like(start) for _ in range(2)] for _ in range(2)]
     for step in range(1, 6):
         gradient = torch.randn(7, 33, generator=generator)
-        how = {"step": step, "rate": 0.01, "betas": betas, "scale": 0.5, "unit_rows": unit_rows}
+        how = {"step": step, "rate": 0.01, "betas": betas, "epsilon": epsilon}
+        how |= {"scale": 0.5, "unit_rows": unit_rows}
         adam.adam(mine, gradient, *moments[0], **how)
         adam.reference(wanted, gradient, *moments[1], **how)
         theirs.grad = gradient * 0.5

@@ -124,15 +124,16 @@ def test_the_error_in_stages_and_its_gradients_equal_the_reference(shape, n_stag
         close(a, b)
 
 
+@pytest.mark.parametrize("epsilon", [1e-8, 0.1])
 @pytest.mark.parametrize("unit_rows", [False, True])
 @pytest.mark.parametrize("shape", [(3, 33), (1, 2500)])
-def test_adam_equals_its_reference(shape, unit_rows):
+def test_adam_equals_its_reference(shape, unit_rows, epsilon):
     start = torch.nn.functional.normalize(numbers(0, *shape))
     mine, wanted = ([start.clone(), torch.zeros_like(start), torch.zeros_like(start)] for _ in range(2))
     for step in range(1, 4):
         gradient = numbers(step, *shape)
         scale = torch.tensor(0.5, device=DEVICE) if step == 2 else 0.5
-        how = {"step": step, "rate": 0.01, "scale": scale, "unit_rows": unit_rows}
+        how = {"step": step, "rate": 0.01, "epsilon": epsilon, "scale": scale, "unit_rows": unit_rows}
         adam.adam(mine[0], gradient, *mine[1:], **how)
         adam.reference(wanted[0], gradient, *wanted[1:], **how)
     for a, b in zip(mine, wanted, strict=True):

@@ -25,6 +25,7 @@ from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.evaluate import Estimate
 from monoscope.train import presets
+from monoscope.train.trainee import Normalising
 
 SETTINGS = Settings(tokens=8000, judged=4000, features=32, seeds=1)
 BARS = {"bar_07", "bar_08", "bar_09", "bar_10", "bar_11", "bar_12", "bar_18", "bar_20"}
@@ -150,14 +151,17 @@ def test_the_folder_lists_the_bars():
     assert set(plugins.names("bars")) == BARS
 
 
-def test_a_scaled_recipe_is_the_preset_but_for_its_rate_and_times():
+def test_a_scaled_recipe_is_the_preset_but_for_its_rate_its_times_and_its_beginning():
     found, published = scaled(SETTINGS, APRIL, 64), presets.recipe(APRIL, 64)
-    assert found.options == published.options
+    begun = {"loss_per": "number", "decoder_scale": 1.0, "encoder_scale": None}
+    assert {k: v for k, v in found.options.items() if published.options[k] != v} == begun
     found, published = scaled(SETTINGS, TM, 64), presets.recipe(TM, 64)
     assert {k: v for k, v in found.options.items() if published.options[k] != v} == {
         "resample_at": (0.25, 0.5, 0.75),
         "sample": 512,
+        "clip": 1.0,
     }
+    assert found.normalising == Normalising()
 
 
 def test_the_rate_goes_as_far_as_the_replication_whatever_the_length():

@@ -10,13 +10,17 @@ from planted import D, data_of, planted
 from torch.nn.functional import normalize
 
 from monoscope.dictionary.base import architecture, architectures
+from monoscope.errors import MonoscopeError
+from monoscope.ops import leftover
 from monoscope.ops.transpose import transpose
 from monoscope.train import dense, rows
 from monoscope.train.descent import Descent
 from monoscope.train.fit import Recipe, fit, known_options
-from monoscope.train.loop import train
+from monoscope.train.loop import normalised, train
+from monoscope.train.median import geometric_median
 from monoscope.train.objective import objective
 from monoscope.train.penalised import Penalised
+from monoscope.train.trainee import Normalising, Units
 from monoscope.types import Code
 
 METHODS = [n for n in architectures() if issubclass(objective(architecture(n).objective), Descent)]
@@ -52,6 +56,61 @@ def test_encoder_rows_begin_along_the_decoders_or_not(name):
         cosines[tied] = (normalize(made.w_enc) * normalize(made.w_dec)).sum(1).detach()
     torch.testing.assert_close(cosines[True], torch.ones(F))
     assert cosines[False].abs().max() < 0.9 and cosines[False].abs().mean() < 3 / math.sqrt(D)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("told", "ratio"), [(0.25, 0.25), ("d_in/n_features", D / F)])
+def test_rows_begin_as_long_as_told(name, told, ratio):
+    made = (
+        Recipe.of(name, F, decoder_norm="free", decoder_scale=0.1, encoder_scale=told).trainee(data_of(2000)).dictionary
+    )
+    torch.testing.assert_close(made.w_dec.norm(dim=1), torch.full((F,), 0.1))
+    torch.testing.assert_close(made.w_enc.norm(dim=1), torch.full((F,), 0.1 * ratio))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_rows_of_unit_norm_begin_no_shorter(name):
+    with pytest.raises(MonoscopeError, match=r"decoder_scale is 0\.1 where decoder rows are held to unit norm"):
+        Recipe.of(name, F, decoder_norm="unit", decoder_scale=0.1).trainee(data_of(2000))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_biases_begin_around_the_geometric_median(name):
+    x = planted(2000)[0]
+    x[:200] += 50  # which moves the mean, and hardly the median
+    data = rows.from_arrays(x, None, 500, None, 0, hold_back=False)
+    one = Recipe.of(name, F, decoder_bias="median").trainee(data).dictionary
+    middle = (geometric_median(x) - data.units.mean_out) / data.units.scale_out
+    assert middle.norm() > 0.1
+    torch.testing.assert_close(one.b_dec, middle, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(one.w_enc @ middle + one.b_enc, torch.zeros(F), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", PENALISED)
+def test_as_many_features_are_active_at_first_as_told(name):
+    data = data_of(4000)
+    x = (data.sample[0] - data.units.mean_in) / data.units.scale_in
+    for told, expected in ((3.0, 3.0), (10_000, F / 2)):
+        made = Recipe.of(name, F, first_active=told, encoder_scale=1.0, decoder_norm="free").trainee(data).dictionary
+        assert len(made.encode(x).indices) / len(x) == pytest.approx(expected, rel=0.02)
+
+
+def test_who_begins_as_topk_is_not_told_how_many_are_active_at_first():
+    with pytest.raises(MonoscopeError, match=r"first_active, but it begins as TopK"):
+        Recipe.of("gated", F, l0=4.0, first_active=8).trainee(data_of(2000))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_auxk_uses_as_many_features_a_row_as_told(name):
+    trainee, x = ready(name, auxk_features=3, dead_after=1, precision="float32")
+    d, goal = trainee.dictionary, trainee.objective
+    goal.silence.tokens[: F // 2] = 10_000
+    goal.silence.tokens[F // 2 :] = 0
+    left = x - d(x)
+    dead = d.w_enc[: F // 2], d.b_enc[: F // 2], d.w_dec[: F // 2]
+    torch.testing.assert_close(goal.unexplained(d, x, left), leftover.reference(x, left, dead, 3))
+    goal.options["auxk_features"] = None
+    torch.testing.assert_close(goal.unexplained(d, x, left), leftover.reference(x, left, dead, D // 2))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -206,13 +265,23 @@ def test_what_is_done_to_rows_is_folded_into_the_dictionary(name, target):
     """Whatever was taken off and divided by while it was trained, it reads and writes rows as they are."""
     x = 3 * planted(20_000)[0] + torch.linspace(-1, 1, D)
     y = 0.5 * x + 1 if target else x
-    for told in ({}, {"centre": False}, {"scale": False}, {"centre": False, "scale": False}):
+    for told in ({}, {"centre": False}, {"scale": False}, {"centre": False, "scale": False}, {"norm": "one"}):
         made = fit(x, 64, name, 4, 60_000, 500, l0=4.0, target=y if target else None, show_progress=False, **told)
         left = y - made(x)
         most = 0.15 if told.get("centre", True) else 0.7  # why it is the default
         assert float(left.square().sum() / (y - y.mean(0)).square().sum()) < most, told
         torch.testing.assert_close(made(x[:7]), made.decode(made.encode(x[:7])))
         torch.testing.assert_close(made.w_dec.norm(dim=1), torch.ones(64))
+
+
+def test_rows_are_brought_to_the_norm_that_is_asked_for():
+    x, y = planted(2000)[0], planted(2000)[0][:, :10] * 7
+    units = Units.of(x, y)
+    for norm, wanted in (("width", (D, 10)), ("one", (1, 1))):
+        found = normalised(x, y, units.only(Normalising(norm=norm)))
+        assert [float(part.square().sum(1).mean()) for part in found] == pytest.approx(wanted)
+    with pytest.raises(MonoscopeError, match="norm of what is done to rows is 'two'"):
+        Recipe.of("topk", F, norm="two")
 
 
 def test_trainings_of_one_pass_may_differ_in_what_is_done_to_rows():
@@ -224,7 +293,7 @@ def test_trainings_of_one_pass_may_differ_in_what_is_done_to_rows():
         data = rows.from_arrays(x, None, 500, 8000, 0, hold_back=True)
         return train(data, {name: recipe.trainee(data) for name, recipe in recipes.items()})
 
-    asked = [{}, {"centre": False}, {"scale": False}]
+    asked = [{}, {"centre": False}, {"scale": False}, {"norm": "one"}]
     together = trained(*asked)
     assert list(together) == [str(told) for told in asked]
     assert not torch.equal(together["{}"].w_dec, together[str(asked[1])].w_dec)
@@ -237,7 +306,9 @@ def test_trainings_of_one_pass_may_differ_in_what_is_done_to_rows():
 def test_what_is_off_changes_nothing():
     data = rows.from_arrays(planted(2000)[0], None, 500, None, 0, hold_back=False)
     plain = Recipe.of("topk", F).trainee(data)
-    told = Recipe.of("topk", F, dense_penalty=0.0, resample_at=(), tied=True, decoder_norm="unit").trainee(data)
+    off = {"dense_penalty": 0.0, "resample_at": (), "tied": True, "decoder_norm": "unit", "decoder_scale": 1.0}
+    off |= {"clip": 1.0, "loss_per": "number", "epsilon": 1e-8, "decoder_bias": "zero", "auxk_features": D // 2}
+    told = Recipe.of("topk", F, encoder_scale=0.5, **off).trainee(data)
     x, y = data.sample
     for step in range(3):
         a, b = (one.step(x[:500], y[:500], 500 * step, 2000) for one in (plain, told))

@@ -9,7 +9,7 @@ from planted import D, data_of, planted, recovered
 
 from monoscope.ops.adam import BETAS
 from monoscope.train.fit import Recipe, fit
-from monoscope.train.objectives.l1_2023 import geometric_median
+from monoscope.train.median import geometric_median
 from monoscope.train.rows import from_arrays
 
 

@@ -49,6 +49,8 @@ def test_every_default_is_allowed(name, option):
         ("l1_2023", "resample_at", 0.5, "numbers from 0 up to 1"),
         ("topk", "auxk", (0.5, 2), "a number from 0"),
         ("hierarchical_topk", "budgets", 4, "whole numbers from 1"),
+        ("topk", "encoder_scale", "half", "a number above 0 or d_in/n_features"),
+        ("l1", "decoder_bias", "mean", "one of zero, median"),
         ("topk", "decoder_norm", "long", "one of unit, free"),
         ("gated", "dense_above", 0, "a number above 0 up to 1"),
     ],

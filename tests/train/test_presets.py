@@ -14,6 +14,7 @@ from monoscope.train import fit, presets, rows
 from monoscope.train.fit import Recipe
 from monoscope.train.loop import train
 from monoscope.train.presets import PACKAGE
+from monoscope.train.trainee import Normalising
 
 
 def planted(n: int) -> torch.Tensor:
@@ -53,6 +54,13 @@ def test_a_recipe_holds_what_was_published():
     }  # fmt: skip
     gemma = presets.preset("gemma-scope").options
     assert (gemma["beta1"], gemma["decoder_rate"], gemma["bias_rate"], gemma["threshold_rate"]) == (0.0, 1.0, 1.0, 1.0)
+    assert presets.recipe("gemma-scope", 64).normalising.norm == "one"
+    april = presets.recipe("april-2024", 64).trainee(
+        rows.from_arrays(planted(2000), None, 250, None, 0, hold_back=False)
+    )
+    assert torch.allclose(april.dictionary.w_dec.norm(dim=1), torch.tensor(0.1))
+    assert torch.equal(april.dictionary.w_enc, april.dictionary.w_dec) and not april.dictionary.b_enc.any()
+    assert presets.recipe("towards-monosemanticity-2023", 64).normalising == Normalising(centre=False, scale=False)
     assert presets.preset("april_2024").batch_size == 4096
     assert presets.recipe("openai-topk-2024", 128).settings == {"k": 32}
     assert not found.calibrates  # the penalty is as published, so no L0 is aimed at

@@ -52,6 +52,15 @@ def test_schedules_warm_up_and_decay():
         Schedule(1.0, 0.6, 0.6)
 
 
+def test_a_warm_up_may_be_half_a_wave_from_a_tenth():
+    s = Schedule(2.0, warmup=0.5, decay=0.2, warmup_shape="cosine")
+    quarter = 2 * (1 - 0.9 * (1 + 0.5**0.5) / 2)
+    assert [s.at(p) for p in (0, 0.125, 0.25, 0.5, 0.7, 0.9)] == pytest.approx([0.2, quarter, 1.1, 2, 2, 1])
+    assert Recipe.of("topk", 16, warmup_shape="cosine").schedule.warmup_shape == "cosine"
+    with pytest.raises(MonoscopeError, match="shape of a warm-up"):
+        Recipe.of("topk", 16, warmup_shape="cosin")
+
+
 @given(st.integers(1, 100_000_000))
 def test_the_usual_batch_grows_with_the_root_of_the_rows(n):
     size = schedules.usual_batch(n)

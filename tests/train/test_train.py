@@ -51,6 +51,8 @@ def test_every_parameter_moves_and_frozen_ones_do_not(name):
         ("batch_topk", {"topk_until": 0.8}),  # what is stopped before the end of a TopK start, and after it
         ("jumprelu", {"topk_until": 0.2}),
         ("gated", {"topk_until": 0.2}),
+        ("topk", {"clip": 0.0, "loss_per": "row", "epsilon": 1e-6, "auxk_features": 3, "decoder_bias": "median"}),
+        ("l1", {"encoder_scale": "d_in/n_features", "decoder_scale": 0.1, "first_active": 9.0}),
     ],
 )
 def test_resume_after_a_stop_is_bit_for_bit_no_stop(name, more, tmp_path):

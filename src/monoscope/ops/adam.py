@@ -6,6 +6,8 @@ and the row is renormalised after the step (as in *Towards Monosemanticity*; lea
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -28,6 +30,7 @@ def reference(
     step: int,
     rate: float,
     betas: tuple[float, float] = BETAS,
+    epsilon: float = EPSILON,
     scale: float | Float[Tensor, ""] = 1.0,
     unit_rows: bool = False,
 ) -> None:
@@ -37,7 +40,7 @@ def reference(
         gradient = gradient - (gradient * weight).sum(1, keepdim=True) * weight
     first.mul_(betas[0]).add_(gradient, alpha=1 - betas[0])
     second.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
-    root = (second / (1 - betas[1] ** step)).sqrt_().add_(EPSILON)
+    root = (second / (1 - betas[1] ** step)).sqrt_().add_(epsilon)
     weight.sub_(rate / (1 - betas[0] ** step) * first / root)
     if unit_rows:
         weight.div_(weight.norm(dim=1, keepdim=True).clamp_min(1e-12))
@@ -52,6 +55,7 @@ def adam(
     step: int,
     rate: float,
     betas: tuple[float, float] = BETAS,
+    epsilon: float = EPSILON,
     scale: float | Float[Tensor, ""] = 1.0,
     unit_rows: bool = False,
 ) -> None:
@@ -62,29 +66,31 @@ def adam(
         step: 1 for the first step (bias correction).
         rate: learning rate.
         betas: how much of each moment is kept a step.
+        epsilon: what is added to the root of the second moment.
         scale: multiplies the gradient first (global-norm clipping). A tensor spares a wait for the device it is on.
         unit_rows: hold the rows to unit norm.
     """
     tensors = (weight, gradient, first, second)
+    how: Any = {"step": step, "rate": rate, "betas": betas, "epsilon": epsilon, "scale": scale, "unit_rows": unit_rows}
     if devices.on_cuda(*tensors) and all(t.dtype == torch.float32 and t.is_contiguous() for t in tensors):
         from monoscope.ops.triton_kernels import adam as on_device
 
-        on_device.adam(*tensors, step=step, rate=rate, betas=betas, scale=scale, unit_rows=unit_rows)
+        on_device.adam(*tensors, **how)
         return
     if weight.ndim != 2 or any(
         t.device.type != "cpu" or t.dtype != torch.float32 or not t.is_contiguous() for t in tensors
     ):
-        reference(weight, gradient, first, second, step=step, rate=rate, betas=betas, scale=scale, unit_rows=unit_rows)
+        reference(*tensors, **how)
         return
     _adam(
-        weight.numpy(), gradient.numpy(), first.numpy(), second.numpy(), *map(np.float32, betas), np.float32(scale),
-        np.float32(rate / (1 - betas[0] ** step)), np.float32(1 / (1 - betas[1] ** step)), unit_rows,
+        weight.numpy(), gradient.numpy(), first.numpy(), second.numpy(), *map(np.float32, betas), np.float32(epsilon),
+        np.float32(scale), np.float32(rate / (1 - betas[0] ** step)), np.float32(1 / (1 - betas[1] ** step)), unit_rows,
     )  # fmt: skip
 
 
 @parallel(fastmath={"contract", "reassoc"})
-def _adam(weight, gradient, first, second, b1, b2, scale, rate, correction, unit_rows):  # type: ignore[no-untyped-def]
-    one, epsilon = np.float32(1), np.float32(EPSILON)
+def _adam(weight, gradient, first, second, b1, b2, epsilon, scale, rate, correction, unit_rows):  # type: ignore[no-untyped-def]
+    one = np.float32(1)
     for i in prange(weight.shape[0]):
         along = np.float32(0)
         if unit_rows:

@@ -47,6 +47,11 @@ class BegunAsTopK(Penalised):
             self.options["l0_start"] = 1.0 if self.topk_until() else Penalised.defaults["l0_start"]
         if self.options["topk_until"] and self.options["l0"] is None:
             raise MonoscopeError("topk_until needs to know how many features a row has", fix="pass l0")
+        if self.options["first_active"] is not None and self.topk_until():
+            raise MonoscopeError(
+                "first_active, but it begins as TopK, which chooses how many are active",
+                fix="pass topk_until=0 as well, or l0_start instead",
+            )
         self.guess = torch.zeros(())  # of a batch's cut: what is selected does not depend on it
 
     def topk_until(self) -> float:
@@ -60,7 +65,8 @@ class BegunAsTopK(Penalised):
             super().initialise(dictionary, x, y)
             return
         Descent.initialise(self, dictionary, x, y)
-        dictionary.w_enc.data.mul_(ENCODER_SCALE)
+        if self.options["encoder_scale"] is None:
+            dictionary.w_enc.data.mul_(ENCODER_SCALE)
 
     @abstractmethod
     def take_over(self, dictionary: Dictionary, score: float) -> None:

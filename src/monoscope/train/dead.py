@@ -38,15 +38,16 @@ def auxk(
     residual: Float[Tensor, "n d_out"],
     dead: Bool[Tensor, " n_features"],
     precision: torch.dtype = torch.float32,
+    most: int | None = None,
 ) -> Float[Tensor, ""]:
     """The share of ``residual`` that the best dead features fail to explain; 0 when none is dead.
 
-    Each row uses its ``d_out / 2`` largest dead scores, or all of them when there are fewer. ``precision`` is that of
-    the products.
+    Each row uses its ``most`` largest dead scores, by default ``d_out / 2``, or all of them when there are fewer.
+    ``precision`` is that of the products.
     """
     places = dead.nonzero()[:, 0]
     if len(places) == 0:
         return x.new_zeros(())
-    k = min(len(places), max(1, dictionary.d_out // 2))
+    k = min(len(places), int(most or max(1, dictionary.d_out // 2)))
     weights = (dictionary.w_enc[places], dictionary.b_enc[places], dictionary.w_dec[places])
     return leftover(x, residual.detach(), weights, k, precision)

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, ClassVar
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from monoscope.dictionary.base import Dictionary
-from monoscope.train import resampling, schedules
+from monoscope.errors import MonoscopeError
+from monoscope.train import gradients, resampling, schedules
+from monoscope.train.median import geometric_median
 from monoscope.train.objective import Objective
 from monoscope.train.options import NOT_NEGATIVE, POSITIVE, SWITCH, Allowed, Choice, Range
+
+RATIO = "d_in/n_features"
 
 
 class Descent(Objective):
     """Options of the descent: ``decoder_rate`` and ``bias_rate`` are learning rates in units of the encoder's, that of
     the encoder's and decoder's biases (at 0) half the length of a row, since a bias is the weight of one more input, as
-    long as all others together; ``beta1`` and ``beta2`` are Adam's.
+    long as all others together; ``beta1`` and ``beta2`` are Adam's; those of ``Gradients``.
+
+    Options of the beginning: decoder rows have the norm ``decoder_scale`` (1; another only where they are free), the
+    encoder's ``encoder_scale`` times that, a number or ``"d_in/n_features"``, by default what the method finds best;
+    with a ``decoder_bias`` of ``"median"`` instead of ``"zero"`` the decoder's bias is the rows' geometric median, and
+    the encoder reads rows around it.
 
     Options that go with any method: ``tied``, whether encoder rows begin along the decoder's, or in directions of their
     own; ``decoder_norm``, ``"unit"``: decoder rows are held to unit norm, or ``"free"``; those of ``Resampling``;
@@ -27,6 +41,10 @@ class Descent(Objective):
         "bias_rate": 0.0,
         "beta1": 0.8,
         "beta2": 0.99,
+        **gradients.DEFAULTS,
+        "decoder_scale": 1.0,
+        "encoder_scale": None,
+        "decoder_bias": "zero",
         "tied": True,
         "decoder_norm": "unit",
         "dense_penalty": 0.0,
@@ -38,12 +56,42 @@ class Descent(Objective):
         "bias_rate": NOT_NEGATIVE,
         "beta1": Range(0, 1, below=True),
         "beta2": Range(0, 1, below=True),
+        **gradients.ALLOWED,
+        "decoder_scale": POSITIVE,
+        "encoder_scale": replace(POSITIVE, words=(RATIO,)),
+        "decoder_bias": Choice(("zero", "median")),
         "tied": SWITCH,
         "decoder_norm": Choice(("unit", "free")),
         "dense_penalty": NOT_NEGATIVE,
         "dense_above": Range(0, 1, above=True),
         **resampling.ALLOWED,
     }
+
+    def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
+        super().__init__(dictionary, n_tokens, seed, **options)
+        if self.unit_rows and self.options["decoder_scale"] != 1:
+            raise MonoscopeError(
+                f"decoder_scale is {self.options['decoder_scale']:g} where decoder rows are held to unit norm",
+                fix="pass decoder_norm='free' as well, or leave it out",
+            )
+
+    @torch.no_grad()
+    def begin(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
+        """As every objective; around the geometric median, if that is asked for."""
+        if self.options["decoder_bias"] == "zero":
+            self.initialise(dictionary, x, y)
+            return
+        middles = [geometric_median(rows) for rows in (x, y)]
+        self.initialise(dictionary, x - middles[0], y - middles[1])
+        dictionary.shift(*middles)
+
+    def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
+        """As every objective, with rows of the lengths that were told."""
+        super().initialise(dictionary, x, y)
+        told, lengths = self.options["encoder_scale"], self.options["decoder_scale"]
+        ratio = dictionary.d_in / dictionary.n_features if told == RATIO else 1.0 if told is None else told
+        dictionary.w_dec.data.mul_(lengths)
+        dictionary.w_enc.data.mul_(lengths * ratio)
 
     @property
     def unit_rows(self) -> bool:

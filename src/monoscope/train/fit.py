@@ -18,9 +18,11 @@ from monoscope.ops.room import reserved
 from monoscope.train import rows
 from monoscope.train.loop import Data, normalised, train
 from monoscope.train.objective import Objective, objective
-from monoscope.train.options import COUNT, SWITCH, Range, check
+from monoscope.train.options import COUNT, SWITCH, Choice, Range, check
 from monoscope.train.schedules import Schedule
-from monoscope.train.trainee import Normalising, Trainee
+from monoscope.train.trainee import NORMS, Normalising, Trainee
+
+OF_ANY = ("rate", "warmup", "decay", "warmup_shape", *asdict(Normalising()))  # options of any training
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,10 @@ class Recipe:
         rate: float | None = None,
         warmup: float = 0.05,
         decay: float = 0.2,
+        warmup_shape: str = "linear",
         centre: bool = True,
         scale: bool = True,
+        norm: str = "width",
         row_norm: bool = False,
         frozen: Iterable[str] = (),
         seed: int = 0,
@@ -85,14 +89,14 @@ class Recipe:
             )
         unknown = set(options) - set(known)
         if unknown:
-            valid = [*kind.settings, *known, "rate", "warmup", "decay", *asdict(Normalising())]
+            valid = [*kind.settings, *known, *OF_ANY]
             raise MonoscopeError(f"{name} has no option {sorted(unknown)[0]!r}", fix=f"its options: {', '.join(valid)}")
         check(name, options, known, objective(kind.objective).allowed)
-        asked = {"centre": centre, "scale": scale, "row_norm": row_norm}
-        check("what is done to rows", asked, asked, dict.fromkeys(asked, SWITCH))
-        schedule = Schedule(rate, warmup, decay)
+        asked = {"centre": centre, "scale": scale, "norm": norm, "row_norm": row_norm}
+        check("what is done to rows", asked, asked, {**dict.fromkeys(asked, SWITCH), "norm": Choice(NORMS)})
+        schedule = Schedule(rate, warmup, decay, warmup_shape)
         settings |= {"skip": True} if skip else {}
-        normalising = Normalising(**asked)
+        normalising = Normalising(centre, scale, norm, row_norm)
         return cls(name, n_features, settings, options, schedule, tuple(frozen), seed, normalising)
 
     @property
@@ -119,7 +123,7 @@ class Recipe:
             x, y = data.first(self.objective.first_rows)
             made, goal = self.untrained(x.shape[1], y.shape[1], data.n_rows, transcodes=y is not x)
             made.provenance |= {**(provenance or {}), "seed": self.seed, "n_tokens": data.n_rows}
-            goal.initialise(made, *normalised(x, y, data.units_for(self.normalising), in_place=True))
+            goal.begin(made, *normalised(x, y, data.units_for(self.normalising), in_place=True))
             del x, y
         schedule = self.schedule.told(goal.usual_rate(data.n_rows // data.batch_size, self.n_features))
         return Trainee(made.to(device), goal.to(device), schedule, self.frozen, self.normalising)
@@ -207,9 +211,10 @@ def fit(
         l0: the same as ``k``; of penalty methods it need not be a whole number.
         device: where it is trained, and where the dictionary then lies: ``cpu``, ``cuda``, ``cuda:1``. None: where
             ``x`` lies, if it is a tensor, else the CPU.
-        options: the architecture's and its objective's, ``rate``, ``warmup``, ``decay`` of the learning rate, and
-            ``centre`` and ``scale``: whether rows are centred, and scaled to a mean squared norm of their width, before
-            they are learned from (both are folded into what is returned; learning rates and penalties are meant so).
+        options: the architecture's and its objective's; ``rate``, ``warmup``, ``decay`` and ``warmup_shape`` of the
+            learning rate, see ``Schedule``; and ``centre`` and ``scale``: whether rows are centred, and scaled to a
+            mean squared norm of their width (or, with ``norm="one"``, of 1), before they are learned from. All of that
+            is folded into what is returned; learning rates, penalties and thresholds are meant so.
 
     Returns:
         The dictionary, in the units of ``x``.

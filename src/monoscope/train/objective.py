@@ -16,6 +16,7 @@ from monoscope.ops import product
 from monoscope.ops.adam import BETAS
 from monoscope.train import schedules
 from monoscope.train.dead import Silence, auxk
+from monoscope.train.gradients import Gradients
 from monoscope.train.moments import Moments
 from monoscope.train.options import Allowed, check
 from monoscope.train.resampling import ENCODER_SHARE, Resampling
@@ -41,6 +42,7 @@ class Objective(nn.Module):
         check(type(self).__module__.rpartition(".")[2], options, self.defaults, self.allowed)
         self.options = {**self.defaults, **options}
         self.n_tokens, self.seed = n_tokens, seed
+        self.gradients = Gradients.of(self.options)
         self.silence = Silence(dictionary.n_features)
         again = self.options.get("resample_at")
         self.resampling = Resampling(self.options, dictionary.n_features, n_tokens, seed) if again else None
@@ -69,6 +71,10 @@ class Objective(nn.Module):
     def rate_of(self, name: str, dictionary: Dictionary) -> float:
         """The learning rate of a parameter, in units of everyone's."""
         return 1.0
+
+    def begin(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
+        """What happens once, before the first step; ``x`` and ``y`` are the first ``first_rows`` rows."""
+        self.initialise(dictionary, x, y)
 
     def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
         """Set the weights before the first step: random unit decoder rows, and encoder rows like them.
@@ -101,7 +107,8 @@ class Objective(nn.Module):
         self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], left: Float[Tensor, "n d_out"]
     ) -> Float[Tensor, ""]:
         """AuxK of what is dead now."""
-        return auxk(dictionary, x, left, self.silence.dead(self.dead_after(len(x))), self.precision())
+        dead, k = self.silence.dead(self.dead_after(len(x))), self.options.get("auxk_features")
+        return auxk(dictionary, x, left, dead, self.precision(), k)
 
     @abstractmethod
     def losses(

@@ -22,6 +22,7 @@ class Range:
         below: whether ``high`` itself is.
         whole: whether only whole numbers will do.
         several: whether it is a sequence of such numbers that is wanted, not one.
+        words: what will do instead of a number.
     """
 
     low: float = -math.inf
@@ -30,12 +31,15 @@ class Range:
     below: bool = False
     whole: bool = False
     several: bool = False
+    words: tuple[str, ...] = ()
 
     def holds(self, value: Any) -> bool:
         """Whether ``value`` is such a number, or a sequence of such."""
         if self.several:
             one = replace(self, several=False)
             return isinstance(value, Sequence) and not isinstance(value, str) and all(map(one.holds, value))
+        if isinstance(value, str):
+            return value in self.words
         if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             return False
         number = float(value)
@@ -47,7 +51,7 @@ class Range:
         low = f" {'above' if self.above else 'from'} {self.low:g}" if self.low > -math.inf else ""
         high = f" {'below' if self.below else 'up to'} {self.high:g}" if self.high < math.inf else ""
         kind = "whole number" if self.whole else "number"
-        return (f"{kind}s" if self.several else f"a {kind}") + low + high
+        return " or ".join(((f"{kind}s" if self.several else f"a {kind}") + low + high, *self.words))
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ SHARES = Range(0, 1, several=True)
 POSITIVE = Range(0, above=True)
 NOT_NEGATIVE = Range(0)
 COUNT = Range(0, whole=True)
+SOME = Range(1, whole=True)
 SWITCH = Choice((True, False))
 PRECISION = Choice(("float32", "bfloat16"))
 

@@ -16,7 +16,7 @@ from monoscope.train import dense
 from monoscope.train.calibrate import shift_biases
 from monoscope.train.control import BIASES, Control, Pace
 from monoscope.train.descent import Descent
-from monoscope.train.options import COUNT, NOT_NEGATIVE, POSITIVE, PRECISION, SHARE, Allowed
+from monoscope.train.options import COUNT, NOT_NEGATIVE, POSITIVE, PRECISION, SHARE, SOME, Allowed
 
 SAMPLE = 4096  # rows that set the first biases and scale
 SMALLEST = 0.05  # first scale: a transcoder's encoder begins unlike its decoder, and may fit nothing
@@ -33,8 +33,9 @@ class Penalised(Descent):
     the search begins, and what the search leaves is made up for at the end, on rows that were not trained on);
     ``l0_start``, ``l0_until``: the first batch has so many times that, and from the share ``l0_until`` of the tokens on
     no more than that is wanted; ``penalty``, the weight; ``penalty_warmup``, the share of the training in which it
-    grows from 0; ``auxk`` (off by default), ``dead_after`` and ``precision`` as in ``SparseReconstruction``, the last
-    that of all products where many features are active.
+    grows from 0; ``first_active``, how many features of a row, at most half of all, are active before the first step;
+    ``auxk`` (off by default), ``dead_after``, ``auxk_features`` and ``precision`` as in ``SparseReconstruction``, the
+    last that of all products where many features are active. ``encoder_scale`` is by default what fits best.
     """
 
     calibrates: ClassVar[bool] = True
@@ -44,23 +45,27 @@ class Penalised(Descent):
         **Descent.defaults,
         "auxk": 0.0,
         "dead_after": 0,
+        "auxk_features": None,
         "precision": None,
         "l0": None,
         "l0_start": 3.0,
         "l0_until": 0.2,
         "penalty": 5.0,
         "penalty_warmup": 0.05,
+        "first_active": None,
     }
     allowed: ClassVar[dict[str, Allowed]] = {
         **Descent.allowed,
         "auxk": NOT_NEGATIVE,
         "dead_after": COUNT,
+        "auxk_features": SOME,
         "precision": PRECISION,
         "l0": POSITIVE,
         "l0_start": POSITIVE,
         "l0_until": SHARE,
         "penalty": NOT_NEGATIVE,
         "penalty_warmup": SHARE,
+        "first_active": POSITIVE,
     }
 
     def __init__(self, dictionary: Dictionary, n_tokens: int, seed: int, **options: Any) -> None:
@@ -69,17 +74,22 @@ class Penalised(Descent):
         self.control = Control(self.options["penalty"], wanted, self.options["penalty_warmup"], until, self.pace)
 
     def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
-        """As every objective; with a wanted L0, biases at which all features are active equally often to begin with.
+        """As every objective; where ``first_active`` or a wanted L0 says how many features are active to begin with,
+        biases at which all are so equally often.
 
-        Then the encoder's scale at which the first reconstruction fits best: a worse one sends all features the same
-        way in the first steps.
+        Then the encoder's scale at which the first reconstruction fits best, unless another was told: a worse one sends
+        all features the same way in the first steps.
         """
         super().initialise(dictionary, x, y)
-        if self.options["l0"] is not None:
-            share = min(0.5, self.options["l0_start"] * self.options["l0"] / dictionary.n_features)
+        first, wanted = self.options["first_active"], self.options["l0"]
+        if first is None and wanted is not None:
+            first = self.options["l0_start"] * wanted
+        if first is not None:
+            share = min(0.5, first / dictionary.n_features)
             dictionary.b_enc.data.copy_(-upper_quantile(dictionary, x, share))
         self.prepare(dictionary)
-        match_scale(dictionary, x, y)
+        if self.options["encoder_scale"] is None:
+            match_scale(dictionary, x, y)
 
     def prepare(self, dictionary: Dictionary) -> None:
         """Set what the architecture has beyond weights and biases, when these are set."""

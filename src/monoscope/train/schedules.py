@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from monoscope.errors import MonoscopeError
+from monoscope.errors import MonoscopeError, unknown_name
 
 RATE, STEPS, FEATURES = 6e-3, 200, 3072
 SMALLEST, LARGEST = 256, 4096  # rows a batch
+COSINE_FROM = 0.1  # of the rate
 
 
 def usual_rate(steps: int, n_features: int) -> float:
@@ -58,16 +59,31 @@ def falling(start: float, until: float, progress: float) -> float:
     return 1 + (start - 1) * left
 
 
+def linear(done: float) -> float:
+    """The share of the rate when the share ``done`` of the warm-up is done."""
+    return done
+
+
+def cosine(done: float) -> float:
+    """The same, by half a wave from ``COSINE_FROM``."""
+    return 1 - (1 - COSINE_FROM) * (1 + math.cos(math.pi * min(1.0, done))) / 2
+
+
+SHAPES = {"linear": linear, "cosine": cosine}  # of a warm-up
+
+
 @dataclass(frozen=True)
 class Schedule:
-    """Linear warm-up over the first ``warmup`` of the tokens, linear decay to zero over the last ``decay``.
+    """Warm-up over the first ``warmup`` of the tokens, linear decay to zero over the last ``decay``.
 
+    ``warmup_shape``: ``"linear"`` from 0, or ``"cosine"``, half a wave from a tenth of the rate (Lieberum et al. 2024).
     Without a ``rate`` it is to be told one: what the objective usually takes for a training of that length.
     """
 
     rate: float | None = None
     warmup: float = 0.05
     decay: float = 0.2
+    warmup_shape: str = "linear"
 
     def __post_init__(self) -> None:
         if (
@@ -79,6 +95,8 @@ class Schedule:
                 f"a learning rate of {self.rate} with warm-up {self.warmup} and decay {self.decay}",
                 fix="the rate is above 0; warm-up and decay are shares of the tokens that add up to at most 1",
             )
+        if self.warmup_shape not in SHAPES:
+            raise unknown_name("shape of a warm-up", self.warmup_shape, list(SHAPES))
 
     def told(self, rate: float) -> Schedule:
         """This one, at ``rate`` if it has none."""
@@ -87,6 +105,6 @@ class Schedule:
     def at(self, progress: float) -> float:
         """The learning rate when ``progress`` (0 to 1) of the tokens is done."""
         assert self.rate is not None
-        up = progress / self.warmup if self.warmup else 1.0
+        up = SHAPES[self.warmup_shape](progress / self.warmup) if self.warmup else 1.0
         down = (1 - progress) / self.decay if self.decay else 1.0
         return self.rate * max(0.0, min(1.0, up, down))

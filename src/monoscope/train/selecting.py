@@ -14,7 +14,7 @@ from monoscope.ops.transpose import ByFeature, transpose
 from monoscope.train import dense
 from monoscope.train.descent import Descent
 from monoscope.train.objective import Objective
-from monoscope.train.options import COUNT, NOT_NEGATIVE, POSITIVE, PRECISION, SHARE, Allowed
+from monoscope.train.options import COUNT, NOT_NEGATIVE, POSITIVE, PRECISION, SHARE, SOME, Allowed
 from monoscope.train.schedules import falling
 from monoscope.types import Code
 
@@ -57,34 +57,37 @@ class SparseReconstruction(Descent):
     The selection may begin wide: k falls in a line from ``k_start`` times its value to its value, which it has from
     the share ``k_until`` of the tokens on. Features that would never be among the first k so learn something first.
 
-    Options beyond ``Descent``'s: the encoder begins at ``encoder_scale`` times the decoder.
+    Options beyond ``Descent``'s: ``auxk``, the weight of AuxK, of features silent for ``dead_after`` tokens (0: see
+    ``schedules.usual_silence``), of which a row uses ``auxk_features``, by default half as many as the output is wide;
+    ``precision``. ``encoder_scale`` is by default a half.
     """
 
     defaults: ClassVar[dict[str, Any]] = {
         **Descent.defaults,
         "auxk": 1 / 32,
         "dead_after": 0,
+        "auxk_features": None,
         "precision": None,
         "k_start": 1.0,
         "k_until": 0.7,
-        "encoder_scale": ENCODER_SCALE,
     }
     allowed: ClassVar[dict[str, Allowed]] = {
         **Descent.allowed,
         "auxk": NOT_NEGATIVE,
         "dead_after": COUNT,
+        "auxk_features": SOME,
         "precision": PRECISION,
         "k_start": POSITIVE,
         "k_until": SHARE,
-        "encoder_scale": POSITIVE,
     }
     newborn: ClassVar[float] = 1.0  # weaker ones would never be selected
     progress = 1.0  # share of tokens done, as of the newest step
 
     def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
-        """As every objective, the encoder scaled."""
+        """As every objective; where the encoder's scale was not told, it is what competing scores learn best from."""
         super().initialise(dictionary, x, y)
-        dictionary.w_enc.data.mul_(self.options["encoder_scale"])
+        if self.options["encoder_scale"] is None:
+            dictionary.w_enc.data.mul_(ENCODER_SCALE)
 
     @abstractmethod
     def select(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"]) -> Code:

@@ -17,7 +17,7 @@ from monoscope.ops.adam import adam
 from monoscope.train.objective import Objective
 from monoscope.train.schedules import Schedule
 
-CLIP = 1.0  # largest norm of all gradients together
+NORMS = ("width", "one")
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,15 @@ class Normalising:
 
     Args:
         centre: take off their mean.
-        scale: bring their mean squared norm, once centred, to their width.
+        scale: bring their mean squared norm, as it is once they are centred, to what ``norm`` says.
+        norm: ``"width"``, as many as they have numbers, or ``"one"``. Weights of penalties and thresholds are meant so.
         row_norm: before that, take off each row its own mean, and divide it by its own spread. This does not fold: what
             comes out is a dictionary with ``row_norm``.
     """
 
     centre: bool = True
     scale: bool = True
+    norm: str = "width"
     row_norm: bool = False
 
 
@@ -69,12 +71,17 @@ class Units:
         return cls(means[0], means[1], scales[0], scales[1])
 
     def only(self, wanted: Normalising) -> Units:
-        """The same, without what is not wanted: a mean of 0, a scale of 1."""
+        """The same, without what is not wanted, a mean of 0, a scale of 1; or with rows of mean squared norm 1."""
         found = self
         if not wanted.centre:
             means = torch.zeros_like(self.mean_in), torch.zeros_like(self.mean_out)
             found = replace(found, mean_in=means[0], mean_out=means[1])
-        return found if wanted.scale else replace(found, scale_in=1.0, scale_out=1.0)
+        if not wanted.scale:
+            return replace(found, scale_in=1.0, scale_out=1.0)
+        if wanted.norm == "width":
+            return found
+        longer = math.sqrt(len(self.mean_in)), math.sqrt(len(self.mean_out))
+        return replace(found, scale_in=found.scale_in * longer[0], scale_out=found.scale_out * longer[1])
 
     def to(self, device: torch.device) -> Units:
         """The same on another device."""
@@ -149,13 +156,19 @@ class Trainee:
     def _update(self, rate: float) -> None:
         self.steps += 1
         gradients = {n: p.grad if p.grad is not None else torch.zeros_like(p) for n, p in self.parameters.items()}
-        scale = _clipping(torch.stack([g.norm() for g in gradients.values()]).norm())
+        norm = torch.stack([g.norm() for g in gradients.values()]).norm()
+        how: Any = {
+            "step": self.steps,
+            "betas": self.objective.betas,
+            "epsilon": self.objective.gradients.epsilon,
+            "scale": self.objective.gradients.scale(norm, self.dictionary.d_out),
+        }
         for name, parameter in self.parameters.items():
             first, second = self.moments[name]
             tensors = [t.view(1, -1) if t.ndim == 1 else t for t in (parameter.data, gradients[name], first, second)]
             unit = self.objective.unit_rows and name == "w_dec"
             own = rate * self.objective.rate_of(name, self.dictionary)
-            adam(*tensors, step=self.steps, rate=own, betas=self.objective.betas, scale=scale, unit_rows=unit)
+            adam(*tensors, rate=own, unit_rows=unit, **how)
             parameter.grad = None
 
     def forget(self, name: str, rows: Tensor) -> None:
@@ -203,11 +216,3 @@ class Trainee:
             self.objective.get_submodule(owner).register_buffer(leaf, tensor)
         self.moments = {n: (parts["first"][n], parts["second"][n]) for n in self.parameters}
         self.steps = int(tensors["steps"])
-
-
-def _clipping(norm: Float[Tensor, ""]) -> float | Float[Tensor, ""]:
-    """What brings gradients of this norm down to ``CLIP``; a tensor where reading the norm would wait for a device."""
-    if norm.device.type != "cpu":
-        return (CLIP / norm).clamp(max=1.0)
-    length = float(norm)
-    return min(1.0, CLIP / length) if length > 0 else 1.0

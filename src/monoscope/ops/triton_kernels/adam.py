@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -15,11 +17,12 @@ STRETCH = 1024
 
 def adam(
     weight: Tensor, gradient: Tensor, first: Tensor, second: Tensor,
-    *, step: int, rate: float, betas: tuple[float, float], scale: float | Tensor, unit_rows: bool,
+    *, step: int, rate: float, betas: tuple[float, float], epsilon: float, scale: float | Tensor, unit_rows: bool,
 ) -> None:  # fmt: skip
     """See ``adam.adam``. Rows of unit norm too wide for one program take the reference."""
     if unit_rows and weight.shape[1] > WIDEST:
-        ops.reference(weight, gradient, first, second, step=step, rate=rate, betas=betas, scale=scale, unit_rows=True)
+        how: Any = {"step": step, "rate": rate, "betas": betas, "epsilon": epsilon, "scale": scale}
+        ops.reference(weight, gradient, first, second, **how, unit_rows=True)
         return
     n, d = weight.shape if unit_rows else (triton.cdiv(weight.numel(), STRETCH), STRETCH)
     factor = scale if isinstance(scale, Tensor) else torch.full((), scale, device=weight.device)
@@ -28,7 +31,7 @@ def adam(
         _adam, (n,),
         weight, gradient, first, second, factor, rate / (1 - betas[0] ** step), 1 / (1 - betas[1] ** step),
         weight.numel(), d,
-        BETA1=betas[0], BETA2=betas[1], EPSILON=ops.EPSILON, UNIT_ROWS=unit_rows, WIDTH=width, num_warps=warps(width),
+        BETA1=betas[0], BETA2=betas[1], EPSILON=epsilon, UNIT_ROWS=unit_rows, WIDTH=width, num_warps=warps(width),
     )  # fmt: skip
 
 

@@ -118,11 +118,11 @@ class Objective(BegunAsTopK):
         form = options.get("form") or ("step" if options.get("l0") is None else "quadratic")
         if form not in FORMS:
             raise unknown_name("form of the penalty", form, list(FORMS))
-        super().__init__(dictionary, n_tokens, seed, **{"penalty": PENALTIES[form], **options, "form": form})
+        norm = options.get("decoder_norm")
+        told = {"form": form, "decoder_norm": ("free" if form == "tanh" else "unit") if norm is None else norm}
+        super().__init__(dictionary, n_tokens, seed, **{"penalty": PENALTIES[form], **options, **told})
         if self.options["form"] == "quadratic" and self.options["l0"] is None:
             raise MonoscopeError("the quadratic penalty needs the L0 that it aims at", fix="pass l0")
-        if self.options["decoder_norm"] is None:
-            self.options["decoder_norm"] = "free" if self.options["form"] == "tanh" else "unit"
 
     def topk_until(self) -> float:
         """As told; unasked half of the tokens with the ``quadratic`` form, which always has an L0, else none."""
@@ -135,9 +135,13 @@ class Objective(BegunAsTopK):
         dictionary.log_threshold.data.fill_(math.log(max(LEAST, score)))
 
     def prepare(self, dictionary: Dictionary) -> None:
-        """Thresholds take the place of negative biases."""
+        """Thresholds take the place of negative biases, or are as told where ``first_active`` sets the biases."""
         assert isinstance(dictionary, Architecture)
         first = torch.full_like(dictionary.b_enc.data, self.options["threshold"])
+        if self.options["first_active"] is not None:
+            dictionary.log_threshold.data.copy_(first.log())
+            dictionary.b_enc.data.add_(first)
+            return
         dictionary.log_threshold.data.copy_(torch.maximum(first, -dictionary.b_enc.data).log())
         dictionary.b_enc.data.zero_()
 

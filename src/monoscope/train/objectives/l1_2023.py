@@ -21,15 +21,15 @@ from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.l1_2023 import Architecture
 from monoscope.errors import unknown_name
 from monoscope.ops.responses import Response, respond
-from monoscope.train import resampling
+from monoscope.train import gradients, resampling
 from monoscope.train.calibrate import shift_biases
 from monoscope.train.control import Control
+from monoscope.train.median import geometric_median
 from monoscope.train.moments import Moments
 from monoscope.train.objective import Objective as Base
 from monoscope.train.options import NOT_NEGATIVE, POSITIVE, PRECISION, Allowed
 from monoscope.train.penalised import relu
 
-CHUNK = 1024  # rows whose distances are looked at together
 SOURCES = ("inputs", "initial")  # of what resampled features begin with
 
 
@@ -37,12 +37,13 @@ class Objective(Base):
     """``mse + l1``. Options: ``penalty``; those of ``Resampling`` (without ``resample_at`` nothing is resampled), and
     ``resample_from``, ``"inputs"`` or ``"initial"``; ``l0``, the mean number of active features to reach (then
     ``penalty`` is only where the search begins, and what the search leaves is made up for at the end); ``precision``,
-    as in ``SparseReconstruction``.
+    as in ``SparseReconstruction``; those of ``Gradients``.
     """
 
     first_rows: ClassVar[int] = 16_384  # for the geometric median: off by less than a hundredth of a row's spread
     calibrates: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {
+        **gradients.DEFAULTS,
         **resampling.DEFAULTS,
         "resample_at": (0.25, 0.5, 0.75),
         "resample_from": "inputs",
@@ -51,6 +52,7 @@ class Objective(Base):
         "precision": None,
     }
     allowed: ClassVar[dict[str, Allowed]] = {
+        **gradients.ALLOWED,
         **resampling.ALLOWED,
         "l0": POSITIVE,
         "penalty": NOT_NEGATIVE,
@@ -123,15 +125,3 @@ def random_weights(dictionary: Dictionary, generator: torch.Generator) -> tuple[
         bound = (6 / weight.shape[1]) ** 0.5
         made.append(torch.rand(weight.shape, generator=generator).mul_(2).mul_(bound).sub_(bound))
     return made[0], made[1].div_(made[1].norm(dim=1, keepdim=True))
-
-
-def geometric_median(x: Float[Tensor, "n d"], steps: int = 50) -> Float[Tensor, " d"]:
-    """The point of least summed distance to the rows (Weiszfeld 1937)."""
-    point = x.mean(0)
-    for _ in range(steps):
-        weight = torch.cat([1 / (rows - point).norm(dim=1).clamp_min(1e-8) for rows in x.split(CHUNK)])
-        new = weight @ x / weight.sum()
-        if torch.allclose(new, point, rtol=1e-6, atol=1e-8):
-            break
-        point = new
-    return point

@@ -17,15 +17,15 @@ from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.matching_pursuit import Architecture
 from monoscope.ops import pursuit
 from monoscope.ops.differences import less, mean_square
-from monoscope.train import objective
+from monoscope.train import gradients, objective
 from monoscope.train.options import COUNT, NOT_NEGATIVE, Allowed
 
 
 class Objective(objective.Objective):
-    """Terms ``mse`` and ``auxk``; options ``auxk`` (its weight) and ``dead_after`` (tokens of silence)."""
+    """Terms ``mse`` and ``auxk``; options ``auxk`` (its weight), ``dead_after`` (tokens of silence), ``Gradients``'."""
 
-    defaults: ClassVar[dict[str, Any]] = {"auxk": 1 / 32, "dead_after": 0}
-    allowed: ClassVar[dict[str, Allowed]] = {"auxk": NOT_NEGATIVE, "dead_after": COUNT}
+    defaults: ClassVar[dict[str, Any]] = {"auxk": 1 / 32, "dead_after": 0, **gradients.DEFAULTS}
+    allowed: ClassVar[dict[str, Allowed]] = {"auxk": NOT_NEGATIVE, "dead_after": COUNT, **gradients.ALLOWED}
 
     def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
         """Random unit rows; there is no encoder to be like them."""

@@ -31,7 +31,7 @@ from monoscope.ops.coactive import overlap
 from monoscope.ops.differences import less
 from monoscope.ops.topk import topk_of_tiles
 from monoscope.ops.transpose import ByFeature, transpose
-from monoscope.train import objective
+from monoscope.train import gradients, objective
 from monoscope.train.moments import Moments
 from monoscope.train.objectives.matching_pursuit import unexplained
 from monoscope.train.options import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Allowed, Range
@@ -53,7 +53,7 @@ class Objective(objective.Objective):
 
     Options: ``start``, the share of the tokens that TopK takes; ``overlap`` and ``auxk``, weights; ``dead_after``,
     tokens of silence; ``k_start``, ``k_until``: the wanted L0 begins at so many times k, which it has from the share
-    ``k_until`` of the tokens after the start on.
+    ``k_until`` of the tokens after the start on; and those of ``Gradients``.
     """
 
     calibrates: ClassVar[bool] = True
@@ -64,6 +64,7 @@ class Objective(objective.Objective):
         "dead_after": 0,
         "k_start": 0.7,
         "k_until": 0.7,
+        **gradients.DEFAULTS,
     }
     allowed: ClassVar[dict[str, Allowed]] = {
         "start": Range(0, 1, below=True),
@@ -72,6 +73,7 @@ class Objective(objective.Objective):
         "dead_after": COUNT,
         "k_start": POSITIVE,
         "k_until": SHARE,
+        **gradients.ALLOWED,
     }
     encoder: Tensor
     first: Tensor
@@ -170,10 +172,11 @@ class Objective(objective.Objective):
         if self.gradient is None or self.gradient.grad is None:
             return
         self.steps += 1
-        norm = float(self.gradient.grad.norm())
-        rate, scale = self.eased * moments.schedule.at(seen / self.n_tokens), 1 / max(1.0, norm)
+        rate = self.eased * moments.schedule.at(seen / self.n_tokens)
+        scale = self.gradients.scale(self.gradient.grad.norm(), dictionary.d_out)
         state = (self.encoder, self.gradient.grad, self.first, self.second)
-        adam(*state, step=int(self.steps), rate=rate, betas=self.betas, scale=scale)
+        how: Any = {"betas": self.betas, "epsilon": self.gradients.epsilon, "scale": scale}
+        adam(*state, step=int(self.steps), rate=rate, **how)
         self.gradient = None
 
     def end_start(self, dictionary: Architecture, x: Float[Tensor, "n d_in"]) -> None:

@@ -1,9 +1,10 @@
 """Published trainings by name, a file each: which architecture, with which options, rate, schedule and batch size.
 
 A file holds ``PRESET``, a ``Preset``; its docstring names the source and what of it this trainer does otherwise. What
-the files share is not repeated there: rows are centred and scaled to a mean squared norm equal to their width, a
-penalty is weighed against the summed squared error of such a row, and all gradients together are clipped to norm 1.
-Warm-up and decay are published in steps and held here as shares of the training.
+the files share is not repeated there: unless a file says otherwise, rows are centred and scaled to a mean squared norm
+equal to their width, where most sources scale rows that they do not centre (``centre=False`` leaves the mean in); a
+bias that sources take off before the encoder is the encoder's own; warm-up and decay are published in steps and held
+here as shares of the training.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Preset:
         batch_size: rows a step; None: by the length of the training, ``schedules.usual_batch``.
         warmup, decay, rate: of the learning rate, see ``Schedule``.
         k: active features per row, where the architecture is told; a penalty's weight is among ``options``.
-        options: the architecture's and its objective's.
+        options: the architecture's, its objective's, and what else ``Recipe.of`` takes by name.
     """
 
     architecture: str

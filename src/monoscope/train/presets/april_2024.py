@@ -1,12 +1,13 @@
 """The autoencoder of Anthropic's April 2024 update and *Scaling Monosemanticity* (Templeton et al. 2024).
 
-Published: penalty 5 on activations times decoder norms, grown over the first twentieth of the training; rate 5e-5,
-falling to 0 over the last fifth; 200,000 steps of 2,048 to 4,096 rows; no resampling; encoder tied to the decoder at
-the beginning, biases 0.
+Published: squared error summed over a row; penalty 5 on activations times decoder norms, grown over the first twentieth
+of the training; rate 5e-5, falling to 0 over the last fifth; gradients clipped to norm 1; 200,000 steps of 2,048 to
+4,096 rows; no resampling; decoder rows of norm 0.1 in random directions, encoder tied to the decoder, biases 0.
 
-Not reproduced: decoder rows begin with unit norm and codes with the scale that fits best, where the published rows
-begin with norm 0.1; and gradients are clipped to norm 1 of the squared error per number, where the published error is
-summed over a row, so that clipping sets in later.
+Codes begin a hundredth as large as rows, so a training of few steps spends most of them on growing: after 117 steps of
+512 rows at a rate of 1e-3, L0 32, an FVU of 0.74 was left, where weights that begin as Monoscope's do left 0.43.
+
+Not reproduced: nothing beyond what all presets share.
 """
 
 from __future__ import annotations
@@ -19,5 +20,12 @@ PRESET = Preset(
     rate=5e-5,
     warmup=0.0,
     decay=0.2,
-    options={**PLAIN, "penalty": 5.0, "penalty_warmup": 0.05},
+    options={
+        **PLAIN,
+        "loss_per": "row",
+        "decoder_scale": 0.1,
+        "encoder_scale": 1.0,
+        "penalty": 5.0,
+        "penalty_warmup": 0.05,
+    },
 )
