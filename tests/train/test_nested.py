@@ -82,7 +82,12 @@ def test_matryoshka_loss_is_the_mean_over_prefixes():
     compare(made, goal.losses(made, x, y, 0.5), x, y, masks)
 
 
-@pytest.mark.parametrize("budgets", [(), (2,), (1, 2, 3, 4, 5, 6)])
+def test_unasked_budgets_are_spread_evenly():
+    made = architecture("hierarchical_topk")(32, 64, k=20)
+    assert objective("hierarchical_topk")(made, 1000, 0).budgets == [3, 5, 8, 10, 13, 15, 18, 20]
+
+
+@pytest.mark.parametrize("budgets", [(), (2,), (1, 2, 4)])
 def test_hierarchical_loss_is_the_mean_over_budgets(budgets):
     made, x, y = random_case("hierarchical_topk", k=6)
     made.b_enc.data -= 3  # some rows have fewer than k positive scores
@@ -90,7 +95,9 @@ def test_hierarchical_loss_is_the_mean_over_budgets(budgets):
     scores = (x @ made.w_enc.T + made.b_enc).detach()
     assert 0 < int(((scores > 0).sum(1) < 6).sum()) < len(x)
     rank = scores.argsort(1, descending=True).argsort(1)
-    masks = [(rank < j) & (scores > 0) for j in {(): (1, 2, 4, 6), (2,): (2, 6)}.get(budgets, budgets)]
+    masks = [
+        (rank < j) & (scores > 0) for j in {(): (1, 2, 3, 4, 5, 6), (2,): (2, 6), (1, 2, 4): (1, 2, 4, 6)}[budgets]
+    ]
     compare(made, goal.losses(made, x, y, 0.0), x, y, masks)
 
 
