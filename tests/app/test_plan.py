@@ -58,7 +58,7 @@ def test_the_trial_times_steps_without_dead_features(monkeypatch):
     """A long training has few of them. The rows of a trial are so few that most features would count as dead."""
     dead = []
     monkeypatch.setattr(
-        objective, "auxk", lambda d, x, left, marked, _: dead.append(int(marked.sum())) or left.sum() * 0
+        objective, "auxk", lambda d, x, left, marked, *_: dead.append(int(marked.sum())) or left.sum() * 0
     )
     x = torch.randn(600, 8, generator=torch.Generator().manual_seed(0))
     assert taught(x, 512, 2000) > 0

@@ -37,7 +37,7 @@ NAMES = 19  # columns for names: with four differences beside it, a line has 80
 def print_comparison(found: Comparison, console: Console) -> None:
     """Scores, differences from the first, errors and decoders, then the notes."""
     first, facts = found.names[0], found.evaluation.facts
-    where = " → ".join(dict.fromkeys([facts["site"], facts["target"]]))
+    where = payloads.where(facts)
     console.print()
     console.print(
         Text(f"{where} of {plain(payloads.short_name(facts['model']))}", style="bold").append(

@@ -77,7 +77,7 @@ def _head(overview: Mapping[str, Any]) -> Markup:
 
 
 def _title(overview: Mapping[str, Any]) -> Markup:
-    facts = [overview["model"], overview["site"], overview["architecture"].replace("_", " "), overview["name"]]
+    facts = [overview["model"], overview["where"], overview["architecture"].replace("_", " "), overview["name"]]
     return el(
         "header",
         {"class": "title"},
@@ -216,7 +216,8 @@ def _line(example: Mapping[str, Any], most: float | None) -> Markup:
 
 
 def _made(overview: Mapping[str, Any], made: Mapping[str, object]) -> Markup:
-    facts: dict[str, object] = {name: overview[name] for name in ("model", "site", "architecture") if overview[name]}
+    told = {"model": "model", "site": "where", "architecture": "architecture"}
+    facts: dict[str, object] = {words: overview[name] for words, name in told.items() if overview[name]}
     facts |= {"features": f"{overview['n_features']:,}", "catalogued tokens": f"{overview['n_tokens']:,}"}
     facts |= made
     for library in LIBRARIES:

@@ -88,8 +88,8 @@ def print_summary(catalogue: Any, console: Console, limit: int = 24) -> None:
     labels = overview["labels"]
     console.print(
         Text(
-            f"{overview['n_features']:,} features at {plain(overview['site'])}, {overview['alive']:,} of them alive on "
-            f"{overview['n_tokens']:,} held-out tokens. {labels['context']['f1_50']:,} have a contextual label with "
+            f"{overview['n_features']:,} features at {plain(overview['where'])}, {overview['alive']:,} of them alive "
+            f"on {overview['n_tokens']:,} held-out tokens. {labels['context']['f1_50']:,} have a contextual label with "
             f"F1 ≥ 0.5 ({labels['context']['f1_80']:,} ≥ 0.8), {labels['token']['f1_50']:,} a token label.",
         ),
     )

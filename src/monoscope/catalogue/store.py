@@ -387,7 +387,7 @@ class Catalogue:
             "name": self.run.resolve().name,
             **{
                 name: self.facts[name]
-                for name in ("model", "site", "architecture", "n_features", "n_tokens", "n_documents")
+                for name in ("model", "site", "target", "architecture", "n_features", "n_tokens", "n_documents")
             },
             "alive": int(alive.sum()),
             "dead": int((~alive).sum()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -254,12 +254,18 @@ def density_histogram(catalogue: Any, bins: int = 48) -> dict[str, list[Any]]:
     return {"edges": [number(10**e) for e in edges], "counts": counts.tolist()}
 
 
+def where(facts: Mapping[str, Any]) -> str:
+    """The site that is read, and, of a transcoder, the one that is written."""
+    return " → ".join(dict.fromkeys(str(facts[end]) for end in ("site", "target") if facts.get(end)))
+
+
 def overview(catalogue: Any) -> dict[str, Any]:
     """The dictionary's health: headline numbers with controls, densities, label counts, what it was made from."""
     facts = catalogue.overview
     density = np.asarray(catalogue.features["density"], dtype=float)
     return {
         **{name: str(facts.get(name) or "") for name in ("name", "model", "site", "architecture")},
+        "where": where(facts),
         "n_features": len(catalogue),
         "n_tokens": int(facts["n_tokens"]),
         "n_documents": len(catalogue.rows.documents),

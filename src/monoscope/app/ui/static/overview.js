@@ -7,7 +7,7 @@ import { KINDS, count, density, fixed } from "./format.js";
 import { excerpt, label } from "./tokens.js";
 
 function title(o) {
-  const facts = [o.model, o.site, o.architecture.replaceAll("_", " "), o.name].filter(Boolean);
+  const facts = [o.model, o.where, o.architecture.replaceAll("_", " "), o.name].filter(Boolean);
   return h("header", { class: "title" },
     h("p", { class: "eyebrow made" }, facts.map((fact) => h("span", {}, fact))),
     h("h1", {}, `${count(o.n_features)} directions that ${o.model.split("/").filter(Boolean).pop() ?? "the model"} thinks in`),
