@@ -182,9 +182,12 @@ def write(found: Comparison, plots: Path | None, results: Path | None) -> list[s
 
 
 def missing(run: Run) -> list[str]:
-    """The controls that a run could have been trained with, and was not; each with the flag that trains it."""
-    flags = {"frozen_decoder": "frozen decoder (train --controls)", "random_model": "random model (--controls full)"}
-    return [words for name, words in flags.items() if name not in stages.controls_of(run)]
+    """The controls that a run could have been trained with, and was not; each with the command that trains it."""
+    ways = {
+        "frozen_decoder": "frozen decoder (train --controls)",
+        "random_model": "random model (quickstart --controls full)",
+    }
+    return [words for name, words in ways.items() if name not in stages.controls_of(run)]
 
 
 def contestant(path: Path, name: str) -> Contestant:
