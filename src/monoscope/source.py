@@ -18,6 +18,7 @@ from monoscope.errors import MonoscopeError
 from monoscope.types import Activations
 
 Places = slice | Int[Tensor, " n"]
+OF_ARRAY = -1  # the position of rows that stand in no document but in an array, and have its row for a document
 AGAIN = 2  # sets the orders of later epochs apart from those in which streams of the same seed lay out their chunks
 
 
@@ -155,9 +156,12 @@ def _refuse_nan(batch: Activations) -> None:
             bad = ~torch.isfinite(values).all(1)
             if bool(bad.any()):
                 row = int(bad.nonzero()[0])
+                document, position = int(batch.documents[row]), int(batch.positions[row])
+                if position == OF_ARRAY:
+                    raise MonoscopeError(f"row {document} of {site} is not finite", fix="leave out or mend such rows")
                 raise MonoscopeError(
                     f"an activation at {site} is not finite",
-                    where=f"document {int(batch.documents[row])}, token {int(batch.positions[row])}",
+                    where=f"document {document}, token {position}",
                     fix="look for overflow in the model's forward pass (try dtype float32)",
                 )
 

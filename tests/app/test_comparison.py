@@ -5,6 +5,7 @@ from __future__ import annotations
 import io as text_io
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,10 @@ def test_trained_controls_stand_beside_a_comparison_the_random_one_on_its_own_mo
 
 def test_a_topk_dictionary_is_judged_at_fewer_features_too(lm, a, corpus, tmp_path):
     found = comparison.compare([a, Path(f"{a}@3"), Path(f"{a}/dictionary@2")])
+    assert found.views == ("a@3", "a@2") and found.stability is None  # there is one dictionary
+    assert found.notes[-1].startswith("a@3, a@2: the same weights as another here")
+    with pytest.raises(MonoscopeError, match="the same dictionary is named twice"):
+        comparison.compare([a, a / "dictionary"])
     assert [m["l0"].value for m in found.metrics().values()] == [8, 3, 2] and found.names == ("a", "a@3", "a@2")
     assert comparison.viewed(tmp_path / "x@y") == (tmp_path / "x@y", None)
     (tmp_path / "mine@2").mkdir()
@@ -275,6 +280,26 @@ def test_only_what_reads_and_writes_the_same_is_compared(lm, a, transcoder, tmp_
         other.save(tmp_path / name)
         with pytest.raises(MonoscopeError, match=f"{name} cannot be compared with transcoder: .*{message}"):
             comparison.compare([transcoder, tmp_path / name])
+
+
+def test_a_control_of_a_dictionary_from_elsewhere_is_of_its_kind(lm, transcoder, corpus):
+    own = Run(transcoder).plan
+    assert own.skip and own.recipe().settings == {"skip": True, "k": 4}
+    assert own.recipe(k=7).settings["k"] == 7
+    asked = {"text": corpus, "tokens": 4096, "features": None, "k": None, "architecture": "", "seed": 0}
+    rows = plan.resolve(lm, site=SITE, dictionary=topk.Architecture(512, 64, k=8, row_norm=True), **asked)
+    assert rows.recipe().normalising.row_norm and not rows.skip
+    penalised = plan.resolve(lm, site=SITE, dictionary=jumprelu.Architecture(512, 64), **asked)
+    assert (penalised.k, penalised.recipe().options.get("l0"), penalised.recipe(k=9).options["l0"]) == (0, None, 9)
+
+
+def test_a_sweep_is_no_run_of_one_dictionary(a, tmp_path):
+    shutil.copy(a / plan.NAME, tmp_path / plan.NAME)
+    with pytest.raises(MonoscopeError, match="the run has no dictionary"):
+        _ = Run(tmp_path).dictionary
+    (tmp_path / "sweep").mkdir()
+    with pytest.raises(MonoscopeError, match="this is a sweep"):
+        _ = Run(tmp_path).dictionary
 
 
 def test_a_file_that_does_not_say_where_it_writes_needs_to_be_told(lm, transcoder, corpus):

@@ -265,10 +265,19 @@ def test_a_dictionary_that_normalises_each_row_is_given_the_rows(lm, store, rows
     torch.testing.assert_close(spliced, logits, rtol=1e-12, atol=1e-12)
 
 
-def test_a_skip_transcoder_is_not_evaluated_where_it_reads(lm, store):
-    made = architecture("topk")(12, 30, 12, k=3, skip=True)
-    with pytest.raises(MonoscopeError, match="skip transcoder, so it writes elsewhere"):
+@pytest.mark.parametrize("told", [None, "unknown", "another array", "mlp_out.0"])
+def test_a_transcoder_is_not_evaluated_where_it_reads(lm, store, told):
+    made = architecture("topk")(12, 30, 12, k=3, skip=told is None)
+    made.provenance = {} if told is None else {"target": told}
+    with pytest.raises(MonoscopeError, match=f"d is a transcoder: it does not write {SITE}, which it reads"):
         evaluate(lm, SITE, {"d": made}, store, store.documents())
+
+
+def test_a_transcoder_is_not_evaluated_where_it_does_not_write(lm, store):
+    made = architecture("topk")(8, 30, 12, k=3)
+    made.provenance = {"target": "mlp_out.0"}
+    with pytest.raises(MonoscopeError, match=f"d writes mlp_out.0, not {SITE}"):
+        evaluate(lm, IN, {"d": made}, store, store.documents(), target=SITE)
 
 
 def test_without_a_head_losses_are_null(lm, store):

@@ -49,14 +49,14 @@ def judged(world) -> dict:
 
 def test_a_sweep_around_the_truth_gives_each_its_verdict(world, judged):
     assert 6 < world[1] < 7
-    says = {k: v.says for k, v in verdicts(judged, comparable=True).items()}
+    says = {k: v.says for k, v in verdicts(judged, comparable=judged).items()}
     assert says == {3: "too low", 7: "about right", 12: "too high"}
     for criterion in CRITERIA:
         assert least(judged, criterion) == judged[7]["l0"].value
 
 
 def test_too_low_shows_in_one_dictionary_alone(judged):
-    alone = {k: verdicts({k: m}, comparable=True)[k] for k, m in judged.items()}
+    alone = {k: verdicts({k: m}, comparable=[k])[k] for k, m in judged.items()}
     assert alone[3].says == "too low" and "next feature" in alone[3].because[0]
     assert alone[7].says == alone[12].says == "not known"
     assert "compare three" in alone[7].because[-1]
@@ -67,7 +67,7 @@ def test_an_end_of_a_sweep_is_no_minimum(judged):
     assert least(two, CRITERIA[0]) is None
     rising = {i: {**judged[7], "l0": Estimate(float(i)), CRITERIA[0]: Estimate(float(i))} for i in (1, 2, 3, 4)}
     assert least(rising, CRITERIA[0]) is None
-    assert verdicts(judged, comparable=False)[12].says == "not known"
+    assert verdicts(judged, comparable=())[12].says == "not known"
 
 
 def test_evidence_that_disagrees_is_no_verdict(judged):

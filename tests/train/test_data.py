@@ -52,8 +52,20 @@ def test_unusable_rows_are_refused():
         fit(x[0], 32, show_progress=False)
     with pytest.raises(MonoscopeError, match="alike"):
         fit(torch.ones(8000, 4), 8, k=2, show_progress=False)
-    with pytest.raises(MonoscopeError, match="not finite"):
-        fit(x.clone().index_fill_(0, torch.tensor([5]), torch.nan), 32, k=4, batch_size=500, show_progress=False)
+    holed = x.clone().index_fill_(0, torch.tensor([5]), torch.nan)
+    with pytest.raises(MonoscopeError, match="row 5 of x is not finite"):
+        fit(holed, 32, k=4, batch_size=500, show_progress=False)
+    with pytest.raises(MonoscopeError, match="row 5 of target is not finite"):
+        fit(x, 32, k=4, batch_size=500, target=holed, show_progress=False)
+    with pytest.raises(MonoscopeError, match="rows of one number"):
+        fit(x[:, :1], 32, k=4, batch_size=500, show_progress=False)
+
+
+@pytest.mark.parametrize("name", ["l1", "gated", "p_anneal", "jumprelu", "l1_2023"])
+def test_a_penalty_is_led_to_no_more_than_half_of_the_features(name):
+    with pytest.raises(MonoscopeError, match="an L0 of 5 with 8 features: a penalty leads to at most half"):
+        Recipe.of(name, 8, k=5)
+    assert Recipe.of(name, 8, k=4).options["l0"] == 4
 
 
 def test_more_tokens_than_rows_are_epochs_that_never_touch_what_was_held_back():

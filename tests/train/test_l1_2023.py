@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from planted import D, data_of, planted, recovered
 
@@ -105,15 +106,17 @@ def test_inputs_are_drawn_in_proportion_to_squared_loss():
     assert abs(first / 600 - 2 / 3) < 4 * math.sqrt(2 / 9 / 600)
 
 
-def test_a_transcoder_is_resampled_from_inputs_and_their_targets():
-    """Of an autoencoder's sample each row is held once."""
+@pytest.mark.parametrize("width", [3, D])
+def test_a_transcoder_is_resampled_from_inputs_and_their_targets(width):
+    """Of an autoencoder's sample each row is held once. The decoder's bias is of targets, also of the inputs' width."""
     generator = torch.Generator().manual_seed(0)
-    x, y = torch.randn(2000, D, generator=generator), torch.randn(2000, 3, generator=generator)
+    x, y = torch.randn(2000, D, generator=generator), torch.randn(2000, width, generator=generator) + 3
     trainee = Recipe.of("l1_2023", 16).trainee(from_arrays(x, y, 500, 2000, 0, hold_back=False))
     d, goal = trainee.dictionary, trainee.objective
+    d.b_dec.data += 3
     goal.resampling.errors = torch.rand(500, generator=generator)
     goal.resampling.draw(x[:500], y[:500], 0)
-    assert goal.resampling.rows.shape == (16, D + 3)
+    assert goal.resampling.rows.shape == (16, D + width)
     assert all(((x == row[:D]).all(1) & (y == row[D:]).all(1)).any() for row in goal.resampling.rows)
     kept = goal.resampling.rows[goal.resampling.keys.argmax()]
     marked = torch.zeros(16, dtype=torch.bool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +35,21 @@ DEEP = 3  # folders between a run and a dictionary in it: controls/random_model/
 
 @dataclass(frozen=True)
 class Contestant:
-    """A dictionary, and the run in which it was trained, where that is here."""
+    """A dictionary, the run in which it was trained, where that is here, and whether another one is of its weights."""
 
     name: str
     dictionary: Dictionary
     home: Run | None
+    view: bool = False
 
 
 @dataclass(frozen=True)
 class Comparison:
     """``evaluation`` judges the first of ``names``; the others, and the controls, are among its controls.
 
-    ``text`` names the corpus that judged them. ``notes`` say what the numbers must be read with: documents left out,
-    text that could not be checked. ``stability`` says how far the dictionaries hold the same features, where they
-    are of one shape.
+    ``views`` are those of ``names`` with another one's weights, at another k. ``text`` names the corpus that judged
+    them all. ``notes`` say what the numbers must be read with: documents left out, text that could not be checked.
+    ``stability`` says how far the dictionaries hold the same features, where they are of one shape.
     """
 
     names: tuple[str, ...]
@@ -57,6 +58,7 @@ class Comparison:
     text: str
     notes: tuple[str, ...]
     stability: Stability | None = None
+    views: tuple[str, ...] = ()
 
     def metrics(self) -> dict[str, Metrics]:
         """The metrics of every dictionary and control, the first one's first."""
@@ -86,7 +88,8 @@ class Comparison:
     def right_l0(self) -> dict[str, Verdict]:
         """Whether each dictionary's L0 looks too low or too high."""
         shapes = {tuple(d.directions.shape) for d in self.dictionaries.values()}
-        return verdicts({name: self.metrics()[name] for name in self.names}, len(shapes) == 1)
+        own = [name for name in self.names if name not in self.views] if len(shapes) == 1 else []
+        return verdicts({name: self.metrics()[name] for name in self.names}, own)
 
     def details(self) -> dict[str, dict[str, Any]]:
         """What measures show beyond their numbers, of each dictionary and control."""
@@ -120,6 +123,7 @@ def compare(paths: Sequence[Path], against: str | None = None) -> Comparison:
     if against is not None and against not in AGAINST:
         raise unknown_name("set of opponents", against, AGAINST)
     contestants = [contestant(path, name) for path, name in zip(paths, distinct(paths), strict=True)]
+    contestants = [replace(c, view=view) for c, view in zip(contestants, views(paths), strict=True)]
     run = next((c.home for c in contestants if c.home is not None and folder.is_sealed(c.home.path / "text")), None)
     if run is None:
         raise MonoscopeError(
@@ -148,8 +152,13 @@ def compare(paths: Sequence[Path], against: str | None = None) -> Comparison:
     dictionaries = {c.name: c.dictionary for c in contestants}
     if len(dictionaries) > MATCHED:
         notes.append(f"no PW-MCC: of more than {MATCHED} dictionaries it would take longer than all the rest")
-    same = _stability(dictionaries, run.plan.seed)
-    return Comparison(tuple(dictionaries), dictionaries, found, run.plan.text, tuple(notes), same)
+    shared = tuple(c.name for c in contestants if c.view)
+    if shared:
+        notes.append(
+            f"{', '.join(shared)}: the same weights as another here, so left out where directions are compared"
+        )
+    same = _stability({name: d for name, d in dictionaries.items() if name not in shared}, run.plan.seed)
+    return Comparison(tuple(dictionaries), dictionaries, found, run.plan.text, tuple(notes), same, shared)
 
 
 def _stability(dictionaries: dict[str, Dictionary], seed: int) -> Stability | None:
@@ -211,6 +220,19 @@ def contestant(path: Path, name: str) -> Contestant:
     return Contestant(name, made.at(k), home)
 
 
+def home(path: Path) -> Path:
+    """The dictionary's own folder: of a run, the one in it."""
+    inside = path.resolve() / "dictionary"
+    return inside if inside.is_dir() else path.resolve()
+
+
+def views(paths: Sequence[Path]) -> list[bool]:
+    """Of each path whether a dictionary of the same weights stands for it: one that is whole, or an earlier one."""
+    at = [(home(path), k) for path, k in map(viewed, paths)]
+    whole = {path for path, k in at if k is None}
+    return [k is not None and (path in whole or path in {p for p, _ in at[:i]}) for i, (path, k) in enumerate(at)]
+
+
 def viewed(path: Path) -> tuple[Path, int | None]:
     """The folder that a path names, and the k behind an ``@`` at its end, if there is one."""
     folder, at, k = str(path).rpartition("@")
@@ -228,8 +250,8 @@ def distinct(paths: Sequence[Path]) -> list[str]:
     Raises:
         MonoscopeError: a path is named twice.
     """
-    if len({p.resolve() for p in paths}) < len(paths):
-        raise MonoscopeError("the same folder is named twice", fix="name each dictionary once")
+    if len({(home(path), k) for path, k in map(viewed, paths)}) < len(paths):
+        raise MonoscopeError("the same dictionary is named twice", fix="name each dictionary once")
     short = [_short(*viewed(p)) for p in paths]
     taken = {"dictionary", *payloads.CONTROLS}
     return [s if short.count(s) == 1 and s not in taken else str(p) for s, p in zip(short, paths, strict=True)]

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from monoscope import folder
-from monoscope.dictionary.base import Dictionary
+from monoscope.dictionary.base import NOWHERE, Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.models import LanguageModel
 from monoscope.models.reference import NAMES as REFERENCE_MODELS
@@ -26,7 +26,6 @@ TOKENS, FEATURES, K = 2_000_000, 4096, 32
 ENOUGH = 250_000  # tokens each to find labels and to test them, of at most four times those of the training
 ROWS, STEPS, EPOCHS = 1_600_000, 400, 8  # a small budget is read several times, until a dictionary has settled
 TRAIN, FIT, TEST = "dictionary", "fit", "test"
-NOWHERE = ("unknown", "another array")  # what a transcoder's file says where it does not know the target's site
 
 
 @dataclass(frozen=True)
@@ -50,17 +49,18 @@ class Plan:
     skip: bool = False  # a transcoder's linear map beside its features
     options: dict[str, Any] = field(default_factory=dict)  # the architecture's, its objective's, the learning rate's
 
-    def recipe(self, *, frozen: tuple[str, ...] = ()) -> Recipe:
-        """How the dictionary is trained. A ``k`` of 0 asks for no L0: a penalty then stays as it is.
+    def recipe(self, *, k: int | None = None, frozen: tuple[str, ...] = ()) -> Recipe:
+        """How the dictionary is trained, or one with another ``k``. 0 asks for no L0: a penalty then stays as it is.
 
         Raises:
             MonoscopeError: the architecture knows no such option, or cannot be told its L0.
         """
-        wanted = {"precision": self.precision} | ({"l0": self.k} if self.k else {})
+        k = self.k if k is None else k
+        wanted = {"precision": self.precision} | ({"l0": k} if k else {})
         typed = {key: tuple(v) if isinstance(v, list) else v for key, v in self.options.items()}
         options: dict[str, Any] = {**known_options(self.architecture, wanted), **typed}
         return Recipe.of(
-            self.architecture, self.n_features, k=self.k, skip=self.skip, seed=self.seed, frozen=frozen, **options
+            self.architecture, self.n_features, k=k, skip=self.skip, seed=self.seed, frozen=frozen, **options
         )
 
     def settle(self, run: Path) -> Plan:
@@ -165,7 +165,8 @@ def resolve(
         site = site or dictionary.provenance.get("site")
         target = target or written(dictionary)
         features, architecture = dictionary.n_features, dictionary.architecture
-        k = dictionary.options().get("k", 0)
+        k, skip = dictionary.options().get("k", 0), dictionary.w_skip is not None
+        options = {**options, "row_norm": True} if dictionary.row_norm else options
     place = Site.parse(site or default_site(lm))
     target = None if target is None else str(Site.parse(target))
     width = lm.width(place)
@@ -177,7 +178,10 @@ def resolve(
     features = features or default_features(wanted)
     batch_size, epochs = training(wanted, batch_size)
     if wanted < batch_size:
-        raise MonoscopeError(f"{wanted:,} tokens are fewer than one batch of {batch_size:,}", fix="ask for more tokens")
+        raise MonoscopeError(
+            f"{wanted:,} tokens are fewer than one batch of {batch_size:,}",
+            fix="ask for more tokens, or for smaller batches (train: --batch-size; a preset has its own size)",
+        )
     open_corpus(text or default_text(lm.name))
     made = Plan(
         model=lm.name,

@@ -62,8 +62,22 @@ class Run:
 
     @cached_property
     def dictionary(self) -> Dictionary:
-        """The dictionary."""
-        return io.load(self.path / "dictionary")
+        """The dictionary.
+
+        Raises:
+            MonoscopeError: the run has none, or it is damaged.
+        """
+        path = self.path / "dictionary"
+        if not path.is_dir():
+            swept = self.path / "sweep"
+            raise MonoscopeError(
+                "this is a sweep, whose dictionaries lie in its points"
+                if swept.is_dir()
+                else "the run has no dictionary",
+                where=str(self.path),
+                fix=f"name one or all of {swept}/*" if swept.is_dir() else "train it: the same command goes on",
+            )
+        return io.load(path)
 
     @cached_property
     def catalogue(self) -> Catalogue:

@@ -196,7 +196,7 @@ def evaluation(run: Run, dictionaries: Mapping[str, Dictionary]) -> None:
     if run.evaluation is not None:
         return
     found = judge(run, run.lm, {**dictionaries, **untrained(run, dictionaries["main"])}, "evaluating")
-    right_l0 = verdicts({"dictionary": found.metrics}, comparable=True)["dictionary"]
+    right_l0 = verdicts({"dictionary": found.metrics}, ["dictionary"])["dictionary"]
     folder.write_json(run.path / "evaluation.json", {**found.to_json(), "right_l0": right_l0.to_json()})
 
 
@@ -322,7 +322,9 @@ def random_model(run: Run) -> None:
     if (out / LABELS).is_file() and "random_model" in current.get("controls", {}):
         return
     lm = run.lm.shuffled(run.plan.seed)
-    recipes, outs = {"random_model": run.plan.recipe()}, {"random_model": out / "dictionary"}
+    # a dictionary from elsewhere need not say what its L0 is
+    k = run.plan.k if run.plan.dictionary is None else mean_l0(run, run.dictionary)
+    recipes, outs = {"random_model": run.plan.recipe(k=k)}, {"random_model": out / "dictionary"}
     fit(run, stream(run, lm), lm, recipes, outs, "training (random model)", out / LOG)
     judged = None if "random_model" in current.get("controls", {}) else judge_random_model(run)
     if judged is not None:

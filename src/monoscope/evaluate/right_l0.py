@@ -11,7 +11,7 @@ features. The second needs three or more, with the least of them not at an end.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,15 +35,16 @@ class Verdict:
         return {"says": self.says, "because": list(self.because)}
 
 
-def verdicts(judged: Mapping[str, Metrics], comparable: bool) -> dict[str, Verdict]:
+def verdicts(judged: Mapping[str, Metrics], comparable: Container[str]) -> dict[str, Verdict]:
     """A verdict for each dictionary.
 
     Args:
         judged: the metrics of dictionaries (no controls), from one evaluation.
-        comparable: whether they are of one shape, so that cosines may be compared.
+        comparable: those whose cosines may be compared: of one shape, and each with weights of its own.
     """
-    best = {c: least(judged, c) for c in CRITERIA} if comparable else {}
-    return {name: verdict(metrics, best) for name, metrics in judged.items()}
+    swept = {name: metrics for name, metrics in judged.items() if name in comparable}
+    best = {c: least(swept, c) for c in CRITERIA}
+    return {name: verdict(metrics, best if name in swept else {}) for name, metrics in judged.items()}
 
 
 def least(judged: Mapping[str, Metrics], criterion: str) -> float | None:

@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from monoscope import plugins
+from monoscope.dictionary.base import NOWHERE
 from monoscope.errors import MonoscopeError
 from monoscope.evaluate.batches import Predictions, Reconstructed, Spliced
 from monoscope.evaluate.checks import refuse_nan
@@ -182,8 +183,7 @@ def evaluate(
         seed,
     )
     for name, r in dictionaries.items():
-        if plan.target == plan.site and getattr(r, "w_skip", None) is not None:
-            raise MonoscopeError(f"{name} is a skip transcoder, so it writes elsewhere", fix="name its target")
+        _refuse_elsewhere(plan, name, r)
     with_loss = lm.has_head and any(m.PART == PREDICTIONS for m in modules.values())
     first, second = _draw(plan, chosen, n_loss_tokens if with_loss else 0, n_tokens, seed)
     moments = SumsByDocument(len(chosen))
@@ -204,6 +204,19 @@ def evaluate(
         _add_rows(plan, judged, rows, moments)
         progress(len(rows.x))
     return _conclude(plan, judged, modules, with_loss, first, second, seed)
+
+
+def _refuse_elsewhere(plan: _Plan, name: str, r: Reconstructor) -> None:
+    """Refuse a dictionary that says that it writes elsewhere than it is to be judged."""
+    told = getattr(r, "provenance", {}).get("target")
+    elsewhere = told in NOWHERE or getattr(r, "w_skip", None) is not None
+    if plan.target == plan.site and (elsewhere or told not in (None, plan.site)):
+        raise MonoscopeError(
+            f"{name} is a transcoder: it does not write {plan.site}, which it reads",
+            fix="pass the target that it writes",
+        )
+    if told not in (None, plan.target, *NOWHERE):
+        raise MonoscopeError(f"{name} writes {told}, not {plan.target}", fix=f"pass the target {told}")
 
 
 def _draw(

@@ -52,7 +52,7 @@ def matched(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float[np.ndarra
         )
     one, other = (torch.nn.functional.normalize(v.detach().cpu().float(), dim=1) for v in (a, b))
     cosines = (one @ other.T).numpy()
-    return cosines[assign(cosines)].astype(np.float64)
+    return cosines[assign(cosines)].astype(np.float64).clip(-1, 1)  # which rounding may exceed
 
 
 def stability(

@@ -82,6 +82,11 @@ class Recipe:
         if "k" in kind.settings:
             settings["k"] = whole(name, 32 if wanted is None else wanted)
         elif (wanted or l0 is not None) and "l0" in known:  # a k of 0 asks for nothing
+            if wanted is not None and 2 * wanted > n_features > 1:
+                raise MonoscopeError(
+                    f"an L0 of {wanted:g} with {n_features} features: a penalty leads to at most half of them",
+                    fix=f"choose up to {n_features / 2:g}, or an architecture that selects",
+                )
             options["l0"] = wanted
         elif l0 is not None:
             raise MonoscopeError(
@@ -135,6 +140,8 @@ class Recipe:
             MonoscopeError: they cannot be, or cannot reconstruct another target than the input (``transcodes``).
         """
         kind = architecture(self.architecture)
+        if d_in < 2:
+            raise MonoscopeError("rows of one number have no directions", fix="pass rows of two numbers or more")
         if not transcodes and self.settings.get("skip"):
             raise MonoscopeError(
                 "the skip map of an autoencoder would be the identity", fix="leave out skip, or name another target"

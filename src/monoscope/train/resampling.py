@@ -127,7 +127,7 @@ class Resampling(nn.Module):
             x, y = self.rows[best, : dictionary.d_in], self.rows[best, -dictionary.d_out :]
             if self.centred:
                 y = y - dictionary.b_dec
-                x = x - dictionary.b_dec if x.shape == y.shape else x
+                x = x - dictionary.b_dec if self.rows.shape[1] == dictionary.d_in else x  # no target beside the input
             norm = dictionary.w_enc.norm(dim=1)[alive].mean() * share
             dictionary.w_dec[places] = y / y.norm(dim=1, keepdim=True).clamp_min(1e-12)
             dictionary.w_enc[places] = x / x.norm(dim=1, keepdim=True).clamp_min(1e-12) * norm

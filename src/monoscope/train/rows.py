@@ -18,7 +18,7 @@ from torch import Tensor
 from monoscope.errors import MonoscopeError
 from monoscope.ops.room import room
 from monoscope.ops.row_norm import normed
-from monoscope.source import Epochs, Picked, RowSource, batches
+from monoscope.source import OF_ARRAY, Epochs, Picked, RowSource, batches
 from monoscope.train.loop import SAMPLE, Data
 from monoscope.train.schedules import batch_of
 from monoscope.train.trainee import Units
@@ -174,7 +174,7 @@ class ArraySource:
 
     def __init__(self, x: Tensor, y: Tensor | None, seed: int) -> None:
         self.x, self.y = x, y
-        self.widths = {"x": x.shape[1]} | ({} if y is None else {"y": y.shape[1]})
+        self.widths = {"x": x.shape[1]} | ({} if y is None else {"target": y.shape[1]})
         self.counts = [min(self.CHUNK, len(x) - first) for first in range(0, len(x), self.CHUNK)]
         self._order = torch.from_numpy(np.random.default_rng(seed).permutation(len(x)).astype(np.int32))
 
@@ -183,8 +183,8 @@ class ArraySource:
         return Picked(self._at, self._order[index * self.CHUNK : (index + 1) * self.CHUNK])
 
     def _at(self, places: Int[Tensor, " n"]) -> Activations:
-        values = {"x": _taken(self.x, places)} | ({} if self.y is None else {"y": _taken(self.y, places)})
-        return Activations(values, places, torch.zeros_like(places))
+        values = {"x": _taken(self.x, places)} | ({} if self.y is None else {"target": _taken(self.y, places)})
+        return Activations(values, places, torch.full_like(places, OF_ARRAY))
 
 
 def _taken(rows: Float[Tensor, "m d"], places: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
@@ -204,7 +204,7 @@ def from_arrays(
         )
     batch_size = batch_of(batch_size, n_tokens or len(rows))
     _whole_batch(min(len(rows), n_tokens or len(rows)), batch_size)
-    site = None if outs is None else "y"
+    site = None if outs is None else "target"
     source = ArraySource(rows, outs, seed)
     return from_source(source, "x", site, batch_size, n_tokens, hold_back=hold_back, seed=seed, own=True)
 
