@@ -16,6 +16,8 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints
 quickstart: $(VENV)/installed
 	$(BIN)/monoscope quickstart $(ARGS)
 
+# what one of the processes has compiled to bytecode the others read
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 

@@ -7,9 +7,11 @@ And a headless Chromium for the tests of pages.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -59,6 +61,24 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Of several workers each begins at another folder, and finds the others prepared: a file is rewritten once."""
+    here, worker = Path(__file__).parent, getattr(config, "workerinput", None)
+    if worker and [Path(given).resolve() for given in config.args] == [here]:
+        folders = sorted(str(path) for path in here.iterdir() if list(path.glob("test_*.py")))
+        first = int(worker["workerid"].removeprefix("gw")) * len(folders) // worker["workercount"]
+        config.args[:] = folders[first:] + folders[:first]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Without the garbage collector, which would go through all that is kept for good, again and again."""
+    gc.disable()
+    yield
+    gc.enable()
+    gc.freeze()
+
+
 # folders: the one that compiles most kernels; beside it, what needs none; then the longest, which finds them compiled
 FIRST = ("quickstart", "harvest", "text", "models", "project", "train", "app", "serve")
 
@@ -66,4 +86,4 @@ FIRST = ("quickstart", "harvest", "text", "models", "project", "train", "app", "
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest early, so that no worker is left alone with one, and no kernel compiled by two at a time."""
     place = {name: i for i, name in enumerate(FIRST)}
-    items.sort(key=lambda item: place.get(item.path.parent.name, len(FIRST)))
+    items.sort(key=lambda item: (place.get(item.path.parent.name, len(FIRST)), item.path))

@@ -17,6 +17,7 @@ import truth_table  # isort: skip
 from monoscope.errors import MonoscopeError
 from monoscope.train.fit import fit
 from monoscope.worlds import preset
+from monoscope.worlds.presets import PRESETS
 
 GRIDS = {"sparsify:topk": truth_grids.SELECTS, "monoscope:topk": {"rate": [1e-6, 1e-2], "k": [4]}}
 
@@ -28,7 +29,7 @@ def contest(out: Path, seeds: int = 2) -> truth_table.Contest:
 def test_grids_are_spread_out_and_names_are_checked():
     assert next(iter(truth_table.settings(truth_grids.SELECTS))) == {"rate": truth_grids.RATES[0], "k": 4}
     for world, grids in truth_grids.GRIDS.items():
-        assert preset(world) and truth_grids.of(world) is grids
+        assert world in PRESETS and truth_grids.of(world) is grids
         for grid in grids.values():
             assert (4 if world == "small" else 2) <= len(list(truth_table.settings(grid))) <= 16
         assert truth_table.contenders("", grids) == list(grids)

@@ -47,6 +47,14 @@ def test_frequencies_are_the_declared_ones(small):
     assert 3.5 < world.l0 < 4.5
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_preset_is_as_sparse_as_declared(name):
+    world = preset(name)
+    code = world.rows(8 * BLOCK)[1]
+    assert len(code.indices) / len(code) == pytest.approx(world.l0, rel=0.02)
+
+
 def test_children_imply_parents_and_exclusive_siblings_never_fire_together(small):
     world, code = small
     fires = fired(code[: 10 * BLOCK])

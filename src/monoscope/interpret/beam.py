@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from monoscope.interpret.claims import AND, AND_NOT, FIRST, MOST_LITERALS, MOST_TOKENS, NONE, OR, TOKENS, Claims
-from monoscope.interpret.compiled import inner
 from monoscope.interpret.counting import LOCAL, N_THRESHOLDS, Counts, Entries, least_on
 from monoscope.interpret.token_sets import best_set
+from monoscope.ops.kernels import inner
 
 JOIN_COST = np.array([0.0, 0.01, 0.01])  # what "and not" and "or" must add to F1 beyond any literal: they say less
 TOKEN_GAIN = 0.006  # what a token must add to F1 to be named in a set

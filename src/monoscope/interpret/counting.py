@@ -8,9 +8,9 @@ import numba
 import numpy as np
 
 from monoscope.interpret.claims import Claims
-from monoscope.interpret.compiled import inner
 from monoscope.interpret.evidence import FOLDS, Fit
 from monoscope.interpret.sampling import PROPOSING, Rows, claimed, holds
+from monoscope.ops.kernels import inner
 
 N_THRESHOLDS = 10
 LEAST_ON = 50  # fit rows on at t: fewer say nothing about a label

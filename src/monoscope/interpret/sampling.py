@@ -8,8 +8,8 @@ import numba
 import numpy as np
 
 from monoscope.interpret.claims import AND, AND_NOT, FIRST, MOST_LITERALS, MOST_TOKENS, NONE, OR, TOKENS
-from monoscope.interpret.compiled import inner
 from monoscope.interpret.evidence import Fit
+from monoscope.ops.kernels import inner
 
 SCANNED = 4_000  # rows looked at for each literal of a claim
 KEPT = 1_500  # rows kept of a claim

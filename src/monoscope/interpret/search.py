@@ -24,7 +24,6 @@ from jaxtyping import Float, Int
 
 from monoscope.interpret.beam import BEAM, JOIN_COST, Beam, empty_beam, extend, first_beam, put
 from monoscope.interpret.claims import FIRST, MOST_LITERALS, MOST_TOKENS, Claims, no_claims
-from monoscope.interpret.compiled import inner
 from monoscope.interpret.counting import (
     LEAST_ON,
     LOCAL,
@@ -41,6 +40,7 @@ from monoscope.interpret.counting import (
 from monoscope.interpret.evidence import Fit
 from monoscope.interpret.sampling import CHOOSING, PROPOSING, Rows, claimed, holds, room
 from monoscope.interpret.token_sets import best_set
+from monoscope.ops.kernels import inner
 
 GAIN = 0.02  # what a further literal must add to F1 to be worth its words
 PLAIN = 0.94  # features that a set of tokens describes so well have no room for more

@@ -12,7 +12,7 @@ from numba import prange
 from torch import Tensor
 
 from monoscope.errors import MonoscopeError
-from monoscope.ops.kernels import parallel
+from monoscope.ops.kernels import inner, parallel
 from monoscope.ops.product import Tile
 from monoscope.ops.room import room
 from monoscope.ops.topk import BITS, BY, GROUPS, collect, group_maxima
@@ -116,24 +116,35 @@ def _move_rows(feature, shift, starts, counts, columns, bits, to, all_columns, a
             all_bits[to[i] + e] = np.int32(bits[starts[i] + e]) << shift
 
 
+@inner
+def _collect_some(first, last, bits, least, begin, starts, counts, columns, values):  # type: ignore[no-untyped-def]
+    """Rows ``first`` to ``last`` into a room that begins at ``begin``; returns how many entries they have.
+
+    As long as the room suffices they are written, and counted after that. What a parallel loop holds takes several
+    times as long to compile, and so does assigning slices.
+    """
+    maxima = np.empty(GROUPS, bits.dtype)
+    groups = np.empty(GROUPS + 1, np.int32)
+    found = np.empty(bits.shape[1] + 1, bits.dtype)
+    places = np.empty(bits.shape[1] + 1, np.int32)
+    at = 0
+    for i in range(first, last):
+        group_maxima(bits[i], maxima)
+        count = collect(bits[i], maxima, least, groups, found, places)
+        if at + count <= len(columns):
+            to = np.uint64(at)  # unsigned, as in ``collect``
+            for c in range(np.uint64(count)):
+                columns[to + c] = places[c]
+                values[to + c] = found[c]
+        starts[i] = begin + at
+        counts[i] = count
+        at += count
+    return at
+
+
 @parallel()
 def _collect_rows(bits, least, starts, counts, columns, values, needed):  # type: ignore[no-untyped-def]
-    """Each chunk of rows writes into a room of its own as long as that suffices, and goes on counting after that."""
-    n, n_features = bits.shape
-    room = columns.shape[1]
     for chunk in prange(len(needed)):
-        maxima = np.empty(GROUPS, bits.dtype)
-        groups = np.empty(GROUPS + 1, np.int32)
-        found = np.empty(n_features + 1, bits.dtype)
-        places = np.empty(n_features + 1, np.int32)
-        at = 0
-        for i in range(chunk * CHUNK, min(n, chunk * CHUNK + CHUNK)):
-            group_maxima(bits[i], maxima)
-            count = collect(bits[i], maxima, least, groups, found, places)
-            if at + count <= room:
-                columns[chunk, at : at + count] = places[:count]
-                values[chunk, at : at + count] = found[:count]
-            starts[i] = chunk * room + at
-            counts[i] = count
-            at += count
-        needed[chunk] = at
+        rows = (chunk * CHUNK, min(len(bits), chunk * CHUNK + CHUNK))
+        begin = chunk * columns.shape[1]
+        needed[chunk] = _collect_some(*rows, bits, least, begin, starts, counts, columns[chunk], values[chunk])

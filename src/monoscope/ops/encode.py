@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from monoscope.ops import product
-from monoscope.ops.kernels import parallel
+from monoscope.ops.kernels import inner, parallel
 from monoscope.ops.topk import GROUPS, collect, group_maxima, kth_largest
 from monoscope.types import Code
 
@@ -223,7 +223,7 @@ def _keep_largest(places, values, found, k, kept, exact):  # type: ignore[no-unt
     return found
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@inner(fastmath={"contract", "reassoc"})
 def _rescore_some(  # type: ignore[no-untyped-def]
     first, last, bits, shift, unit, lengths, features, largest, x, weight, bias, k, counts, kept, exact
 ):

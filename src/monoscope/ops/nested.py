@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from monoscope.ops import devices
-from monoscope.ops.kernels import parallel
+from monoscope.ops.kernels import inner, parallel
 from monoscope.ops.room import room, room_like
 from monoscope.ops.transpose import ByFeature
 from monoscope.types import Code
@@ -149,7 +149,7 @@ def _ranks(values, offsets, out):  # type: ignore[no-untyped-def]
             out[e] = before
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@inner(fastmath={"contract", "reassoc"})
 def _stages_of_row(first, last, y, values, weight, bias, indices, stages, sums, slopes):  # type: ignore[no-untyped-def]
     n_stages, d = sums.shape
     error = 0.0
@@ -186,7 +186,7 @@ def _stages(first, last, y, values, weight, bias, indices, offsets, stages, sums
         errors[row] = _stages_of_row(*entries, y[row], values, weight, bias, indices, stages, sums[i], slopes)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@inner(fastmath={"contract"})
 def _add(first, e, end, last, rows, entries, values, stages, sums, out):  # type: ignore[no-untyped-def]
     """Add up a feature's entries from ``e`` on as long as their row comes before ``last``; returns where that ends."""
     while e < end and rows[e] < last:

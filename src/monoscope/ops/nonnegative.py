@@ -24,7 +24,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from monoscope.ops import product
-from monoscope.ops.kernels import parallel
+from monoscope.ops.kernels import inner, parallel
 from monoscope.ops.pursuit import LARGEST, NOISE, NONE, OFF, SCORES, gram_matrix
 from monoscope.ops.room import room_like
 from monoscope.ops.topk import GROUPS, collect, group_maxima
@@ -138,7 +138,7 @@ def _take(scores, left, atoms, gram, grain, at, amount):  # type: ignore[no-unty
         scores[f] -= by * np.float32(gram[at, f]) if len(gram) else amount * _dot(atoms[at], atoms[f])
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@inner(fastmath={"contract", "reassoc"})
 def _best(scores, left, atoms, active, slack, enough, maxima, groups, found, places):  # type: ignore[no-untyped-def]
     """The atom with the largest inner product with ``left``, exactly; -1 if not above ``enough``, or active."""
     count = collect(scores, maxima, max(group_maxima(scores, maxima), enough) - slack, groups, found, places)
@@ -153,7 +153,7 @@ def _best(scores, left, atoms, active, slack, enough, maxima, groups, found, pla
     return best, at
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@inner(fastmath={"contract", "reassoc"})
 def _fit(gram, inner, amounts, m, tolerance):  # type: ignore[no-untyped-def]
     """Coordinate descent on the first ``m`` amounts."""
     for _ in range(SWEEPS):
@@ -169,7 +169,7 @@ def _fit(gram, inner, amounts, m, tolerance):  # type: ignore[no-untyped-def]
             break
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _drop(gram, inner, active, amounts, m):  # type: ignore[no-untyped-def]
     """Close the gaps that amounts of 0 leave; returns how many are active."""
     at = 0
@@ -186,7 +186,7 @@ def _drop(gram, inner, active, amounts, m):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@inner(fastmath={"contract", "reassoc"})
 def _round(scores, x, left, atoms, gram, grain, own, inner, picks, values, m, stop, slack, work):  # type: ignore[no-untyped-def]
     """Take atoms off one after the other; returns how many are active. ``slack`` is what rounding may have hidden."""
     maxima, groups, found, places = work
@@ -206,7 +206,7 @@ def _round(scores, x, left, atoms, gram, grain, own, inner, picks, values, m, st
     return m
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@inner(fastmath={"contract", "reassoc"})
 def _settle(scores, x, left, atoms, gram, grain, own, inner, picks, values, m, tolerance):  # type: ignore[no-untyped-def]
     """Fit all amounts and drop those of 0; returns how many are active, and by how much amounts have moved."""
     before, moved = values[:m].copy(), np.float32(0)
@@ -224,7 +224,7 @@ def _settle(scores, x, left, atoms, gram, grain, own, inner, picks, values, m, t
     return m, moved
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@inner(fastmath={"contract", "reassoc"})
 def _pursue_row(scores, x, left, atoms, gram, grain, length, floor, picks, values):  # type: ignore[no-untyped-def]
     n_atoms, most, unit = len(scores), len(picks), np.float32(2.0**-23 * length)
     maxima, found = np.empty(GROUPS, np.float32), np.empty(n_atoms + 1, np.float32)

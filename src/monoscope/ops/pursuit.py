@@ -22,7 +22,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from monoscope.ops import product, weighted_rows
-from monoscope.ops.kernels import parallel
+from monoscope.ops.kernels import inner, parallel
 from monoscope.ops.room import room, room_like
 from monoscope.ops.topk import GROUPS, collect, group_maxima
 from monoscope.ops.transpose import transpose
@@ -194,7 +194,7 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@inner(fastmath={"contract", "reassoc"})
 def _pursue_row(scores, left, atoms, gram, grain, length, unit, enough, once, picks, values):  # type: ignore[no-untyped-def]
     n_atoms = len(scores)
     maxima = np.empty(GROUPS, np.float32)

@@ -15,7 +15,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from monoscope.ops import weighted_rows
-from monoscope.ops.kernels import parallel
+from monoscope.ops.kernels import inner, parallel
 from monoscope.ops.room import room, room_like
 from monoscope.ops.transpose import ByFeature
 from monoscope.ops.weighted_rows import weighted
@@ -92,7 +92,7 @@ def gradients(
     return enc, dec
 
 
-@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+@inner(fastmath={"contract", "reassoc"})
 def _residual_of_some(first, last, indices, amounts, offsets, w, bias, y, left, slopes, squares, longest):  # type: ignore[no-untyped-def]
     # apart from the parallel loop: what that holds takes several times as long to compile
     sums = np.empty(w.shape[1], np.float32)
@@ -146,7 +146,7 @@ def _add4(out, a, va, b, vb, c, vc, d, vd, w):  # type: ignore[no-untyped-def]
         out[j] += va * wa[j] + vb * wb[j] + vc * wc[j] + vd * wd[j]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@inner(fastmath={"contract"})
 def _both(first, last, rows, entries, pulls, pushes, x, left, of_enc, of_dec):  # type: ignore[no-untyped-def]
     of_enc[:] = 0
     of_dec[:] = 0

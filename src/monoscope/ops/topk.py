@@ -16,7 +16,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from monoscope.errors import MonoscopeError
-from monoscope.ops.kernels import parallel
+from monoscope.ops.kernels import inner, parallel
 from monoscope.ops.product import Tile
 
 GROUPS = 256  # groups of a row's entries: several for each of the k places
@@ -182,7 +182,7 @@ def _keep(found, places, count, k, cut, indices, chosen):  # type: ignore[no-unt
     return at
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _topk_some(first_row, last_row, bits, first, counts, indices, chosen):  # type: ignore[no-untyped-def]
     """Some rows of ``_topk_rows``. What a parallel loop holds takes several times as long to compile."""
     width, k = bits.shape[1], indices.shape[1]

@@ -17,7 +17,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from monoscope.ops import devices
-from monoscope.ops.kernels import parallel
+from monoscope.ops.kernels import inner, parallel
 from monoscope.ops.room import room
 from monoscope.ops.transpose import ByFeature
 from monoscope.types import Code
@@ -170,7 +170,7 @@ def weighted(out, places, weights, count, w):  # type: ignore[no-untyped-def]
         e += 1
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@inner(fastmath={"contract"})
 def _scatter_some(first, last, offsets, rows, entries, values, x, out, longest):  # type: ignore[no-untyped-def]
     # apart from the parallel loop: what that holds takes several times as long to compile
     places = np.empty(longest + 1, np.int32)
