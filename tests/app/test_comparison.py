@@ -216,7 +216,7 @@ def test_trained_controls_stand_beside_a_comparison_the_random_one_on_its_own_mo
 def test_a_topk_dictionary_is_judged_at_fewer_features_too(lm, a, corpus, tmp_path):
     found = comparison.compare([a, Path(f"{a}@3"), Path(f"{a}/dictionary@2")])
     assert found.views == ("a@3", "a@2") and found.stability is None  # there is one dictionary
-    assert found.notes[-1].startswith("a@3, a@2: the same weights as another here")
+    assert found.notes[-1].startswith("a@3, a@2: the weights of another here")
     with pytest.raises(MonoscopeError, match="the same dictionary is named twice"):
         comparison.compare([a, a / "dictionary"])
     assert [m["l0"].value for m in found.metrics().values()] == [8, 3, 2] and found.names == ("a", "a@3", "a@2")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +122,7 @@ def compare(paths: Sequence[Path], against: str | None = None) -> Comparison:
     """
     if against is not None and against not in AGAINST:
         raise unknown_name("set of opponents", against, AGAINST)
-    contestants = [contestant(path, name) for path, name in zip(paths, distinct(paths), strict=True)]
-    contestants = [replace(c, view=view) for c, view in zip(contestants, views(paths), strict=True)]
+    contestants = [contestant(*each) for each in zip(paths, distinct(paths), views(paths), strict=True)]
     run = next((c.home for c in contestants if c.home is not None and folder.is_sealed(c.home.path / "text")), None)
     if run is None:
         raise MonoscopeError(
@@ -131,14 +130,7 @@ def compare(paths: Sequence[Path], against: str | None = None) -> Comparison:
             fix="name a run among them: monoscope evaluate RUN OTHER",
         )
     for c in contestants:
-        try:
-            plans.refuse_stranger(c.dictionary, run.lm, run.plan.site)
-            plans.refuse_target(c.dictionary, run.lm, run.plan.target or run.plan.site)
-        except MonoscopeError as error:
-            raise MonoscopeError(
-                f"{c.name} cannot be compared with {run.path.name}: {error.what}",
-                fix="compare dictionaries that read and write the same sites of one model",
-            ) from error
+        refuse_unlike(run, c)
     documents, notes = unseen(run, contestants)
     notes += [calibrated(run, c) for c in contestants if not c.dictionary.calibrated]
     judged: dict[str, Reconstructor] = {c.name: c.dictionary for c in contestants}
@@ -150,15 +142,26 @@ def compare(paths: Sequence[Path], against: str | None = None) -> Comparison:
     if against == "controls" and (other := stages.judge_random_model(run, documents)) is not None:
         found = found.with_control("random_model", other)
     dictionaries = {c.name: c.dictionary for c in contestants}
-    if len(dictionaries) > MATCHED:
-        notes.append(f"no PW-MCC: of more than {MATCHED} dictionaries it would take longer than all the rest")
     shared = tuple(c.name for c in contestants if c.view)
+    own = {name: d for name, d in dictionaries.items() if name not in shared}
+    if len(own) > MATCHED:
+        notes.append(f"no PW-MCC: of more than {MATCHED} dictionaries it would take longer than all the rest")
     if shared:
-        notes.append(
-            f"{', '.join(shared)}: the same weights as another here, so left out where directions are compared"
-        )
-    same = _stability({name: d for name, d in dictionaries.items() if name not in shared}, run.plan.seed)
+        notes.append(f"{', '.join(shared)}: the weights of another here, so left out where directions are compared")
+    same = _stability(own, run.plan.seed)
     return Comparison(tuple(dictionaries), dictionaries, found, run.plan.text, tuple(notes), same, shared)
+
+
+def refuse_unlike(run: Run, c: Contestant) -> None:
+    """Raise ``MonoscopeError`` where a contestant is of another model, or reads or writes another site, than a run."""
+    try:
+        plans.refuse_stranger(c.dictionary, run.lm, run.plan.site)
+        plans.refuse_target(c.dictionary, run.lm, run.plan.target or run.plan.site)
+    except MonoscopeError as error:
+        raise MonoscopeError(
+            f"{c.name} cannot be compared with {run.path.name}: {error.what}",
+            fix="compare dictionaries that read and write the same sites of one model",
+        ) from error
 
 
 def _stability(dictionaries: dict[str, Dictionary], seed: int) -> Stability | None:
@@ -199,7 +202,7 @@ def missing(run: Run) -> list[str]:
     return [words for name, words in ways.items() if name not in stages.controls_of(run)]
 
 
-def contestant(path: Path, name: str) -> Contestant:
+def contestant(path: Path, name: str, view: bool = False) -> Contestant:
     """The dictionary in a folder, with the run around it; at fewer features, where the path says so.
 
     Raises:
@@ -210,14 +213,14 @@ def contestant(path: Path, name: str) -> Contestant:
     home = next((Run(p) for p in around if (p / plans.NAME).is_file()), None)
     made = io.load(path)
     if k is None:
-        return Contestant(name, made, home)
+        return Contestant(name, made, home, view)
     if not isinstance(made, topk.Architecture):
         raise MonoscopeError(
             f"a {made.architecture} dictionary has no codes of a smaller k",
             where=str(path),
             fix=f"leave out @{k}; topk and hierarchical_topk have",
         )
-    return Contestant(name, made.at(k), home)
+    return Contestant(name, made.at(k), home, view)
 
 
 def home(path: Path) -> Path:
@@ -235,8 +238,8 @@ def views(paths: Sequence[Path]) -> list[bool]:
 
 def viewed(path: Path) -> tuple[Path, int | None]:
     """The folder that a path names, and the k behind an ``@`` at its end, if there is one."""
-    folder, at, k = str(path).rpartition("@")
-    return (Path(folder), int(k)) if at and k.isdecimal() and not path.exists() else (path, None)
+    whole, at, k = str(path).rpartition("@")
+    return (Path(whole), int(k)) if at and k.isdecimal() and not path.exists() else (path, None)
 
 
 def calibrated(run: Run, contestant: Contestant) -> str:
