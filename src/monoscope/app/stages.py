@@ -322,8 +322,8 @@ def random_model(run: Run) -> None:
     if (out / LABELS).is_file() and "random_model" in current.get("controls", {}):
         return
     lm = run.lm.shuffled(run.plan.seed)
-    # a dictionary from elsewhere need not say what its L0 is
-    k = run.plan.k if run.plan.dictionary is None else mean_l0(run, run.dictionary)
+    # a dictionary from elsewhere need not say what its L0 is; penalties lead to half of the features at most
+    k = run.plan.k if run.plan.dictionary is None else min(mean_l0(run, run.dictionary), run.plan.n_features // 2)
     recipes, outs = {"random_model": run.plan.recipe(k=k)}, {"random_model": out / "dictionary"}
     fit(run, stream(run, lm), lm, recipes, outs, "training (random model)", out / LOG)
     judged = None if "random_model" in current.get("controls", {}) else judge_random_model(run)
