@@ -36,6 +36,7 @@ def test_gradients_are_no_longer_than_they_may_be(name):
     free = length(stepped(name, clip=0.0))
     assert length(stepped(name, clip=free / 8)) == pytest.approx(free / 8, rel=0.3)  # less what is along unit rows
     assert length(stepped(name, clip=free / 8)) <= 1.0001 * free / 8
+    assert 2 * length(stepped(name, clip=free / 16)) == pytest.approx(length(stepped(name, clip=free / 8)), rel=1e-5)
     assert length(stepped(name, clip=100 * free)) == pytest.approx(free, rel=1e-5)
     assert length(stepped(name, clip=0.0, loss_per="row")) == pytest.approx(D * free, rel=1e-5)
 

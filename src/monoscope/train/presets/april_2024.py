@@ -4,8 +4,8 @@ Published: squared error summed over a row; penalty 5 on activations times decod
 of the training; rate 5e-5, falling to 0 over the last fifth; gradients clipped to norm 1; 200,000 steps of 2,048 to
 4,096 rows; no resampling; decoder rows of norm 0.1 in random directions, encoder tied to the decoder, biases 0.
 
-Codes begin a hundredth as large as rows, so a training of few steps spends most of them on growing: after 117 steps of
-512 rows at a rate of 1e-3, L0 32, an FVU of 0.74 was left, where weights that begin as Monoscope's do left 0.43.
+Codes begin a hundredth as large as rows, so a training of few steps spends most of them on growing, and leaves far more
+than one whose weights begin as Monoscope's do.
 
 Not reproduced: nothing beyond what all presets share.
 """
