@@ -1,7 +1,7 @@
 """A training step's heart: the squared error of a reconstruction by chosen features, with exact sparse gradients.
 
 One pass over the rows makes the residual and each entry's inner product of residual and direction, which its gradient
-is made of; one pass over the features makes the gradients of both weight matrices (``residual``).
+is made of (``residual``); one pass over the features makes each weight matrix's gradient (``weighted_rows``).
 """
 
 from __future__ import annotations
@@ -118,13 +118,8 @@ class _SquaredError(torch.autograd.Function):
         code, by, scale = ctx.code, ctx.by, float(grads[0]) * -2 / left.numel()
         pulls, pushes = slopes * scale, code.values * scale
         wants = ctx.needs_input_grad[2:6]
-        enc = dec = None
-        if wants[0] and wants[2]:
-            enc, dec = residual.gradients(by, pulls, pushes, x, left)
-        elif wants[0]:
-            enc = weighted_rows.scatter(by, pulls, x)
-        elif wants[2]:
-            dec = weighted_rows.scatter(by, pushes, left)
+        enc = weighted_rows.scatter(by, pulls, x) if wants[0] else None
+        dec = weighted_rows.scatter(by, pushes, left) if wants[2] else None
         b_enc = weighted_rows.sums(by, pulls) if wants[1] else None
         b_dec = left.sum(0) * scale if wants[3] else None
         towards_y = left * -scale if ctx.needs_input_grad[1] else None

@@ -1,7 +1,7 @@
-"""Two passes over sparse entries, which are most of a training step: residuals by row, gradients by feature.
+"""One pass over the rows of a code: what each reconstruction leaves over, and its inner product with each direction.
 
-A row's directions stay in the cache while it is decoded and compared with each of them; a feature's two gradients are
-made side by side. Nothing is dense but rows and weights.
+A row's directions stay in the cache while it is decoded and compared with each of them. Nothing is dense but rows and
+weights.
 """
 
 from __future__ import annotations
@@ -11,17 +11,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from monoscope.ops import weighted_rows
 from monoscope.ops.kernels import inner, parallel
-from monoscope.ops.room import room, room_like
-from monoscope.ops.transpose import ByFeature
+from monoscope.ops.room import room_like
 from monoscope.ops.weighted_rows import weighted
 from monoscope.types import Code
-
-PARTS = 64  # that all features' gradients are made in, side by side
 
 
 class Residual(NamedTuple):
@@ -68,30 +65,6 @@ def residual(
     return Residual(left, slopes, torch.tensor(squares.sum()))
 
 
-def reference_gradients(
-    by: ByFeature, pulls: Float[Tensor, " n_entries"], pushes: Float[Tensor, " n_entries"],
-    x: Float[Tensor, "n d_in"], left: Float[Tensor, "n d_out"],
-) -> tuple[Float[Tensor, "n_features d_in"], Float[Tensor, "n_features d_out"]]:  # fmt: skip
-    """The same by two scatters."""
-    return weighted_rows.scatter(by, pulls, x), weighted_rows.scatter(by, pushes, left)
-
-
-def gradients(
-    by: ByFeature, pulls: Float[Tensor, " n_entries"], pushes: Float[Tensor, " n_entries"],
-    x: Float[Tensor, "n d_in"], left: Float[Tensor, "n d_out"],
-) -> tuple[Float[Tensor, "n_features d_in"], Float[Tensor, "n_features d_out"]]:  # fmt: skip
-    """For every feature, the sum of ``x``'s rows weighted by ``pulls``, and of ``left``'s weighted by ``pushes``."""
-    if not _numba(pulls, pushes, x, left):
-        return reference_gradients(by, pulls, pushes, x, left)
-    n_features = len(by.offsets) - 1
-    enc, dec = room(n_features, x.shape[1]), room(n_features, left.shape[1])
-    _gradients(
-        by.offsets.numpy(), by.rows.numpy(), by.entries.numpy(), pulls.contiguous().numpy(),
-        pushes.contiguous().numpy(), x.contiguous().numpy(), left.contiguous().numpy(), enc.numpy(), dec.numpy(),
-    )  # fmt: skip
-    return enc, dec
-
-
 @inner(fastmath={"contract", "reassoc"})
 def _residual_of_some(first, last, indices, amounts, offsets, w, bias, y, left, slopes, squares, longest):  # type: ignore[no-untyped-def]
     # apart from the parallel loop: what that holds takes several times as long to compile
@@ -125,42 +98,3 @@ def _residual(indices, amounts, offsets, w, bias, y, left, slopes, squares, long
     for block in prange((n + 31) // 32):
         some = (block * 32, min(n, block * 32 + 32))
         _residual_of_some(*some, indices, amounts, offsets, w, bias, y, left, slopes, squares, longest)
-
-
-@parallel(fastmath={"contract"})
-def _gradients(offsets, rows, entries, pulls, pushes, x, left, enc, dec):  # type: ignore[no-untyped-def]
-    for part in prange(PARTS):
-        # about as many entries in each, for features differ in how many they have
-        n, total = len(offsets) - 1, offsets[-1]
-        low = np.searchsorted(offsets[:n], part * total // PARTS) if part else 0
-        high = np.searchsorted(offsets[:n], (part + 1) * total // PARTS) if part + 1 < PARTS else n
-        for f in range(low, high):
-            _both(offsets[f], offsets[f + 1], rows, entries, pulls, pushes, x, left, enc[f], dec[f])
-
-
-@njit(inline="always")
-def _add4(out, a, va, b, vb, c, vc, d, vd, w):  # type: ignore[no-untyped-def]
-    # four rows at once: one read and one write of the sum for four reads of w
-    wa, wb, wc, wd = w[a], w[b], w[c], w[d]
-    for j in range(len(out)):
-        out[j] += va * wa[j] + vb * wb[j] + vc * wc[j] + vd * wd[j]
-
-
-@inner(fastmath={"contract"})
-def _both(first, last, rows, entries, pulls, pushes, x, left, of_enc, of_dec):  # type: ignore[no-untyped-def]
-    of_enc[:] = 0
-    of_dec[:] = 0
-    e = first
-    while e + 4 <= last:
-        a, b, c, d = rows[e], rows[e + 1], rows[e + 2], rows[e + 3]
-        i, j, k, m = entries[e], entries[e + 1], entries[e + 2], entries[e + 3]
-        _add4(of_dec, a, pushes[i], b, pushes[j], c, pushes[k], d, pushes[m], left)
-        _add4(of_enc, a, pulls[i], b, pulls[j], c, pulls[k], d, pulls[m], x)
-        e += 4
-    while e < last:
-        row, entry = rows[e], entries[e]
-        for j in range(len(of_dec)):
-            of_dec[j] += pushes[entry] * left[row, j]
-        for j in range(len(of_enc)):
-            of_enc[j] += pulls[entry] * x[row, j]
-        e += 1

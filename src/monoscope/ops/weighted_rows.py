@@ -10,6 +10,7 @@ For a code ``c`` (rows × features), a matrix ``w`` with a row per feature and a
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -18,9 +19,17 @@ from torch import Tensor
 
 from monoscope.ops import devices
 from monoscope.ops.kernels import inner, parallel
+from monoscope.ops.quicker import quickest
 from monoscope.ops.room import room
 from monoscope.ops.transpose import ByFeature
 from monoscope.types import Code
+
+PARTS = 64  # that features are taken in, side by side
+# A feature's rows lie apart. Packed to a block of columns they are found in a core's own cache: where the shared one is
+# far from the cores that is worth the packing, if the rows are used often enough.
+PACKED = 1_600_000  # bytes of a block
+NARROWEST = 32  # columns in it
+MANY = 8  # entries of a feature
 
 
 def _numba(*tensors: Tensor) -> bool:
@@ -86,11 +95,26 @@ def scatter(
     if not _numba(x, values):
         return reference_scatter(by, values, x)
     out = room(len(by.offsets) - 1, x.shape[1])
-    _scatter(
-        by.offsets.numpy(), by.rows.numpy(), by.entries.numpy(), values.contiguous().numpy(), x.contiguous().numpy(),
-        out.numpy(),
-    )  # fmt: skip
+    arrays = [t.contiguous().numpy() for t in (by.offsets, by.rows, by.entries, values, x, out)]
+    threads, density = numba.get_num_threads(), len(values) // max(1, len(out))
+    work = ("scatter", x.shape, len(out), density.bit_length(), threads)
+    quickest(work, _ways(len(x), x.shape[1], density), lambda blocks: _scatter(*arrays, *_packing(x, blocks, threads)))
     return out
+
+
+def _packing(x: Tensor, blocks: int, threads: int) -> tuple[int, np.ndarray]:
+    """``blocks``, and room for a block for each of the threads; for one block there is none."""
+    if blocks == 1:
+        return 1, np.empty((0, 0), np.float32)
+    return blocks, room(threads, len(x) * -(-x.shape[1] // blocks)).numpy()
+
+
+def _ways(n: int, width: int, entries: int) -> list[int]:
+    """Into how many blocks of columns ``x`` may be taken apart, as many for each thread; ``entries``: of a feature."""
+    threads = numba.get_num_threads()
+    blocks = -(-n * width * 4 // (PACKED * threads)) * threads
+    small = n * width * 4 <= PACKED or width < blocks * NARROWEST
+    return [1] if small or entries < MANY else [1, blocks]
 
 
 def reference_sums(by: ByFeature, values: Float[Tensor, " n_active"]) -> Float[Tensor, " n_features"]:
@@ -171,26 +195,50 @@ def weighted(out, places, weights, count, w):  # type: ignore[no-untyped-def]
 
 
 @inner(fastmath={"contract"})
-def _scatter_some(first, last, offsets, rows, entries, values, x, out, longest):  # type: ignore[no-untyped-def]
-    # apart from the parallel loop: what that holds takes several times as long to compile
-    places = np.empty(longest + 1, np.int32)
-    weights = np.empty(longest + 1, np.float32)
+def _scatter_some(first, last, low, high, offsets, rows, entries, values, x, out):  # type: ignore[no-untyped-def]
+    # columns low to high of out, which are all that x has
+    longest = 0
+    for f in range(first, last):
+        longest = max(longest, offsets[f + 1] - offsets[f])
+    places, weights = np.empty(longest + 1, np.int32), np.empty(longest + 1, np.float32)
     for f in range(first, last):
         count = 0
         for e in range(offsets[f], offsets[f + 1]):
             places[count] = rows[e]
             weights[count] = values[entries[e]]
             count += weights[count] != 0  # what is 0 is passed over: of penalty methods many entries are
-        weighted(out[f], places, weights, count, x)
+        weighted(out[f, low:high], places, weights, count, x)
+
+
+@inner
+def _scatter_blocks(turn, turns, blocks, space, offsets, rows, entries, values, x, out):  # type: ignore[no-untyped-def]
+    for block in range(turn * blocks // turns, (turn + 1) * blocks // turns):
+        low, high = block * x.shape[1] // blocks, (block + 1) * x.shape[1] // blocks
+        packed = space[turn, : len(x) * (high - low)].reshape(len(x), high - low)
+        for i in range(len(x)):
+            for j in range(high - low):
+                packed[i, j] = x[i, low + j]
+        _scatter_some(0, len(offsets) - 1, low, high, offsets, rows, entries, values, packed, out)
+
+
+@inner
+def _scatter_part(part, offsets, rows, entries, values, x, out):  # type: ignore[no-untyped-def]
+    # about as many entries in each, for features differ in how many they have
+    n = len(offsets) - 1
+    first = np.searchsorted(offsets[:n], part * offsets[n] // PARTS) if part else 0
+    last = np.searchsorted(offsets[:n], (part + 1) * offsets[n] // PARTS) if part + 1 < PARTS else n
+    _scatter_some(first, last, 0, x.shape[1], offsets, rows, entries, values, x, out)
 
 
 @parallel()
-def _scatter(offsets, rows, entries, values, x, out):  # type: ignore[no-untyped-def]
-    n = len(offsets) - 1
-    longest = (offsets[1:] - offsets[:-1]).max() if n else 0
-    for block in prange((n + 15) // 16):
-        some = (block * 16, min(n, block * 16 + 16))
-        _scatter_some(*some, offsets, rows, entries, values, x, out, longest)
+def _scatter(offsets, rows, entries, values, x, out, blocks, space):  # type: ignore[no-untyped-def]
+    # what is done lies outside of the loop: what that holds takes several times as long to compile
+    tasks = max(len(space), PARTS * (len(space) == 0))
+    for task in prange(tasks):
+        if len(space):
+            _scatter_blocks(task, tasks, blocks, space, offsets, rows, entries, values, x, out)
+        else:
+            _scatter_part(task, offsets, rows, entries, values, x, out)
 
 
 @parallel()

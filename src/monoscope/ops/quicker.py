@@ -1,0 +1,36 @@
+"""Which of several ways to the same bits is the quickest on this machine, found by taking each a few times.
+
+What is worth it depends on caches and on how far they lie from the cores, which no name of a processor tells. Since
+all ways give the same, a choice that a busy moment spoilt costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+TRIES = 4  # of each way: the first compiles, others may be disturbed
+
+_took: dict[Hashable, dict[int, list[float]]] = {}  # seconds, by what is done and in which way
+
+
+def quickest(what: Hashable, ways: Sequence[int], run: Callable[[int], T]) -> T:
+    """``run`` with one of ``ways``: each in turn at first, then the one whose best time was least.
+
+    Args:
+        what: names the work; alike for work that takes as long.
+        ways: what ``run`` can be called with; one of them alone is not timed.
+        run: gives the same whichever way it is called with.
+    """
+    if len(ways) == 1:
+        return run(ways[0])
+    took = _took.setdefault(what, {way: [] for way in ways})
+    way = min(ways, key=lambda one: len(took[one]))
+    if len(took[way]) >= TRIES:
+        return run(min(ways, key=lambda one: min(took[one])))
+    began = time.perf_counter()
+    made = run(way)
+    took[way].append(time.perf_counter() - began)
+    return made
