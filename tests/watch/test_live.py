@@ -55,6 +55,15 @@ def generated(rules: Rules, batch: dict[str, Tensor], **options: Any) -> list[tu
     return [(row.tokens, row.events) for row in watching.rows if row is not None]
 
 
+def alike(some: list[tuple[list[int], list[Event]]], others: list[tuple[list[int], list[Event]]]) -> None:
+    """The same tokens and the same events; their values, which are kept in fp16, as a model rounds in other shapes."""
+    assert [text for text, _ in some] == [text for text, _ in others]
+    mine, theirs = ([event for _, events in rows for event in events] for rows in (some, others))
+    assert [replace(event, value=0.0) for event in mine] == [replace(event, value=0.0) for event in theirs]
+    values = (torch.tensor([event.value for event in events], dtype=torch.float16) for events in (mine, theirs))
+    torch.testing.assert_close(*values)
+
+
 @pytest.mark.parametrize("name", architectures())
 def test_values_are_what_a_whole_encode_gives(name: str, tmp_path: Path) -> None:
     made, given = some_rules(tmp_path, name), tokens()
@@ -81,13 +90,13 @@ def test_padding_has_no_values_and_does_not_count(tmp_path: Path) -> None:
 def test_sequences_of_a_padded_batch_are_watched_as_if_each_were_alone(tmp_path: Path, cached: bool) -> None:
     made, texts = some_rules(tmp_path), [tokens(1, n, n)[0] for n in (3, 8, 5, 6)]
     alone = [generated(made, padded([text]), use_cache=cached)[0] for text in texts]
-    assert generated(made, padded(texts), use_cache=cached) == alone
+    alike(generated(made, padded(texts), use_cache=cached), alone)
     assert any(events for _, events in alone)
 
 
 def test_a_cache_changes_no_alarm(tmp_path: Path) -> None:
     made, batch = some_rules(tmp_path), padded([tokens(1, n, n)[0] for n in (3, 8)])
-    assert generated(made, batch) == generated(made, batch, use_cache=False)
+    alike(generated(made, batch), generated(made, batch, use_cache=False))
 
 
 def test_a_sequence_that_ended_is_watched_no_longer(tmp_path: Path) -> None:
@@ -99,7 +108,7 @@ def test_a_sequence_that_ended_is_watched_no_longer(tmp_path: Path) -> None:
     try:
         for cached in (True, False):
             alone = [generated(made, padded([text]), use_cache=cached)[0] for text in texts]
-            assert generated(made, padded(texts), use_cache=cached) == alone
+            alike(generated(made, padded(texts), use_cache=cached), alone)
             assert len(alone[0][0]) == 3 + 4 and len(alone[1][0]) == 8 + 11
     finally:
         model().generation_config.eos_token_id = before
