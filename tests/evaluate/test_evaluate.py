@@ -265,6 +265,27 @@ def test_a_dictionary_that_normalises_each_row_is_given_the_rows(lm, store, rows
     torch.testing.assert_close(spliced, logits, rtol=1e-12, atol=1e-12)
 
 
+def test_every_measure_takes_a_dictionary_s_float32_beside_rows_of_float64(lm, store, rows):
+    made = architecture("topk")(12, 30, k=4).requires_grad_(False)
+    for i, weights in enumerate((made.w_enc, made.w_dec)):
+        weights.copy_(torch.randn(weights.shape, generator=torch.Generator().manual_seed(i)) / 4)
+    found = evaluate(lm, SITE, {"d": made}, store, store.documents(), n_loss_tokens=10**6)
+    expected = F.cosine_similarity(rows, made(rows.float()).double()).mean()
+    assert value(found, "cosine") == pytest.approx(float(expected), rel=1e-5)
+    assert {name for name, e in found.metrics.items() if e.value is None} == {"ultra_rare_fraction", "next_feature"}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_documents_that_are_not_read_count_nowhere(lm, store, seed):
+    """Few tokens of many documents: halves and groups are of those that were read, and none of them is empty."""
+    known = {"d": Function(lambda x: x - 0.1 * x.square())}
+    found = evaluate(lm, SITE, known, store, store.documents(), n_tokens=50, n_loss_tokens=0, seed=seed)
+    n = found.facts["n_documents"]
+    assert 2 <= n < 10
+    e = found.metrics["error_linear"]
+    assert (e.value is None) == (n < 4) and (e.value is None or e.low < e.high)
+
+
 @pytest.mark.parametrize("told", [None, "unknown", "another array", "mlp_out.0"])
 def test_a_transcoder_is_not_evaluated_where_it_reads(lm, store, told):
     made = architecture("topk")(12, 30, 12, k=3, skip=told is None)
