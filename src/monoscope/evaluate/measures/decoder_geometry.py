@@ -74,7 +74,7 @@ class Geometry:
 
     def estimates(self) -> dict[str, Estimate]:
         """The means over features, with intervals over features."""
-        reach = student(max(6, len(self._nearest) - 1))
+        reach = student(max(1, len(self._nearest) - 1))
         found = {name: Estimate(v, v - reach * e, v + reach * e) for name, (v, e) in self.spreads().items()}
         return {**dict.fromkeys(NAMES, Estimate()), **found}
 
