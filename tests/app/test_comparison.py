@@ -125,6 +125,8 @@ def test_the_table_fits_and_marks_noise(found, width):
     comparison_table.print_comparison(found, Console(file=out, width=width))
     text = out.getvalue()
     assert all(len(line) <= width for line in text.splitlines())
+    facts = found.evaluation.facts
+    assert f"{facts['n_documents']} documents; loss and KL on {facts['n_loss_tokens']:,} of the tokens" in text
     assert "a less" in text and "raw" not in text and "PCA" in text
     assert f"{comparison_table.NOISE} within noise" in text and "PW-MCC 0." in text
 
