@@ -83,6 +83,8 @@ def test_all_are_judged_on_the_same_tokens(found):
     # the same split of the same text: nothing to leave out, nothing unknown
     assert [note.split(" beside")[0] for note in found.notes] == [
         "no frozen decoder (train --controls)", "no random model (quickstart --controls full)",
+        f"only {found.evaluation.facts['n_documents']} documents judge, so intervals are too narrow, and too few "
+        "differences within noise",
     ]  # fmt: skip
     written = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert list(written["dictionaries"]) == ["a", "b"] and list(written["controls"]) == ["pca", "neurons"]
@@ -110,6 +112,14 @@ def test_many_dictionaries_are_not_matched_each_with_each_and_a_note_says_so(a, 
     many = comparison.compare([a, b])
     assert many.stability is None and many.to_json()["stability"] is None
     assert [note for note in many.notes if note.startswith("no PW-MCC: of more than 1 ")]
+
+
+def test_few_documents_are_said_to_be_few(a, b, monkeypatch):
+    n = comparison.compare([a, b]).evaluation.facts["n_documents"]
+    for few in (n, n + 1):
+        monkeypatch.setattr(comparison, "FEW", few)
+        said = [note for note in comparison.compare([a, b]).notes if note.startswith(f"only {n} documents judge")]
+        assert len(said) == few - n
 
 
 def test_noise_is_an_interval_that_holds_zero():
@@ -204,10 +214,11 @@ def test_what_cannot_be_compared_is_refused(lm, a, corpus, tmp_path):
         comparison.unseen(Run(a), [comparison.contestant(a, "a"), comparison.Contestant("same", run.dictionary, run)])
 
 
-def test_trained_controls_stand_beside_a_comparison_the_random_one_on_its_own_model(lm, corpus, tmp_path):
+def test_trained_controls_stand_beside_a_comparison_the_random_one_on_its_own_model(lm, corpus, tmp_path, monkeypatch):
     out = made(lm, tmp_path / "run", corpus)
     for at in ("frozen_decoder", "random_model/dictionary"):
         io.load(out).save(out / "controls" / at)
+    monkeypatch.setattr(comparison, "FEW", 2)
     found = comparison.compare([out], "controls")
     assert list(found.metrics()) == ["run", "frozen_decoder", "pca", "neurons", "random_model"] and not found.notes
     own, frozen, random = (found.metrics()[name] for name in ("run", "frozen_decoder", "random_model"))

@@ -125,6 +125,16 @@ def test_paired_difference_equals_brute_force():
     np.testing.assert_allclose([found.value, found.low, found.high], expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize(("n", "share"), [(2, 0.5), (5, 0.2), (20, 0.08)])
+def test_of_few_documents_equals_differ_too_often(n, share):
+    rng, wrong = np.random.default_rng(1), 0
+    for i in range(300):
+        one, other = (sample(s, ratio, i, 300)["ratio"] for s in rivals(rng, n, gap=0.0))
+        e = one.minus(other)
+        wrong += not e.low <= 0 <= e.high
+    assert wrong / 300 == pytest.approx(share, abs=0.06)
+
+
 def test_a_constant_gap_is_known_exactly():
     """Closed form: where one is the other plus a constant on every token, every resample shows the constant."""
     one, other = rivals(np.random.default_rng(3), 50, gap=0.0, own=0.0)
