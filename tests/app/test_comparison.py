@@ -221,6 +221,9 @@ def test_trained_controls_stand_beside_a_comparison_the_random_one_on_its_own_mo
     monkeypatch.setattr(comparison, "FEW", 2)
     found = comparison.compare([out], "controls")
     assert list(found.metrics()) == ["run", "frozen_decoder", "pca", "neurons", "random_model"] and not found.notes
+    out = text_io.StringIO()
+    comparison_table.print_comparison(found, Console(file=out, width=100))
+    assert f"{found.evaluation.facts['n_loss_tokens']:,} of the tokens, the random model's on more" in out.getvalue()
     own, frozen, random = (found.metrics()[name] for name in ("run", "frozen_decoder", "random_model"))
     assert own["ce"].value == frozen["ce"].value != random["ce"].value  # of another model
     assert "random_model" not in found.evaluation.differences

@@ -40,7 +40,8 @@ def print_comparison(found: Comparison, console: Console) -> None:
     where = payloads.where(facts)
     judged = f"{facts['n_documents']:,} documents"
     if 0 < facts["n_loss_tokens"] < facts["n_tokens"]:
-        judged += f"; loss and KL on {facts['n_loss_tokens']:,} of the tokens"
+        more = ", the random model's on more" if "random_model" in found.evaluation.controls else ""
+        judged += f"; loss and KL on {facts['n_loss_tokens']:,} of the tokens{more}"
     console.print()
     console.print(
         Text(f"{where} of {plain(payloads.short_name(facts['model']))}", style="bold").append(
