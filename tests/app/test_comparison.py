@@ -83,6 +83,8 @@ def test_all_are_judged_on_the_same_tokens(found):
     # the same split of the same text: nothing to leave out, nothing unknown
     assert [note.split(" beside")[0] for note in found.notes] == [
         "no frozen decoder (train --controls)", "no random model (quickstart --controls full)",
+        f"only {found.evaluation.facts['n_documents']} documents judge, so intervals are too narrow, and too few "
+        "differences within noise",
     ]  # fmt: skip
     written = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert list(written["dictionaries"]) == ["a", "b"] and list(written["controls"]) == ["pca", "neurons"]
@@ -112,6 +114,14 @@ def test_many_dictionaries_are_not_matched_each_with_each_and_a_note_says_so(a, 
     assert [note for note in many.notes if note.startswith("no PW-MCC: of more than 1 ")]
 
 
+def test_few_documents_are_said_to_be_few(a, b, monkeypatch):
+    n = comparison.compare([a, b]).evaluation.facts["n_documents"]
+    for few in (n, n + 1):
+        monkeypatch.setattr(comparison, "FEW", few)
+        said = [note for note in comparison.compare([a, b]).notes if note.startswith(f"only {n} documents judge")]
+        assert len(said) == few - n
+
+
 def test_noise_is_an_interval_that_holds_zero():
     assert comparison.within_noise(Estimate(0.1, -0.1, 0.2)) is True
     assert comparison.within_noise(Estimate(0.0, 0.0, 0.0)) is True
@@ -125,6 +135,8 @@ def test_the_table_fits_and_marks_noise(found, width):
     comparison_table.print_comparison(found, Console(file=out, width=width))
     text = out.getvalue()
     assert all(len(line) <= width for line in text.splitlines())
+    facts = found.evaluation.facts
+    assert f"{facts['n_documents']} documents; loss and KL on {facts['n_loss_tokens']:,} of the tokens" in text
     assert "a less" in text and "raw" not in text and "PCA" in text
     assert f"{comparison_table.NOISE} within noise" in text and "PW-MCC 0." in text
 
@@ -140,7 +152,7 @@ def test_long_names_are_folded_after_their_commas_and_lose_nothing():
 
 def test_six_architectures_fit_in_80_columns_without_folding(found):
     names = ["topk", "batch_topk", "hierarchical_topk", "matching_pursuit", "jumprelu", "matryoshka"]
-    first = found.evaluation.differences["b"]
+    first = {**found.evaluation.differences["b"], "loss_recovered_mean": Estimate(-0.123, -0.234, -0.012)}
     out = text_io.StringIO()
     comparison_table._print(
         "topk less", dict.fromkeys(names, first), comparison_table.SCORES, Console(file=out, width=80), None
@@ -202,12 +214,16 @@ def test_what_cannot_be_compared_is_refused(lm, a, corpus, tmp_path):
         comparison.unseen(Run(a), [comparison.contestant(a, "a"), comparison.Contestant("same", run.dictionary, run)])
 
 
-def test_trained_controls_stand_beside_a_comparison_the_random_one_on_its_own_model(lm, corpus, tmp_path):
+def test_trained_controls_stand_beside_a_comparison_the_random_one_on_its_own_model(lm, corpus, tmp_path, monkeypatch):
     out = made(lm, tmp_path / "run", corpus)
     for at in ("frozen_decoder", "random_model/dictionary"):
         io.load(out).save(out / "controls" / at)
+    monkeypatch.setattr(comparison, "FEW", 2)
     found = comparison.compare([out], "controls")
     assert list(found.metrics()) == ["run", "frozen_decoder", "pca", "neurons", "random_model"] and not found.notes
+    out = text_io.StringIO()
+    comparison_table.print_comparison(found, Console(file=out, width=100))
+    assert f"{found.evaluation.facts['n_loss_tokens']:,} of the tokens, the random model's on more" in out.getvalue()
     own, frozen, random = (found.metrics()[name] for name in ("run", "frozen_decoder", "random_model"))
     assert own["ce"].value == frozen["ce"].value != random["ce"].value  # of another model
     assert "random_model" not in found.evaluation.differences
@@ -329,12 +345,14 @@ def test_a_sweep_over_k_is_one_series():
 
 
 def test_frontiers_are_drawn_for_what_applies(found, tmp_path):
-    written = frontiers.draw(found.metrics(), found.names, tmp_path / "figures")
+    recovers = {"loss_recovered_mean": Estimate(0.8, 0.7, 0.9)}  # as no random model does
+    metrics = {n: {**m, **recovers} for n, m in found.metrics().items()}
+    written = frontiers.draw(metrics, found.names, tmp_path / "figures")
     assert [p.name for p in written] == [f"l0-{m}.{k}" for m in ("fvu", "loss_recovered_mean") for k in ("svg", "png")]
     assert written[0].read_text().count("PathCollection") + written[0].read_text().count("LineCollection") >= 4
-    again = frontiers.draw(found.metrics(), found.names, tmp_path / "again")
+    again = frontiers.draw(metrics, found.names, tmp_path / "again")
     assert again[0].read_bytes() == written[0].read_bytes()
-    headless = {n: {**m, "loss_recovered_mean": Estimate()} for n, m in found.metrics().items()}
+    headless = {n: {**m, "loss_recovered_mean": Estimate()} for n, m in metrics.items()}
     assert len(frontiers.draw(headless, found.names, tmp_path / "headless")) == 2
 
 

@@ -205,6 +205,17 @@ def test_geometry_leaves_dead_features_out_and_is_null_without_directions(lm, st
     assert found.differences["f"]["decoder_norm"].value is None
 
 
+@pytest.mark.parametrize(("n", "point"), [(3, 4.3027), (200, 1.9720)])
+def test_geometry_s_interval_is_student_s_of_as_many_features(n, point):
+    lengths = 1 + torch.rand(n, generator=torch.Generator().manual_seed(0))
+    directions = lengths[:, None] * torch.nn.functional.normalize(torch.randn(n, 8), dim=1)
+    tally = decoder_geometry.start(Facts(2, n, 0, SumsByDocument(2), 2, directions))
+    code, x = Code.from_dense(torch.ones(2, n)), torch.zeros(2, 8)
+    tally.add(Reconstructed(x, x, code, torch.arange(2), torch.arange(2)))
+    e = tally.estimates()["decoder_norm"]  # asked before anything else
+    assert (e.high - e.low) / 2 == pytest.approx(point * float(lengths.std()) / math.sqrt(n), rel=1e-3)
+
+
 def test_shrinkage_of_a_half(lm, store):
     found = evaluate(
         lm, SITE, {"d": Function(lambda x: 0.5 * x)}, store, store.documents(), measures=["shrinkage"], n_loss_tokens=0

@@ -30,6 +30,15 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     assert 0.90 <= hits / 300 <= 0.985
 
 
+@pytest.mark.parametrize(("n", "share"), [(2, 0.5), (5, 0.8), (10, 0.88), (20, 0.93)])
+def test_few_documents_give_intervals_that_are_too_narrow(n, share):
+    rng, hits = np.random.default_rng(0), 0
+    for i in range(300):
+        e = bootstrap(documents(rng, n), ratio, seed=i, number=300)["ratio"]
+        hits += e.low <= 1 <= e.high
+    assert hits / 300 == pytest.approx(share, abs=0.06)  # two standard errors of a share of 300
+
+
 def test_more_tokens_within_documents_do_not_narrow_it():
     sample = documents(np.random.default_rng(1), 40)
     once = bootstrap(sample, ratio, seed=0)["ratio"]
@@ -83,7 +92,9 @@ def test_dead_share_interval_covers_what_other_text_of_the_same_size_would_show(
     assert hits >= 94
 
 
-@pytest.mark.parametrize(("freedom", "point"), [(6, 2.4469), (9, 2.2622), (19, 2.0930), (30, 2.0423)])
+@pytest.mark.parametrize(
+    ("freedom", "point"), [(1, 12.7062), (2, 4.3027), (5, 2.5706), (6, 2.4469), (9, 2.2622), (19, 2.0930), (30, 2.0423)]
+)
 def test_student_points(freedom, point):
     assert student(freedom) == pytest.approx(point, rel=1e-3)
 
@@ -112,6 +123,16 @@ def test_paired_difference_equals_brute_force():
         *np.quantile(drawn, [0.025, 0.975]),
     ]
     np.testing.assert_allclose([found.value, found.low, found.high], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("n", "share"), [(2, 0.5), (5, 0.2), (20, 0.08)])
+def test_of_few_documents_equals_differ_too_often(n, share):
+    rng, wrong = np.random.default_rng(1), 0
+    for i in range(300):
+        one, other = (sample(s, ratio, i, 300)["ratio"] for s in rivals(rng, n, gap=0.0))
+        e = one.minus(other)
+        wrong += not e.low <= 0 <= e.high
+    assert wrong / 300 == pytest.approx(share, abs=0.06)
 
 
 def test_a_constant_gap_is_known_exactly():

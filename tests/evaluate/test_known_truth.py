@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from monoscope import plugins
 from monoscope.dictionary import batch_topk
+from monoscope.dictionary.base import architecture
 from monoscope.evaluate import known_truth
 from monoscope.evaluate.truth import _case, f1, hedging
 from monoscope.types import Code
@@ -139,6 +140,20 @@ def test_planted_hedging_is_measured_exactly():
     assert companions[:3].tolist() == [2, 2, 1] and signs[:3].tolist() == [1, -1, -1]
     measured = values(known_truth.judge(world, x, truth, made)[0])["hedging"]
     assert measured == pytest.approx((0.3 + 0.2 + 0 + 0) / 4, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["topk", "matching_pursuit", "nonnegative_pursuit"])
+def test_random_directions_stand_beside_the_dictionary_s_own_code(name):
+    """Also where directions alone say what is active: the control differs in its directions and in nothing else."""
+    world = preset("small")
+    made = architecture(name)(64, 96, k=3).requires_grad_(False)
+    made.w_dec.copy_(world.directions[:96])
+    if made.own_encoder:
+        made.w_enc.copy_(world.directions[:96])
+    found, controls = judged(world, made, 2000)
+    for measure in ("l0", "true_l0", "l0_mismatch"):
+        assert controls["random_directions"][measure] == found[measure]
+    assert controls["random_directions"]["mcc"].value < 0.6 < found["mcc"].value
 
 
 def test_companions_are_those_of_numpys_correlation():

@@ -70,6 +70,14 @@ def test_an_end_of_a_sweep_is_no_minimum(judged):
     assert verdicts(judged, comparable=())[12].says == "not known"
 
 
+def test_a_fine_sweep_is_more_than_one_point(judged):
+    """Each L0 is 8 % above the one before it, and the last is thrice the first."""
+    fine = {i: {**judged[7], "l0": Estimate(10 * 1.08**i), CRITERIA[0]: Estimate(abs(i - 8) / 10)} for i in range(16)}
+    assert least(fine, CRITERIA[0]) == pytest.approx(10 * 1.08**8)
+    near = {i: fine[i] for i in (0, 1)} | {8: fine[8], 15: fine[15]}
+    assert least({i: near[i] for i in (0, 1, 8)}, CRITERIA[0]) is None  # the first two are one
+
+
 def test_evidence_that_disagrees_is_no_verdict(judged):
     """The same numbers say the same every time: nothing depends on an order of words."""
     said = verdict(judged[7], {CRITERIA[0]: 100.0, CRITERIA[1]: 1.0})

@@ -41,6 +41,22 @@ def test_sensitivity_is_pearson_with_an_interval_over_documents():
         assert sensitivity(np.zeros(1000), in_class, slots).value is None
 
 
+@pytest.mark.parametrize("constant", [0.1, 0.3, 0.7, 1.9])
+def test_what_never_varies_correlates_with_nothing(constant):
+    """Sums of 0.1 are rounded, and differ from 700 times their mean by a little."""
+    rng = np.random.default_rng(0)
+    x, y = torch.full((700, 1), constant, dtype=torch.float64), torch.full((700, 1), 0.7, dtype=torch.float64)
+    both, one = Correlations(1, 1), Correlations(1, 1)
+    both.add_rows(x, y)
+    one.add_rows(x, torch.from_numpy(rng.random((700, 1))))
+    assert np.isnan(both.pearson()).all() and np.isnan(one.pearson()).all()
+    in_class = rng.random(700) < 0.3
+    assert sensitivity(x[:, 0].numpy(), in_class, np.arange(700) // 25).value is None
+    varies = x[:, 0].numpy() + 1e-3 * rng.normal(size=700)
+    expected = np.corrcoef(varies, in_class)[0, 1]
+    assert sensitivity(varies, in_class, np.arange(700) // 25).value == pytest.approx(expected, rel=1e-6)
+
+
 def test_correlations_of_sparse_and_dense_columns_equal_numpy():
     rng = np.random.default_rng(1)
     x = rng.random((200, 6)) * (rng.random((200, 6)) < 0.3)

@@ -18,7 +18,8 @@ def directions(n: int, d: int, seed: int) -> torch.Tensor:
 def test_the_same_features_in_another_order_and_length_are_the_same():
     a = directions(80, 32, 0)
     order = torch.randperm(80, generator=torch.Generator().manual_seed(1))
-    assert matched(a, 3.0 * a[order]) == pytest.approx(1.0, abs=1e-6)
+    partners, cosines = matched(a, 3.0 * a[order])
+    assert cosines == pytest.approx(1.0, abs=1e-6) and torch.equal(order[partners], torch.arange(80))
     found = stability({"a": a, "b": 0.5 * a[order]})
     assert found.mean.value == pytest.approx(1) and found.mean.low == pytest.approx(1)
     assert found.random.value < 0.7
@@ -44,12 +45,33 @@ def test_of_three_the_mean_over_pairs():
     assert list(found.pairs) == [("a", "b"), ("a", "c"), ("b", "c")]
     assert found.mean.value == pytest.approx(sum(e.value for e in found.pairs.values()) / 3)
     for (one, other), e in found.pairs.items():
-        assert e.value == pytest.approx(matched(three[one], three[other]).mean())
+        assert e.value == pytest.approx(matched(three[one], three[other])[1].mean())
     widths = [e.high - e.low for e in found.pairs.values()]
     assert found.mean.high - found.mean.low < min(widths)
     told: list[int] = []
     assert stability(three, progress=told.append) == found
     assert told == [1, 1, 1]
+
+
+def test_a_direction_and_its_opposite_are_two_features():
+    a = directions(40, 64, 0)
+    assert stability({"a": a, "b": -a}).mean.value < 0.5
+
+
+def test_the_mean_of_many_pairs_covers_what_other_features_would_show():
+    """Half of the features are found well by every training and half badly: which, is drawn once for all pairs."""
+    g, hits, drawn = torch.Generator().manual_seed(0), 0, []
+    for i in range(40):
+        true = torch.nn.functional.normalize(torch.randn(60, 64, generator=g), dim=1)
+        noise = (torch.rand(60, 1, generator=g) < 0.5) * 1.5
+        found = {
+            name: true + noise * torch.nn.functional.normalize(torch.randn(60, 64, generator=g), dim=1)
+            for name in "abcd"
+        }
+        drawn.append(stability(found, seed=i).mean)
+    expected = sum(e.value for e in drawn) / len(drawn)
+    hits = sum(e.low <= expected <= e.high for e in drawn)
+    assert hits >= 34  # of 40, where 38 are expected; pairs that are resampled apart cover 21
 
 
 def test_what_has_no_match_is_refused():

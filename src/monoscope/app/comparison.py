@@ -30,6 +30,7 @@ from monoscope.text.store import TokenStore
 
 AGAINST = ("controls",)
 MATCHED = 12  # dictionaries whose features are matched, each with each: 66 pairs
+FEW = 20  # documents; with fewer, 95 % intervals hold the truth less often than they say
 DEEP = 3  # folders between a run and a dictionary in it: controls/random_model/dictionary
 
 
@@ -141,6 +142,10 @@ def compare(paths: Sequence[Path], against: str | None = None) -> Comparison:
     found = stages.judge(run, run.lm, judged, "evaluating", documents=documents)
     if against == "controls" and (other := stages.judge_random_model(run, documents)) is not None:
         found = found.with_control("random_model", other)
+    if (judges := found.facts["n_documents"]) < FEW:
+        notes.append(
+            f"only {judges} documents judge, so intervals are too narrow, and too few differences within noise"
+        )
     dictionaries = {c.name: c.dictionary for c in contestants}
     shared = tuple(c.name for c in contestants if c.view)
     own = {name: d for name, d in dictionaries.items() if name not in shared}

@@ -38,6 +38,10 @@ def print_comparison(found: Comparison, console: Console) -> None:
     """Scores, differences from the first, errors and decoders, then the notes."""
     first, facts = found.names[0], found.evaluation.facts
     where = payloads.where(facts)
+    judged = f"{facts['n_documents']:,} documents"
+    if 0 < facts["n_loss_tokens"] < facts["n_tokens"]:
+        more = ", the random model's on more" if "random_model" in found.evaluation.controls else ""
+        judged += f"; loss and KL on {facts['n_loss_tokens']:,} of the tokens{more}"
     console.print()
     console.print(
         Text(f"{where} of {plain(payloads.short_name(facts['model']))}", style="bold").append(
@@ -45,6 +49,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
             style="dim",
         )
     )
+    console.print(Text(judged, style="dim"))
     everyone = found.metrics()
     _print("", everyone, SCORES, console, first)
     if found.evaluation.differences:

@@ -30,8 +30,9 @@ def judge(
         The dictionary's measures by name, and those of its controls: ``random_directions`` has the dictionary's codes
         but random directions, matched anew; ``shuffled`` has its directions, with the matched pairs mixed up.
     """
-    given = _case.case(world, x, truth, dictionary)
-    at_random = _case.case(world, x, truth, _case.randomised(dictionary))
+    code = dictionary.encode(x)  # of a pursuit random directions would find another one
+    given = _case.case(world, x, truth, dictionary, code)
+    at_random = _case.case(world, x, truth, _case.randomised(dictionary), code)
     shuffled = measured(_case.shuffle(given), matched_only=True)
     return measured(given), {"random_directions": measured(at_random), "shuffled": shuffled}
 

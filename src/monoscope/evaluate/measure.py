@@ -131,10 +131,16 @@ class DocumentSums:
         self._sampled = None
 
     def sampled(self) -> dict[str, Sampled]:
-        """The values of the totals, also on resamples of the documents; kept, because comparisons ask again."""
+        """The values of the totals, also on resamples of the documents; kept, because comparisons ask again.
+
+        Of fewer than two documents nothing is defined: all resamples would be the same, as if the number were certain.
+        """
         if self._sampled is None:
+            sums = self.per_document()
+            if any(len(v) < 2 for v in sums.values()):
+                sums = {name: np.zeros((2, *v.shape[1:])) for name, v in sums.items()}  # ratios of nothing
             with np.errstate(divide="ignore", invalid="ignore"):
-                self._sampled = sample(self.per_document(), self.values, self.seed)
+                self._sampled = sample(sums, self.values, self.seed)
         return self._sampled
 
     def estimates(self) -> dict[str, Estimate]:

@@ -51,7 +51,10 @@ def least(judged: Mapping[str, Metrics], criterion: str) -> float | None:
     """The L0 at which a criterion is least; None where there is no sweep, or the least stands at an end of it."""
     points = [(m["l0"].value, m[criterion].value) for m in judged.values()]
     known = sorted((l0, value) for l0, value in points if l0 is not None and value is not None)
-    distinct = [p for i, p in enumerate(known) if i == 0 or p[0] > known[i - 1][0] * (1 + SAME)]
+    distinct = known[:1]
+    for point in known[1:]:
+        if point[0] > distinct[-1][0] * (1 + SAME):  # than the last that counts: a fine sweep is more than one point
+            distinct.append(point)
     if len(distinct) < LEAST:
         return None
     place = min(range(len(distinct)), key=lambda i: distinct[i][1])

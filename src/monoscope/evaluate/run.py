@@ -69,7 +69,7 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is run: the model, where it is read and written, and how the chosen documents are numbered from 0."""
+    """What is run: the model, where it is read and written, and how the documents that are read are numbered from 0."""
 
     lm: LanguageModel
     site: str
@@ -155,7 +155,7 @@ def evaluate(
         target: where transcoders write: the site whose rows they predict from those of ``site``, and on which they are
             judged and spliced in.
         n_tokens: about how many tokens are reconstructed; whole windows, drawn by ``seed``.
-        n_loss_tokens: on how many of these the model is run with the splices. Without a language head, none.
+        n_loss_tokens: on how many of these the model is run with the splices; may be 0. Without a head, none.
         seed: fixes the windows drawn and the resamples of the intervals.
         measures: names of files of ``evaluate/measures``, or dotted modules; None is all of the folder.
         context: tokens in a window; None is the model's longest.
@@ -169,26 +169,19 @@ def evaluate(
     if not dictionaries:
         raise MonoscopeError("there is nothing to evaluate", fix="give at least one dictionary")
     modules = {name: plugins.load(MEASURES, name) for name in measures or plugins.names(MEASURES)}
-    chosen = np.unique(np.asarray(documents, dtype=np.int64))
+    context = min(context or lm.context, lm.context)
+    with_loss = lm.has_head and n_loss_tokens > 0 and any(m.PART == PREDICTIONS for m in modules.values())
+    windows = pack.windows(store, np.unique(np.asarray(documents, dtype=np.int64)), lm.tokeniser, context)
+    first, second = _draw(windows, n_loss_tokens if with_loss else 0, n_tokens, seed)
+    drawn = np.unique(np.concatenate([first[:, 0], second[:, 0]]))  # of many documents few tokens reach only some
     slot_of = torch.full((len(store),), -1, dtype=torch.long)
-    slot_of[torch.from_numpy(chosen)] = torch.arange(len(chosen))
-    plan = _Plan(
-        lm,
-        str(site),
-        str(target or site),
-        store,
-        slot_of,
-        min(context or lm.context, lm.context),
-        tokens_per_block,
-        seed,
-    )
+    slot_of[torch.from_numpy(drawn)] = torch.arange(len(drawn))
+    plan = _Plan(lm, str(site), str(target or site), store, slot_of, context, tokens_per_block, seed)
     for name, r in dictionaries.items():
         _refuse_elsewhere(plan, name, r)
-    with_loss = lm.has_head and any(m.PART == PREDICTIONS for m in modules.values())
-    first, second = _draw(plan, chosen, n_loss_tokens if with_loss else 0, n_tokens, seed)
-    moments = SumsByDocument(len(chosen))
+    moments = SumsByDocument(len(drawn))
     n_drawn = _tokens(first) + _tokens(second)
-    facts = partial(Facts, len(chosen), seed=seed, activations=moments, n_tokens=n_drawn, once=Once())
+    facts = partial(Facts, len(drawn), seed=seed, activations=moments, n_tokens=n_drawn, once=Once())
     judged = {name: _judge(r, modules, facts) for name, r in dictionaries.items()}
 
     if with_loss:
@@ -220,11 +213,10 @@ def _refuse_elsewhere(plan: _Plan, name: str, r: Reconstructor) -> None:
 
 
 def _draw(
-    plan: _Plan, documents: Int[np.ndarray, " n"], n_loss: int, n_rows: int, seed: int
+    windows: Int[np.ndarray, "n 3"], n_loss: int, n_rows: int, seed: int
 ) -> tuple[Int[np.ndarray, "a 3"], Int[np.ndarray, "b 3"]]:
     """The windows for the measures of predictions, and the rest of those for the measures of rows."""
-    found = pack.windows(plan.store, documents, plan.lm.tokeniser, plan.context)
-    shuffled = found[np.random.default_rng(seed).permutation(len(found))]
+    shuffled = windows[np.random.default_rng(seed).permutation(len(windows))]
     reached = np.cumsum(shuffled[:, 2]) - shuffled[:, 2]  # tokens before each window
     first = int((reached < min(n_loss, n_rows)).sum())
     last = int((reached < n_rows).sum())
@@ -284,7 +276,7 @@ def _add_rows(
     moments.add(rows.slots, {"norm": torch.linalg.vecdot(exact, exact), "sum": exact})
     for name, one in judged.items():
         code = one.reconstructor.encode(rows.x)
-        y_hat = one.reconstructor.decode(code, rows.x)
+        y_hat = one.reconstructor.decode(code, rows.x).to(rows.y)  # a dictionary answers rows of float64 in float32
         if y_hat.shape != rows.y.shape:
             raise MonoscopeError(
                 f"{name} reconstructs rows of {y_hat.shape[-1]}, but {plan.target} has {rows.y.shape[-1]}",
@@ -339,7 +331,7 @@ def _conclude(
         "seed": seed,
         "n_tokens": _tokens(first) + _tokens(second),
         "n_loss_tokens": _tokens(first),
-        "n_documents": len(np.unique(np.concatenate([first[:, 0], second[:, 0]]))),
+        "n_documents": int((plan.slot_of >= 0).sum()),
         "context": plan.context,
     }
     differences = {name: _differences(judged[main], judged[name], modules, with_loss, metrics[main]) for name in others}

@@ -17,6 +17,7 @@ from monoscope.evaluate.intervals import Estimate, Totals, bootstrap
 from monoscope.types import Code
 
 LEVELS = 20
+VARIES = 1e-10  # of a column's mean square: a variance below it is the rounding of long sums
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,12 @@ def pearson(totals: Totals) -> dict[str, np.ndarray]:
     """Pearson's correlation from the totals of x, y, x², y² and xy; NaN where either does not vary."""
     n = totals["n"]
     covariance = totals["xy"] - totals["x"] * totals["y"] / n
-    spread = (totals["xx"] - totals["x"] ** 2 / n) * (totals["yy"] - totals["y"] ** 2 / n)
-    return {"pearson": covariance / np.sqrt(np.where(spread > 0, spread, np.nan))}
+
+    def spread(square: np.ndarray, total: np.ndarray) -> np.ndarray:
+        about_mean = square - total**2 / n
+        return np.where(about_mean > VARIES * square, about_mean, np.nan)
+
+    return {"pearson": covariance / np.sqrt(spread(totals["xx"], totals["x"]) * spread(totals["yy"], totals["y"]))}
 
 
 def sensitivity(

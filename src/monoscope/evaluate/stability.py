@@ -3,7 +3,10 @@
 The directions of two dictionaries of one width are matched one to one so that the sum of their cosines is greatest;
 PW-MCC is the mean cosine of the matched pairs, and of more than two dictionaries its mean over all pairs. 1 is the same
 dictionary in another order. A large dictionary matches well by mere choice, so two random dictionaries of the same
-shape stand beside it. Intervals resample the matched features.
+shape stand beside it. Cosines count with their sign: what writes the opposite is another feature.
+
+Intervals resample the features of the first dictionary, each with its matches in all others. A feature that one
+training finds badly the others tend to find badly too, so pairs are not resampled each for itself.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from monoscope.errors import MonoscopeError
@@ -39,8 +42,8 @@ class Stability:
         return {"pw_mcc": self.mean.to_json(), "random": self.random.to_json(), "pairs": pairs}
 
 
-def matched(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float[np.ndarray, " n"]:
-    """The cosine of each row of ``a`` with the row of ``b`` that it is matched with; 0 where a direction is 0.
+def matched(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """The row of ``b`` that each row of ``a`` is matched with, and their cosine; 0 where a direction is 0.
 
     Raises:
         MonoscopeError: the shapes differ, or there are more than ``MOST`` rows.
@@ -52,7 +55,8 @@ def matched(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> Float[np.ndarra
         )
     one, other = (torch.nn.functional.normalize(v.detach().cpu().float(), dim=1) for v in (a, b))
     cosines = (one @ other.T).numpy()
-    return cosines[assign(cosines)].astype(np.float64).clip(-1, 1)  # which rounding may exceed
+    rows, partners = assign(cosines)
+    return partners, cosines[rows, partners].astype(np.float64).clip(-1, 1)  # which rounding may exceed
 
 
 def stability(
@@ -70,20 +74,26 @@ def stability(
     """
     if len(directions) < 2:
         raise MonoscopeError("stability takes two dictionaries or more", fix="train another with another seed")
-    rng = np.random.default_rng(seed)
+    first = next(iter(directions))
+    n, d = directions[first].shape
+    place = {first: np.arange(n)}  # of each dictionary, the features that the first one's are matched with
     pairs = {}
     for a, b in combinations(directions, 2):
-        pairs[a, b] = _sampled(matched(directions[a], directions[b]), rng)
+        partners, cosines = matched(directions[a], directions[b])
+        if a == first:
+            place[b] = partners
+        pairs[a, b] = _sampled(cosines[place[a]], seed)
         progress(1)
     values = [p.value for p in pairs.values()]
     mean = Sampled(float(np.mean(values)), np.mean([p.drawn for p in pairs.values()], axis=0))
-    n, d = next(iter(directions.values())).shape
     g = torch.Generator().manual_seed(seed)
-    control = matched(torch.randn(n, d, generator=g), torch.randn(n, d, generator=g))
+    _, control = matched(torch.randn(n, d, generator=g), torch.randn(n, d, generator=g))
     estimates = {names: p.estimate() for names, p in pairs.items()}
-    return Stability(estimates, mean.estimate(), _sampled(control, rng).estimate())
+    return Stability(estimates, mean.estimate(), _sampled(control, seed).estimate())
 
 
-def _sampled(cosines: Float[np.ndarray, " n"], rng: np.random.Generator) -> Sampled:
+def _sampled(cosines: Float[np.ndarray, " n"], seed: int) -> Sampled:
+    """Their mean, also on resamples: the same ones for as many cosines and the same seed."""
+    rng = np.random.default_rng(seed)
     drawn = np.array([cosines[rng.integers(0, len(cosines), len(cosines))].mean() for _ in range(RESAMPLES)])
     return Sampled(float(cosines.mean()), drawn)

@@ -74,8 +74,9 @@ class Geometry:
 
     def estimates(self) -> dict[str, Estimate]:
         """The means over features, with intervals over features."""
-        reach = student(max(6, len(self._nearest) - 1))
-        found = {name: Estimate(v, v - reach * e, v + reach * e) for name, (v, e) in self.spreads().items()}
+        spreads = self.spreads()
+        reach = student(max(1, len(self._nearest) - 1))  # of the features that spreads() has just looked at
+        found = {name: Estimate(v, v - reach * e, v + reach * e) for name, (v, e) in spreads.items()}
         return {**dict.fromkeys(NAMES, Estimate()), **found}
 
     def differences(self, other: Self) -> dict[str, Estimate]:

@@ -1,7 +1,8 @@
 """Loss recovered: ``1 − (CE_spliced − CE) / (CE_ablated − CE)``, against mean- and against zero-ablation.
 
 CE is the mean next-token cross-entropy over counted tokens, in nats. Zero-ablation harms more than the mean does, so
-its figure flatters; both are given, with the cross-entropies that they come from.
+its figure flatters; both are given, with the cross-entropies that they come from. Where an ablation does no harm, as in
+many a random model, there is nothing to recover and no figure.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def values(totals: Totals) -> dict[str, np.ndarray]:
 
     def recovered(ablated: np.ndarray) -> np.ndarray:
         harm = ablated - loss["ce"]
-        return 1 - (loss["ce_spliced"] - loss["ce"]) / np.where(np.abs(harm) > LEAST, harm, np.nan)
+        return 1 - (loss["ce_spliced"] - loss["ce"]) / np.where(harm > LEAST, harm, np.nan)
 
     return {
         "loss_recovered_mean": recovered(loss["ce_mean"]),

@@ -43,7 +43,7 @@ def values(totals: Totals) -> dict[str, np.ndarray]:
     harm, random_harm = totals["ce_spliced"] - totals["ce"], totals["ce_random"] - totals["ce"]
 
     def over(value: np.ndarray, other: np.ndarray) -> np.ndarray:
-        return value / np.where(np.abs(other) > LEAST * n, other, np.nan)
+        return value / np.where(other > LEAST * n, other, np.nan)
 
     return {
         "ce_same_norm": totals["ce_random"] / n,

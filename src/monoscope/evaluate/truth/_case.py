@@ -66,9 +66,9 @@ class Case:
         return np.bincount(self.code.indices.numpy(), minlength=self.code.n_features) > 0
 
 
-def case(world: World, x: Float[Tensor, "n d"], truth: Code, dictionary: Dictionary) -> Case:
-    """What a dictionary makes of rows of a world."""
-    code = dictionary.encode(x)
+def case(world: World, x: Float[Tensor, "n d"], truth: Code, dictionary: Dictionary, code: Code | None = None) -> Case:
+    """What a dictionary makes of rows of a world; with ``code``, had it given them that one."""
+    code = dictionary.encode(x) if code is None else code
     norms = dictionary.directions.norm(dim=1)
     written = Code(code.indices, code.values * norms[code.indices.long()], code.offsets, code.n_features)
     unit = dictionary.directions / norms.clamp_min(1e-12)[:, None]
@@ -78,7 +78,7 @@ def case(world: World, x: Float[Tensor, "n d"], truth: Code, dictionary: Diction
 
 
 def randomised(dictionary: Dictionary, seed: int = SEED) -> Dictionary:
-    """The same dictionary with random directions of the same lengths; its encoder, and so its code, stay."""
+    """The same dictionary with random directions of the same lengths; its encoder, where it has one, stays."""
     other = copy.deepcopy(dictionary)
     rows = torch.randn(dictionary.directions.shape, generator=torch.Generator().manual_seed(seed))
     lengths = dictionary.directions.norm(dim=1) / rows.norm(dim=1)
