@@ -94,17 +94,37 @@ def test_a_file_gives_flags_and_the_command_line_overrides_them(tmp_path):
     path = tmp_path / "train.toml"
     path.write_text(
         'source = "acts"\nout = "run"\nfeatures = 64\nk = 3\nskip = true\nbatch-size = 16\n'
-        "[option]\nrate = 1e-3\nresample_at = [0.5, 0.75]\n[sweep]\nk = [4, 8]\n"
+        "[option]\nrate = 1e-3\nresample_at = [0.5, 0.75]\n[sweep]\nseed = [4, 8]\n"
     )
     found = bound("--config", str(path), "--k", "5")
     assert (found["source"], str(found["out"]), found["features"], found["k"]) == ("acts", "run", 64, 5)
     assert (found["skip"], found["batch_size"]) == (True, 16)
     assert list(found["option"]) == ["rate=0.001", "resample_at=0.5,0.75"]
-    assert list(found["sweep"]) == ["k=4,8"]
+    assert list(found["sweep"]) == ["seed=4,8"]
     path.write_text('option = ["rate=1", "decay=0"]\n')
     found = bound("acts", "--out", "run", "--config", str(path))
     assert list(found["option"]) == ["rate=1", "decay=0"]
     assert list(bound("acts", "--out", "run", "--option", "a=1", "--option", "b=2")["option"]) == ["a=1", "b=2"]
+
+
+def test_what_is_typed_overrides_the_tables_of_a_file_key_by_key(tmp_path):
+    path = tmp_path / "train.toml"
+    path.write_text('[option]\nform = "tanh"\nband-width = 2.0\nresample_at = []\n[sweep]\nk = [4, 8]\nrate = [1, 2]')
+    found = bound("acts", "--config", str(path), "--out", "run", "--option", "band_width=1", "--sweep", "rate=3")
+    assert sorted(found["option"]) == ["band_width=1", "form=tanh", "resample_at="]
+    assert sorted(found["sweep"]) == ["k=4,8", "rate=3"]
+    assert list(bound("acts", "--config", str(path), "--out", "run", "--k", "64")["sweep"]) == ["rate=1,2"]
+    assert choose(architecture="topk", options=["resample_at="]).options == {"resample_at": ()}
+
+
+@pytest.mark.parametrize("flag", ["--features", "--k", "--seed", "--tokens"])
+def test_a_flag_that_counts_is_never_rounded(flag, tmp_path):
+    path = tmp_path / "train.toml"
+    path.write_text(f"{flag.removeprefix('--')} = 7.5\n")
+    for words in ([flag, "7.5"], [flag, "75e-1"], ["--config", str(path)]):
+        with pytest.raises(MonoscopeError, match=rf"{flag} cannot be 7.*\n.*whole number"):
+            bound("acts", "--out", "run", *words)
+    assert bound("acts", "--out", "run", flag, "7.0")[flag.removeprefix("--")] == 7
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 import monoscope as ms
+from monoscope import folder
 from monoscope.app import cli, plan, stages
 from monoscope.app.run import Run
+from monoscope.errors import MonoscopeError
 from monoscope.models import load_model
 
 SIZES = ["--features", "16", "--k", "4", "--batch-size", "500"]
@@ -100,6 +102,11 @@ def test_a_preset_a_skip_map_and_a_file_reach_the_plan(acts, tmp_path):
         (["--architecture", "matching_pursuit", "--target", "mlp_out.0"], "no encoder of its own"),
         (["--k", "0"], "k"),
         (["--device", "cuda:99"], "'cuda:99' is not there"),
+        (["--site", "mlp_in.0"], "holds no activations of mlp_in.0\n→ choose one of mlp_act.0, mlp_out.0"),
+        (["--target", "mlp_in.0"], "holds no activations of mlp_in.0"),
+        (["--tokens", "3000"], "is of the tokens 4000, not 3000"),
+        (["--text", "held_out:python"], "not held_out:python"),
+        (["--features", "0"], "n_features of batch_topk is 0"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(acts, arguments, message, tmp_path, capsys):
@@ -108,6 +115,30 @@ def test_what_cannot_be_is_refused_before_anything_is_written(acts, arguments, m
     assert exit_.value.code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_harvest_that_was_stopped_or_is_of_other_weights_is_refused(acts, tmp_path, capsys):
+    copy = tmp_path / "acts"
+    shutil.copytree(acts, copy)
+    facts = folder.read_json(copy / "harvest.json")
+    folder.write_json(copy / "harvest.json", facts | {"fingerprint": "another"})
+    with pytest.raises(SystemExit):
+        cli.main(["train", str(copy), "--out", str(tmp_path / "run")])
+    assert "with other weights" in capsys.readouterr().err
+    folder.write_json(copy / "harvest.json", facts)
+    (copy / "activations" / folder.MANIFEST).unlink()
+    with pytest.raises(SystemExit):
+        cli.main(["train", str(copy), "--out", str(tmp_path / "run")])
+    assert "is not finished" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("tokens", [0, -7])
+def test_a_run_has_tokens(tokens):
+    with pytest.raises(MonoscopeError, match=f"a training on {tokens} tokens"):
+        plan.resolve(
+            load_model("reference-a"), site=None, text=None, tokens=tokens, features=8, k=3, architecture="topk", seed=0
+        )
 
 
 def test_options_survive_the_plan_as_they_were_typed(tmp_path):

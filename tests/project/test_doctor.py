@@ -87,6 +87,16 @@ def test_a_database_is_looked_into_even_before_the_run_is_complete(run: Path) ->
     assert "is damaged" in found["catalogue.sqlite"].what and found["catalogue.sqlite"].damage
 
 
+def test_a_run_without_a_manifest_is_named_and_not_always_taken_for_a_stopped_one(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "manifest.json").unlink()
+    assert doctor.doctor(run) == 0
+    said = "".join(capsys.readouterr().out.split())  # however it was wrapped
+    assert f"{run}hasno{folder.MANIFEST}:itwasstopped,orisnotfromquickstart" in said
+    assert "→ifitwasstopped,runthesamecommandagain" in said
+
+
 def test_an_unfinished_run_is_no_damage(run: Path) -> None:
     (run / "manifest.json").unlink()
     (run / "dictionary" / "weights.bin.partial").write_bytes(b"half")

@@ -136,10 +136,10 @@ def pair(text: str) -> tuple[str, str]:
     """``key=value``, apart.
 
     Raises:
-        MonoscopeError: there is no ``=``, or nothing beside it.
+        MonoscopeError: there is no ``=``, or nothing before it.
     """
-    key, _, value = text.partition("=")
-    if not key or not value:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
         raise MonoscopeError(f"{text!r} is no key=value", fix="write for example penalty=3")
     return key.strip().replace("-", "_"), value.strip()
 

@@ -15,7 +15,7 @@ from cyclopts import App
 from rich.console import Console
 
 from monoscope import plugins
-from monoscope.app import config_file
+from monoscope.app import config_file, whole_numbers
 from monoscope.errors import MonoscopeError
 
 VERBS = "monoscope.app.verbs"
@@ -29,7 +29,7 @@ def app() -> App:
         help="Reads a language model's mind: learns the features a transformer thinks in, and says what each means.",
         version=metadata.version("monoscope"),
         help_format="markdown",
-        config=config_file.fill,
+        config=(config_file.fill, whole_numbers.check),
         suppress_keyboard_interrupt=False,  # ``main`` says what becomes of the work
     )
     for verb in plugins.names(VERBS):

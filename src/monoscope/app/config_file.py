@@ -1,6 +1,6 @@
 """``--config FILE.toml``: flags from a file, for every verb that has that flag.
 
-What is typed on the command line overrides what is written in the file.
+What is typed on the command line overrides what is written in the file; of its tables, key by key.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from cyclopts import App, ArgumentCollection
+from cyclopts import App, ArgumentCollection, Token
 from cyclopts.config import Dict
 
 from monoscope.errors import MonoscopeError, unknown_name
@@ -32,7 +32,13 @@ def fill(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> 
     for key in written:
         if key not in flags:
             raise unknown_name(f"key in {path}", key, flags)
-    values = {key: pairs(value) if isinstance(value, dict) else value for key, value in written.items()}
+    typed = {key.replace("-", "_") for key, argument in flags.items() if argument.tokens}
+    tables = {key: value for key, value in written.items() if isinstance(value, dict)}
+    for key, table in tables.items():
+        known = typed | {token.value.partition("=")[0].strip().replace("-", "_") for token in flags[key].tokens}
+        for text in pairs({name: value for name, value in table.items() if name.replace("-", "_") not in known}):
+            flags[key].append(Token(keyword=f"--{key}", value=text, source=path, index=len(flags[key].tokens)))
+    values = {key: value for key, value in written.items() if key not in tables}
     Dict(values, source=path, use_commands_as_keys=False)(app, commands, arguments)
 
 

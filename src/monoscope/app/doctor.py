@@ -238,8 +238,9 @@ def _check_databases(run: Path) -> Iterator[Problem]:
 
 def _unfinished(run: Path) -> Iterator[Problem]:
     if not folder.is_sealed(run):
-        fix = "run the same command again: it goes on from what is done"
-        yield Problem(".", "is not complete", fix, damage=False)
+        what = f"has no {folder.MANIFEST}: it was stopped, or is not from quickstart, which alone writes one"
+        fix = "if it was stopped, run the same command again: it goes on from what is done"
+        yield Problem(".", what, fix, damage=False)
     for path in sorted(run.rglob("*.partial")):
         fix = "it may be removed once no command writes to the run"
         yield Problem(_name(run, path), "is a file that was not finished", fix, damage=False)
@@ -276,4 +277,5 @@ def _print_problems(console: Console, run: str, problems: list[Problem]) -> None
         console.print(f"\n[green]{run} is whole.[/]")
     for problem in problems:
         colour = "red" if problem.damage else "yellow"
-        console.print(f"\n[{colour}]{problem.where}[/] {problem.what}\n  → {problem.fix}", highlight=False)
+        where = run if problem.where == "." else problem.where
+        console.print(f"\n[{colour}]{where}[/] {problem.what}\n  → {problem.fix}", highlight=False)

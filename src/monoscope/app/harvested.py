@@ -16,6 +16,7 @@ from monoscope.models import LanguageModel
 from monoscope.text import prepare
 from monoscope.text.corpus import open_corpus
 from monoscope.text.store import TokenStore
+from monoscope.types import Site
 
 NAME = "harvest.json"
 
@@ -61,6 +62,37 @@ def is_harvest(path: Path) -> bool:
 def facts(path: Path) -> dict[str, Any]:
     """What was harvested into a folder."""
     return folder.read_json(path / NAME)
+
+
+def reads(
+    path: Path, lm: LanguageModel, *, site: str | None, target: str | None, text: str | None, tokens: int | None
+) -> dict[str, Any]:
+    """What a training on a harvest reads, and on what, by the names that ``plan.resolve`` takes.
+
+    Raises:
+        MonoscopeError: the harvest was stopped, is of another model, lacks a site, or is of another text or length.
+    """
+    found = facts(path)
+    if not folder.is_sealed(path / "activations"):
+        raise MonoscopeError(f"the harvest {path} is not finished", fix="run the same monoscope harvest again")
+    if found["fingerprint"] != lm.fingerprint:
+        raise MonoscopeError(
+            f"{path} is a harvest of a {lm.name} with other weights", fix="harvest it again into another folder"
+        )
+    held = [str(Site.parse(one)) for one in found["sites"]]
+    for asked in (site, target):
+        if asked is not None and str(Site.parse(asked)) not in held:
+            raise MonoscopeError(
+                f"{path} holds no activations of {asked}",
+                fix=f"choose one of {', '.join(held)}, or harvest that site too, into another folder",
+            )
+    for name, wanted in (("text", text), ("tokens", tokens)):
+        if wanted not in (None, found[name]):
+            raise MonoscopeError(
+                f"{path} is of the {name} {found[name]}, not {wanted}",
+                fix=f"leave out --{name}, or harvest into another folder",
+            )
+    return {"site": site or held[0], "target": target, "text": found["text"], "tokens": found["tokens"]}
 
 
 def hand_over_text(harvest: Path, run: Path) -> None:

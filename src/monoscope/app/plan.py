@@ -174,8 +174,10 @@ def resolve(
     if dictionary is not None:
         refuse_stranger(dictionary, lm, str(place))
         refuse_target(dictionary, lm, target or str(place))
-    wanted = tokens or TOKENS
-    features = features or default_features(wanted)
+    wanted = TOKENS if tokens is None else tokens
+    if wanted < 1:
+        raise MonoscopeError(f"a training on {wanted:,} tokens", fix="ask for at least one batch of them with --tokens")
+    features = default_features(wanted) if features is None else features
     batch_size, epochs = training(wanted, batch_size)
     if wanted < batch_size:
         raise MonoscopeError(

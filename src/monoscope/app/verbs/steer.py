@@ -99,12 +99,13 @@ def steer(
     tested = concept or steering.promoted(opened, feature or 0)
     responses = steering.study(opened, made, tested, prompts, sampling)
     best = sweet_spot(responses, tolerance)
-    _save(save, next((m for m in made if best is not None and m.edits[0].dose == best.dose), None))
     if json:
         sys.stdout.write(js.dumps({"concept": tested, **steering.to_json(responses, tolerance)}) + "\n")
     else:
         Console().print(f"What counts: {tested}", style="dim", highlight=False, markup=False)
         steering.show(responses, tolerance, Console())
+    found_best = (m for m in made if best is not None and m.edits[0].dose == best.dose)
+    _save(save, made[0] if len(made) == 1 else next(found_best, None))  # last: what was measured is not lost
 
 
 def _save(path: Path | None, recipe: object) -> None:

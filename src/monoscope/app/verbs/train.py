@@ -89,19 +89,19 @@ def train(
     )  # fmt: skip
     grid = choice.grid(chosen, sweep) if sweep else {}
     folder = Path(source)
-    facts = harvested.facts(folder) if harvested.is_harvest(folder) else None
-    lm = load_model(facts["model"] if facts else source, device=device)
-    if facts:
-        site, text, tokens = site or facts["sites"][0], facts["text"], facts["tokens"]
+    kept = harvested.is_harvest(folder)
+    lm = load_model(harvested.facts(folder)["model"] if kept else source, device=device)
     where: dict[str, Any] = {"site": site, "target": target, "text": text, "tokens": tokens}
+    if kept:
+        where = harvested.reads(folder, lm, **where)
     points = {name: plan.resolve(lm, **where, **point.arguments) for name, point in grid.items()}
     plan.resolve(lm, **where, **chosen.arguments).settle(out)
     run = Run(out)
     run.lm = lm
-    if facts:
+    if kept:
         harvested.hand_over_text(folder, out)
     stages.text(run)
-    rows = stages.harvest_of(folder) if facts else stages.stream(run, lm)
+    rows = stages.harvest_of(folder) if kept else stages.stream(run, lm)
     if points:
         made = {f"sweep/{name}": found for name, found in stages.sweep(run, points, rows, log, controls).items()}
     else:

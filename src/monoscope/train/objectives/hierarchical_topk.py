@@ -38,6 +38,6 @@ class Objective(NestedReconstruction, topk.Objective):
         self.budgets = sorted({*map(int, wanted), k})
 
     def stages(self, dictionary: Dictionary, code: Code) -> tuple[Int[Tensor, " n_active"], int]:
-        """The smallest budget that each entry's rank is within."""
-        budgets = torch.tensor(self.budgets, device=code.indices.device)
-        return torch.bucketize(nested.ranks(code), budgets, right=True), len(budgets)
+        """The smallest budget that each entry's rank is within; the last also has what a wider beginning adds."""
+        budgets = torch.tensor(self.budgets[:-1], device=code.indices.device)
+        return torch.bucketize(nested.ranks(code), budgets, right=True), len(self.budgets)
