@@ -23,7 +23,7 @@ from monoscope.app.quickstart import quickstart
 from monoscope.catalogue.searches import ways
 from monoscope.text.corpora import python_source
 
-SMALL = {"tokens": 24_000, "features": 128, "k": 8}
+SMALL = {"tokens": 16_000, "features": 128, "k": 8}
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_a_folder_of_another_run_or_of_something_else_is_refused(run, text, tmp_
 
 @pytest.mark.slow
 def test_a_dictionary_trained_elsewhere_is_catalogued(run, text, tmp_path):
-    made = quickstart(tmp_path / "adopted", text=text, dictionary=run / "dictionary", tokens=24_000)
+    made = quickstart(tmp_path / "adopted", text=text, dictionary=run / "dictionary", tokens=SMALL["tokens"])
     assert made.plan.n_features == 128
     assert (tmp_path / "adopted/report.html").is_file()
     with pytest.raises(ms.MonoscopeError, match=r"trained at mlp_act\.0"):
@@ -141,7 +141,9 @@ def test_a_threshold_that_the_file_left_void_is_set_on_the_fit_split(run, text, 
     given = ms.load(run)
     given.threshold.fill_(np.nan)
     given.save(tmp_path / "void", format="dictionary_learning")
-    made = quickstart(tmp_path / "adopted", text=text, dictionary=tmp_path / "void", site="mlp_act.0", tokens=24_000)
+    made = quickstart(
+        tmp_path / "adopted", text=text, dictionary=tmp_path / "void", site="mlp_act.0", tokens=SMALL["tokens"]
+    )
     assert "calibrated to 8 features a token" in capsys.readouterr().err
     assert made.dictionary.provenance["calibrated_on"]["text"] == text
     assert made.evaluation["metrics"]["l0"]["value"] == pytest.approx(8, rel=0.1)  # on other documents

@@ -66,7 +66,9 @@ def save(dictionary: Dictionary, path: Path) -> None:
     """
     form = _form.of(dictionary, "dictionary_learning")
     if form.transcodes:
-        raise MonoscopeError("dictionary_learning has no transcoders", fix="save as monoscope; saelens and sparsify hold some of them")
+        raise MonoscopeError(
+            "dictionary_learning has no transcoders", fix="save as monoscope; saelens and sparsify hold some of them"
+        )
     name, tensors = _written(form)
     n_features, d_in = form.w_enc.shape
     site = str(form.provenance.get("site", ""))
