@@ -21,9 +21,11 @@ from monoscope.studies import dose_response
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What is shown of a study that was measured elsewhere, in which no dose is within the tolerance."""
     shown: list[Any] = []
-    made = lambda _run, feature, operation, dose, unit: Recipe(  # noqa: E731
-        (Edit(operation, Direction(dictionary="run/dictionary", feature=feature, max=2.0), dose, unit),)
-    )
+
+    def made(_run: Path, feature: int, operation: Any, dose: float, unit: Any) -> Recipe:
+        direction = Direction(dictionary="run/dictionary", feature=feature, max=2.0)
+        return Recipe((Edit(operation, direction, dose, unit),))
+
     monkeypatch.setattr(runs, "Run", lambda path: path)
     monkeypatch.setattr(steering, "recipe", made)
     monkeypatch.setattr(steering, "study", lambda *_: ["measured"])

@@ -195,19 +195,6 @@ def test_products_equal_their_references(shape):
 
 
 @quick
-@given(shapes, st.integers(2, 5), st.integers(1, 3))
-def test_sums_by_feature_are_the_same_to_the_bit_in_any_blocks_of_columns(shape, blocks, threads):
-    n, n_features, d, seed = shape
-    code = random_code(n, n_features, seed)
-    by, x = transpose.transpose(code), rows(n, d, seed)
-    arrays = [t.numpy() for t in (by.offsets, by.rows, by.entries, code.values, x)]
-    made = [torch.full((n_features, d), torch.nan) for _ in range(2)]
-    for out, count in zip(made, (1, blocks), strict=True):
-        weighted_rows._scatter(*arrays, out.numpy(), *weighted_rows._packing(x, count, threads))
-    assert torch.equal(*made)
-
-
-@quick
 @given(shapes)
 def test_gradients_of_the_sparse_path_are_those_of_the_dense_one(shape):
     n, n_features, d, seed = shape

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+Way = TypeVar("Way", bound=Hashable)
 TRIES = 4  # of each way: the first compiles, others may be disturbed
 
-_took: dict[Hashable, dict[int, list[float]]] = {}  # seconds, by what is done and in which way
+_took: dict[Hashable, dict[Any, list[float]]] = {}  # seconds, by what is done and in which way
 
 
-def quickest(what: Hashable, ways: Sequence[int], run: Callable[[int], T]) -> T:
+def quickest(what: Hashable, ways: Sequence[Way], run: Callable[[Way], T]) -> T:
     """``run`` with one of ``ways``: each in turn at first, then the one whose best time was least.
 
     Args:
-        what: names the work; alike for work that takes as long.
-        ways: what ``run`` can be called with; one of them alone is not timed.
+        what: names the work; alike for all work that takes about as long, for each name is tried and kept.
+        ways: what ``run`` can be called with, the same for one name; one of them alone is not timed.
         run: gives the same whichever way it is called with.
     """
     if len(ways) == 1:

@@ -97,8 +97,13 @@ def scatter(
     out = room(len(by.offsets) - 1, x.shape[1])
     arrays = [t.contiguous().numpy() for t in (by.offsets, by.rows, by.entries, values, x, out)]
     threads, density = numba.get_num_threads(), len(values) // max(1, len(out))
-    work = ("scatter", x.shape, len(out), density.bit_length(), threads)
-    quickest(work, _ways(len(x), x.shape[1], density), lambda blocks: _scatter(*arrays, *_packing(x, blocks, threads)))
+    blocks = _blocks(len(x), x.shape[1], density, threads)
+    sizes = (n.bit_length() for n in (*x.shape, len(out), density))  # nearly alike counts as one, or few are tried
+    quickest(
+        ("scatter", *sizes, threads),
+        (False, True) if blocks > 1 else (False,),
+        lambda packed: _scatter(*arrays, *_packing(x, blocks if packed else 1, threads)),
+    )
     return out
 
 
@@ -109,12 +114,14 @@ def _packing(x: Tensor, blocks: int, threads: int) -> tuple[int, np.ndarray]:
     return blocks, room(threads, len(x) * -(-x.shape[1] // blocks)).numpy()
 
 
-def _ways(n: int, width: int, entries: int) -> list[int]:
-    """Into how many blocks of columns ``x`` may be taken apart, as many for each thread; ``entries``: of a feature."""
-    threads = numba.get_num_threads()
+def _blocks(n: int, width: int, entries: int, threads: int) -> int:
+    """Into how many blocks of columns ``x`` might well be taken apart, as many for each thread; 1: it had better not.
+
+    ``entries``: of a feature.
+    """
     blocks = -(-n * width * 4 // (PACKED * threads)) * threads
     small = n * width * 4 <= PACKED or width < blocks * NARROWEST
-    return [1] if small or entries < MANY else [1, blocks]
+    return 1 if small or entries < MANY else blocks
 
 
 def reference_sums(by: ByFeature, values: Float[Tensor, " n_active"]) -> Float[Tensor, " n_features"]:
