@@ -44,8 +44,8 @@ def test_reading_answers_within_200_ms(visit: Visit) -> None:
     page.click("textarea")
     times = []
     for _ in range(5):
+        page.evaluate("document.querySelector('.under [role=status]').textContent = ''")  # before an answer can come
         page.keyboard.press("x")
-        page.evaluate("document.querySelector('.under [role=status]').textContent = ''")
         until(page, "document.querySelector('.under [role=status]').textContent")
         times.append(int(page.inner_text(".under [role=status]").split(" in ")[1].split()[0]))
     assert sorted(times)[2] < 200
