@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monoscope.evaluate.intervals import Resamples, bootstrap, jackknife, sample, student
+from monoscope.evaluate.intervals import Resamples, bootstrap, jackknife, sample, student, tail
 
 
 def ratio(totals):
@@ -30,13 +30,20 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     assert 0.90 <= hits / 300 <= 0.985
 
 
-@pytest.mark.parametrize(("n", "share"), [(2, 0.5), (5, 0.8), (10, 0.88), (20, 0.93)])
-def test_few_documents_give_intervals_that_are_too_narrow(n, share):
+@pytest.mark.parametrize(("n", "share"), [(2, 0.5), (3, 0.75), (5, 0.92), (10, 0.92), (20, 0.95)])
+def test_intervals_of_few_documents_hold_the_truth_as_often_as_the_docs_say(n, share):
     rng, hits = np.random.default_rng(0), 0
-    for i in range(300):
-        e = bootstrap(documents(rng, n), ratio, seed=i, number=300)["ratio"]
+    for i in range(400):
+        e = bootstrap(documents(rng, n), ratio, seed=i)["ratio"]
         hits += e.low <= 1 <= e.high
-    assert hits / 300 == pytest.approx(share, abs=0.06)  # two standard errors of a share of 300
+    assert hits / 400 == pytest.approx(share, abs=0.05)  # two standard errors of a share of 400
+
+
+@pytest.mark.parametrize("n", [4, 7, 12, 30, 10_000])
+def test_tails_are_hesterberg_s(n):
+    """His table of expanded levels: 0.00012, 0.0040, 0.0108, 0.0187, and 0.025 of many."""
+    wanted = {4: 0.00012, 7: 0.0041, 12: 0.0108, 30: 0.0189, 10_000: 0.025}[n]
+    assert tail(n) == pytest.approx(wanted, rel=0.02)
 
 
 def test_more_tokens_within_documents_do_not_narrow_it():
@@ -120,19 +127,19 @@ def test_paired_difference_equals_brute_force():
         drawn.append(a - b)
     expected = [
         one["a"].sum() / one["n"].sum() - other["a"].sum() / other["n"].sum(),
-        *np.quantile(drawn, [0.025, 0.975]),
+        *np.quantile(drawn, [tail(9), 1 - tail(9)]),
     ]
     np.testing.assert_allclose([found.value, found.low, found.high], expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize(("n", "share"), [(2, 0.5), (5, 0.2), (20, 0.08)])
-def test_of_few_documents_equals_differ_too_often(n, share):
+@pytest.mark.parametrize(("n", "share"), [(2, 0.5), (3, 0.25), (5, 0.08), (20, 0.05)])
+def test_of_few_documents_equals_differ_as_often_as_the_docs_say(n, share):
     rng, wrong = np.random.default_rng(1), 0
-    for i in range(300):
-        one, other = (sample(s, ratio, i, 300)["ratio"] for s in rivals(rng, n, gap=0.0))
+    for i in range(400):
+        one, other = (sample(s, ratio, i)["ratio"] for s in rivals(rng, n, gap=0.0))
         e = one.minus(other)
         wrong += not e.low <= 0 <= e.high
-    assert wrong / 300 == pytest.approx(share, abs=0.06)
+    assert wrong / 400 == pytest.approx(share, abs=0.05)
 
 
 def test_a_constant_gap_is_known_exactly():

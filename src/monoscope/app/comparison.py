@@ -30,7 +30,7 @@ from monoscope.text.store import TokenStore
 
 AGAINST = ("controls",)
 MATCHED = 12  # dictionaries whose features are matched, each with each: 66 pairs
-FEW = 20  # documents; with fewer, 95 % intervals hold the truth less often than they say
+FEW = 10  # documents; with fewer, 95 % intervals hold the truth less often than they say
 DEEP = 3  # folders between a run and a dictionary in it: controls/random_model/dictionary
 
 
@@ -144,7 +144,7 @@ def compare(paths: Sequence[Path], against: str | None = None) -> Comparison:
         found = found.with_control("random_model", other)
     if (judges := found.facts["n_documents"]) < FEW:
         notes.append(
-            f"only {judges} documents judge, so intervals are too narrow, and too few differences within noise"
+            f"only {judges} documents judge, so intervals may be too narrow, and too few differences within noise"
         )
     dictionaries = {c.name: c.dictionary for c in contestants}
     shared = tuple(c.name for c in contestants if c.view)

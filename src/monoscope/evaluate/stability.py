@@ -85,7 +85,7 @@ def stability(
         pairs[a, b] = _sampled(cosines[place[a]], seed)
         progress(1)
     values = [p.value for p in pairs.values()]
-    mean = Sampled(float(np.mean(values)), np.mean([p.drawn for p in pairs.values()], axis=0))
+    mean = Sampled(float(np.mean(values)), np.mean([p.drawn for p in pairs.values()], axis=0), n)
     g = torch.Generator().manual_seed(seed)
     _, control = matched(torch.randn(n, d, generator=g), torch.randn(n, d, generator=g))
     estimates = {names: p.estimate() for names, p in pairs.items()}
@@ -96,4 +96,4 @@ def _sampled(cosines: Float[np.ndarray, " n"], seed: int) -> Sampled:
     """Their mean, also on resamples: the same ones for as many cosines and the same seed."""
     rng = np.random.default_rng(seed)
     drawn = np.array([cosines[rng.integers(0, len(cosines), len(cosines))].mean() for _ in range(RESAMPLES)])
-    return Sampled(float(cosines.mean()), drawn)
+    return Sampled(float(cosines.mean()), drawn, len(cosines))

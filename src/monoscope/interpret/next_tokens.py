@@ -98,7 +98,7 @@ class NextTokens:
         with np.errstate(invalid="ignore", divide="ignore"):
             resampled = (drawn[:, 0] - drawn[:, 1]) / drawn[:, 2]
         share, matched, n = sums.sum(0).tolist()
-        difference: Estimate = Sampled((share - matched) / n, resampled).estimate()
+        difference: Estimate = Sampled((share - matched) / n, resampled, documents).estimate()
         return {
             "difference": difference, "share": share / n, "matched": matched / n,
             "ratio": share / matched if matched else None,

@@ -125,7 +125,7 @@ def judge(
         hits, both = (np.bincount(test.slots, v, n) for v in (held & said, held.astype(float) + said))
         f1s.append(2 * (weights @ hits) / np.maximum(weights @ both, 1e-30))
     means = {name: np.nanmean(np.stack(v), 0) for name, v in (("auroc", areas), ("f1", f1s))}
-    return {name: Sampled(float(v[0]), v[1:]) for name, v in means.items()}
+    return {name: Sampled(float(v[0]), v[1:], n) for name, v in means.items()}
 
 
 def auroc(

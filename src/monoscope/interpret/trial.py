@@ -8,12 +8,12 @@ import numba
 import numpy as np
 from jaxtyping import Float, Int
 
+from monoscope.evaluate.intervals import tail
 from monoscope.interpret.claims import AND, AND_NOT, MOST_LITERALS, NONE, OR, TOKENS, Claims
 from monoscope.interpret.evidence import Test
 
 RESAMPLES = 400
 _BLOCK = 1 << 12
-LEVEL = 0.95
 
 
 class Tally(NamedTuple):
@@ -51,7 +51,7 @@ def tally(
 
 
 def judge(counts: Tally, seed: int) -> Verdict:
-    """Precision, recall and F1 of pooled counts, with the percentile interval of F1 over resampled documents.
+    """Precision, recall and F1 of pooled counts, with the expanded percentile interval of F1 over resampled documents.
 
     Documents, not tokens, are drawn with replacement, because the tokens of one document are not independent
     (Efron 1979). Every label meets the same resamples. What cannot be computed (nothing claimed, nothing on) is 0.
@@ -61,7 +61,7 @@ def judge(counts: Tally, seed: int) -> Verdict:
     weights = rng.multinomial(n_documents, np.full(n_documents, 1 / n_documents), size=RESAMPLES).astype(np.float32)
     hits, on, claimed = (part.sum(1, dtype=np.float64) for part in counts)
     drawn = _ratio(2 * (counts.hits @ weights.T), (counts.on + counts.claimed) @ weights.T)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
+    low, high = np.quantile(drawn, [tail(n_documents), 1 - tail(n_documents)], axis=1)
     return Verdict(
         _ratio(hits, claimed),
         _ratio(hits, on),

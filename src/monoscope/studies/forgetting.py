@@ -217,7 +217,7 @@ def probe(lm: LanguageModel, site: Site | str, fit: Exam, test: Exam, seed: int 
     n = int(slots.max()) + 1
     weights = np.concatenate([np.ones((1, n)), *Resamples(n, seed, RESAMPLES).weights()])
     areas = auroc(found.scores(x_test)[:, 0].numpy(), holds_test[:, 0], weights, slots)
-    return Sampled(float(areas[0]), areas[1:]).estimate()
+    return Sampled(float(areas[0]), areas[1:], n).estimate()
 
 
 def _rows(

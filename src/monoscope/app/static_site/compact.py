@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -38,5 +39,10 @@ def _example(catalogue: Any, feature: int, found: dict[str, Any]) -> dict[str, A
     on = np.flatnonzero(values)
     gaps = np.diff(np.concatenate([[0], on + first]))
     pairs = zip(gaps.tolist(), values[on].tolist(), strict=True)
-    flat = [number for gap, value in pairs for number in (gap, float(f"{value:.{DIGITS}g}"))]
+    flat = [number for gap, value in pairs for number in (gap, _short(value))]
     return {**found, "first": tokens[0]["position"], "texts": [t["text"] for t in tokens], "values": flat}
+
+
+@lru_cache(maxsize=1 << 16)  # as many as there are half floats
+def _short(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")

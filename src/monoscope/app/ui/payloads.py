@@ -155,7 +155,7 @@ def _quantiles(catalogue: Any, feature: int) -> dict[str, float | None]:
     values = np.asarray(catalogue.index.values[int(offsets[feature]) : int(offsets[feature + 1])], dtype=np.float64)
     if len(values) == 0:
         return {}
-    return {f"{q:g}": number(np.quantile(values, q)) for q in QUANTILES}
+    return {f"{q:g}": number(value) for q, value in zip(QUANTILES, np.quantile(values, QUANTILES), strict=True)}
 
 
 def record(catalogue: Any, feature: int) -> dict[str, Any]:

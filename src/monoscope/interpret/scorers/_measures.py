@@ -49,7 +49,7 @@ def estimate(
     names, slots = np.unique(documents, return_inverse=True)
     value = measure(own[None])[0]
     drawn = [measure(chunk[:, slots] * own) for chunk in Resamples(len(names), seed, NUMBER).weights()]
-    return Sampled(float(value), np.concatenate(drawn)).estimate()
+    return Sampled(float(value), np.concatenate(drawn), len(names)).estimate()
 
 
 def recall(truth: Bool[np.ndarray, " n"], said: Bool[np.ndarray, " n"]) -> Measure:

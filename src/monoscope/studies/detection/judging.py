@@ -54,8 +54,8 @@ def judge(scores: Float[np.ndarray, " n"], labels: Bool[np.ndarray, " n"], thres
     with np.errstate(invalid="ignore", divide="ignore"):
         caught = (weights @ (above & labels)) / (weights @ labels.astype(np.float64))
     return Judged(
-        Sampled(float(area[0]), area[1:]),
-        Sampled(float(caught[0]), caught[1:]),
+        Sampled(float(area[0]), area[1:], n),
+        Sampled(float(caught[0]), caught[1:], n),
         binomial.rate(int((above & labels).sum()), int(labels.sum())),
         binomial.rate(int((above & ~labels).sum()), int((~labels).sum())),
         curve(scores, labels),
