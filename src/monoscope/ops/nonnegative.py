@@ -25,9 +25,9 @@ from torch import Tensor
 
 from monoscope.ops import product
 from monoscope.ops.kernels import inner, parallel
-from monoscope.ops.pursuit import LARGEST, NOISE, NONE, OFF, SCORES, gram_matrix
+from monoscope.ops.pursuit import LARGEST, NOISE, NONE, OFF, SCORES, gram_matrix, near_best, room_for_best
 from monoscope.ops.room import room_like
-from monoscope.ops.topk import GROUPS, collect, group_maxima
+from monoscope.ops.weighted_rows import weighted
 from monoscope.types import Code
 
 ROUND = 0.5  # of a round's first inner product: what ends the round
@@ -138,10 +138,28 @@ def _take(scores, left, atoms, gram, grain, at, amount):  # type: ignore[no-unty
         scores[f] -= by * np.float32(gram[at, f]) if len(gram) else amount * _dot(atoms[at], atoms[f])
 
 
+@njit(inline="always")
+def _four(picks, a, m):  # type: ignore[no-untyped-def]
+    """Four picks from ``a`` on; where there are fewer among the first ``m``, the last of these again."""
+    last = m - 1
+    return picks[a], picks[min(a + 1, last)], picks[min(a + 2, last)], picks[min(a + 3, last)]
+
+
+@njit(inline="always")
+def _change(scores, gram, grain, picks, amounts, m):  # type: ignore[no-untyped-def]
+    """Bring all inner products up to date with amounts of ``m`` atoms that are taken off; after them come zeros."""
+    for a in range(0, m, 4):  # four at once: one read and one write of a score for four of the matrix
+        one, two, three, four = _four(picks, a, m)
+        p, q, r, s = amounts[a] * grain, amounts[a + 1] * grain, amounts[a + 2] * grain, amounts[a + 3] * grain
+        for f in range(len(scores)):
+            first = p * np.float32(gram[one, f]) + q * np.float32(gram[two, f])
+            scores[f] -= first + (r * np.float32(gram[three, f]) + s * np.float32(gram[four, f]))
+
+
 @inner(fastmath={"contract", "reassoc"})
-def _best(scores, left, atoms, active, slack, enough, maxima, groups, found, places):  # type: ignore[no-untyped-def]
+def _best(left, atoms, active, slack, enough, work):  # type: ignore[no-untyped-def]
     """The atom with the largest inner product with ``left``, exactly; -1 if not above ``enough``, or active."""
-    count = collect(scores, maxima, max(group_maxima(scores, maxima), enough) - slack, groups, found, places)
+    count, places = near_best(enough, slack, work)
     best, at = enough, -1
     for c in range(count):
         score = _dot(left, atoms[places[c]])
@@ -156,15 +174,18 @@ def _best(scores, left, atoms, active, slack, enough, maxima, groups, found, pla
 @inner(fastmath={"contract", "reassoc"})
 def _fit(gram, inner, amounts, m, tolerance):  # type: ignore[no-untyped-def]
     """Coordinate descent on the first ``m`` amounts."""
+    slopes = inner[:m].copy()
+    for a in range(m):
+        for b in range(m):
+            slopes[b] -= amounts[a] * gram[a, b]
     for _ in range(SWEEPS):
         moved = np.float32(0)
         for a in range(m):
-            slope = inner[a]
+            more = max(slopes[a] / gram[a, a], -amounts[a])
             for b in range(m):
-                slope -= gram[a, b] * amounts[b]
-            new = max(amounts[a] + slope / gram[a, a], np.float32(0))
-            moved = max(moved, abs(new - amounts[a]))
-            amounts[a] = new
+                slopes[b] -= more * gram[a, b]
+            moved = max(moved, abs(more))
+            amounts[a] += more
         if moved <= tolerance:
             break
 
@@ -173,7 +194,9 @@ def _fit(gram, inner, amounts, m, tolerance):  # type: ignore[no-untyped-def]
 def _drop(gram, inner, active, amounts, m):  # type: ignore[no-untyped-def]
     """Close the gaps that amounts of 0 leave; returns how many are active."""
     at = 0
-    for a in range(m):
+    while at < m and amounts[at] > 0:
+        at += 1
+    for a in range(at, m):
         if amounts[a] > 0:
             active[at], amounts[at], inner[at] = active[a], amounts[a], inner[a]
             for b in range(m):
@@ -187,12 +210,15 @@ def _drop(gram, inner, active, amounts, m):  # type: ignore[no-untyped-def]
 
 
 @inner(fastmath={"contract", "reassoc"})
-def _round(scores, x, left, atoms, gram, grain, own, inner, picks, values, m, stop, slack, work):  # type: ignore[no-untyped-def]
-    """Take atoms off one after the other; returns how many are active. ``slack`` is what rounding may have hidden."""
-    maxima, groups, found, places = work
+def _round(scores, x, left, atoms, gram, grain, length, own, inner, picks, values, m, stop, hidden, moved, work):  # type: ignore[no-untyped-def]
+    """Take atoms off one after the other; returns how many are active, and how far scores have moved in all.
+
+    ``hidden``: what rounding may have hidden of two scores, in units of that.
+    """
     first, enough = m, stop
     while m < len(picks):
-        best, at = _best(scores, left, atoms, picks[:m], slack, enough, maxima, groups, found, places)
+        slack = (hidden + (m - first) * np.float32(2.0**-22) * length) * moved
+        best, at = _best(left, atoms, picks[:m], slack, enough, work)
         if at < 0:
             break
         if m == first:
@@ -202,48 +228,50 @@ def _round(scores, x, left, atoms, gram, grain, own, inner, picks, values, m, st
         own[m, m], inner[m] = _dot(atoms[at], atoms[at]), _dot(atoms[at], x)
         picks[m], values[m] = at, best / own[m, m]
         _take(scores, left, atoms, gram, grain, at, values[m])
+        moved += values[m] * length
         m += 1
-    return m
+    return m, moved
 
 
 @inner(fastmath={"contract", "reassoc"})
 def _settle(scores, x, left, atoms, gram, grain, own, inner, picks, values, m, tolerance):  # type: ignore[no-untyped-def]
     """Fit all amounts and drop those of 0; returns how many are active, and by how much amounts have moved."""
-    before, moved = values[:m].copy(), np.float32(0)
+    more, moved = np.zeros(m + 3, np.float32), np.float32(0)
+    for a in range(m):
+        more[a] = -values[a]
     _fit(own, inner, values, m, tolerance)
     for a in range(m):
-        if values[a] != before[a]:
-            _take(scores, left, atoms, gram, grain, picks[a], values[a] - before[a])
-            moved += abs(values[a] - before[a])
+        more[a] += values[a]
+        moved += abs(more[a])
+    if len(gram):
+        _change(scores, gram, grain, picks, more, m)
     m = _drop(own, inner, picks, values, m)
+    weighted(left, picks, values, m, atoms)
     for j in range(len(x)):
-        left[j] = x[j]
-    for a in range(m):
-        for j in range(atoms.shape[1]):
-            left[j] -= values[a] * atoms[picks[a], j]
+        left[j] = x[j] - left[j]
+    if not len(gram):
+        for f in range(len(scores)):
+            scores[f] = _dot(left, atoms[f])
     return m, moved
 
 
 @inner(fastmath={"contract", "reassoc"})
 def _pursue_row(scores, x, left, atoms, gram, grain, length, floor, picks, values):  # type: ignore[no-untyped-def]
-    n_atoms, most, unit = len(scores), len(picks), np.float32(2.0**-23 * length)
-    maxima, found = np.empty(GROUPS, np.float32), np.empty(n_atoms + 1, np.float32)
-    groups, places = np.empty(GROUPS + 1, np.int32), np.empty(n_atoms + 1, np.int32)
-    work = (maxima, groups, found, places)
+    most = len(picks)
+    work = room_for_best(scores)
     own, inner = np.empty((most, most), np.float32), np.empty(most, np.float32)
     moved = np.sqrt(_dot(x, x))
     stop = np.float32(max(floor, moved * NOISE))
     m, updates = np.int64(0), 2 * atoms.shape[1] + 8  # of one type throughout, or what takes it is compiled twice
     for _ in range(2 * most):
-        # a round moves a score by at most what is left of the row, and it and a fit make two updates an atom
-        slack = ((updates + 4 * most) * unit + OFF * grain / length) * 2 * moved
+        hidden = np.float32(updates * 2.0**-22 * length + 2 * OFF * grain / length)
         first = m
-        m = _round(scores, x, left, atoms, gram, grain, own, inner, picks, values, m, stop, slack, work)
+        m, moved = _round(
+            scores, x, left, atoms, gram, grain, length, own, inner, picks, values, m, stop, hidden, moved, work
+        )
         if m == first:
             break
-        for a in range(first, m):
-            moved += values[a] * length
-        updates += 8 * m
+        updates += 2 * m + 4  # a pick rounds a score twice, and a fit once for each atom or twice for four
         fitted = np.float32(FITTED * stop)
         m, shift = _settle(scores, x, left, atoms, gram, grain, own, inner, picks, values, m, fitted)
         moved += shift * length

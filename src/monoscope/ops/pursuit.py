@@ -24,7 +24,7 @@ from torch import Tensor
 from monoscope.ops import product, weighted_rows
 from monoscope.ops.kernels import inner, parallel
 from monoscope.ops.room import room, room_like
-from monoscope.ops.topk import GROUPS, collect, group_maxima
+from monoscope.ops.topk import GROUPS, group_maxima
 from monoscope.ops.transpose import transpose
 from monoscope.types import Code
 
@@ -32,6 +32,8 @@ NOISE = 2.0**-20  # of a row's length: what is left below it is rounding
 LARGEST = 1 << 30  # entries of a Gram matrix: 2 GB
 STEPS = 32_760  # that the largest entry is made of: rounding stays below 2 ** 15
 OFF = 1.01  # of such a step: what an entry may be off by
+LEAST = np.int32(-(1 << 31))  # no integer of 32 bits is below it
+PART = 32  # groups of scores that are passed over at once
 AT_ONCE = 128  # rows of it that are made at once
 ROWS = 512  # whose picks are compared with each other at once
 SCORES, SPACE = 1 << 19, 1 << 20  # numbers in a block of scores, and of gradients
@@ -124,8 +126,11 @@ def gram_matrix(atoms: Float[Tensor, "n_atoms d"]) -> Gram:
     grain = max(float(atoms.norm(dim=1).max()) ** 2, 1e-30) / STEPS
     multiples, space = room(n, n, dtype=torch.int16), room(min(n, AT_ONCE), n)
     for first in range(0, n, AT_ONCE):
-        some = atoms[first : first + AT_ONCE] / grain
-        multiples[first : first + len(some)] = torch.mm(some, atoms.T, out=space[: len(some)])  # towards 0
+        rows, rest = slice(first, first + AT_ONCE), slice(first + AT_ONCE, n)
+        some = atoms[rows] / grain
+        made = space.view(-1)[: len(some) * (n - first)].view(len(some), n - first)
+        multiples[rows, first:] = torch.mm(some, atoms[first:].T, out=made)  # towards 0
+        multiples[rest, rows] = multiples[rows, rest].T
     return Gram(multiples.numpy(), np.float32(grain))
 
 
@@ -194,18 +199,52 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
     return total
 
 
+@njit(inline="always")
+def room_for_best(scores):  # type: ignore[no-untyped-def]
+    """In kernels: what ``near_best`` of these scores works with."""
+    number, maxima, places = np.empty(1, np.float32), np.empty(GROUPS, np.int32), np.empty(len(scores), np.int32)
+    return scores.view(np.int32), maxima, places, number, number.view(np.int32)
+
+
+@njit(inline="always")
+def near_best(least, slack, work):  # type: ignore[no-untyped-def]
+    """In kernels: how many scores reach the best, or ``least`` where that is more, less ``slack``; and their places.
+
+    They are compared as integers, which order as positive floats do, and of which a compiler makes vectors.
+    """
+    bits, maxima, places, number, as_int = work
+    as_int[0] = group_maxima(bits, maxima)
+    number[0] = max(number[0], least) - slack
+    bound = as_int[0] if number[0] > 0 else LEAST  # negative ones order the other way round: all may reach it
+    return _collect(bits, maxima, bound, places), places
+
+
+@njit(inline="always")
+def _collect(bits, maxima, bound, places):  # type: ignore[no-untyped-def]
+    """The places of entries that reach ``bound``, which few groups do."""
+    count = 0
+    for part in range(0, GROUPS, PART):
+        most = maxima[part]
+        for g in range(part, part + PART):
+            most = max(most, maxima[g])
+        if most < bound:
+            continue
+        for g in range(part, part + PART):
+            if maxima[g] >= bound:
+                for j in range(g, len(bits), GROUPS):
+                    if bits[j] >= bound:
+                        places[count] = j
+                        count += 1
+    return count
+
+
 @inner(fastmath={"contract", "reassoc"})
 def _pursue_row(scores, left, atoms, gram, grain, length, unit, enough, once, picks, values):  # type: ignore[no-untyped-def]
-    n_atoms = len(scores)
-    maxima = np.empty(GROUPS, np.float32)
-    groups = np.empty(GROUPS + 1, np.int32)
-    found = np.empty(n_atoms + 1, np.float32)
-    places = np.empty(n_atoms + 1, np.int32)
+    work, n_atoms = room_for_best(scores), len(scores)
     moved = np.sqrt(_dot(left, left))
     floor = np.float32(moved * NOISE)
     for step in range(len(picks)):
-        bound = group_maxima(scores, maxima) - 2 * unit * moved
-        count = collect(scores, maxima, bound, groups, found, places)
+        count, places = near_best(np.float32(0), 2 * unit * moved, work)
         best, at = floor, -1
         for c in range(count):
             score = _dot(left, atoms[places[c]])
