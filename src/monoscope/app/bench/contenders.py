@@ -9,6 +9,7 @@ from monoscope.dictionary.base import architecture
 from monoscope.errors import MonoscopeError, unknown_name
 
 OURS = "monoscope"
+SELECTING = ("topk", "batch_topk", "matching_pursuit")
 PEERS = {
     "topk": ("saelens:topk", "dictionary_learning:topk", "sparsify:topk"),
     "batch_topk": ("saelens:batch_topk", "dictionary_learning:batch_topk"),
@@ -17,6 +18,7 @@ PEERS = {
     "gated": ("saelens:gated", "dictionary_learning:gated"),
     "jumprelu": ("saelens:jumprelu", "dictionary_learning:jumprelu"),
     "p_anneal": ("dictionary_learning:p_anneal",),
+    "matching_pursuit": ("saelens:matching_pursuit",),
 }
 
 
@@ -62,5 +64,5 @@ def is_ours(contender: str) -> bool:
 def penalised(contender: str) -> bool:
     """Whether a penalty leads it to its L0, so that its codes are dense to begin with."""
     library, _, kind = contender.partition(":")
-    selects = "k" in architecture(kind).settings if library == OURS else kind in ("topk", "batch_topk")
+    selects = "k" in architecture(kind).settings if library == OURS else kind in SELECTING
     return not selects

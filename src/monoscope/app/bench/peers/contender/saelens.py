@@ -12,8 +12,11 @@ from .trainer import LONG, Codes, Contender, dense, lengths
 
 
 def saelens_sae(kind: str, width: int, setting: dict[str, Any], warm: int) -> Any:
-    """The training SAE. JumpReLU has its penalty around a wanted L0; L1 and gated ones are led to it."""
-    from sae_lens.saes import batchtopk_sae, gated_sae, jumprelu_sae, standard_sae, topk_sae
+    """The training SAE. JumpReLU has its penalty around a wanted L0; L1 and gated ones are led to it.
+
+    A matching pursuit takes k steps at most, and ends where it would pick a feature again, which is its default.
+    """
+    from sae_lens.saes import batchtopk_sae, gated_sae, jumprelu_sae, matching_pursuit_sae, standard_sae, topk_sae
 
     k: dict[str, Any] = {"k": setting["k"]}
     penalised: dict[str, Any] = {"l1_warm_up_steps": warm}
@@ -23,6 +26,11 @@ def saelens_sae(kind: str, width: int, setting: dict[str, Any], warm: int) -> An
         "batch_topk": (batchtopk_sae.BatchTopKTrainingSAEConfig, batchtopk_sae.BatchTopKTrainingSAE, k),
         "standard": (standard_sae.StandardTrainingSAEConfig, standard_sae.StandardTrainingSAE, penalised),
         "gated": (gated_sae.GatedTrainingSAEConfig, gated_sae.GatedTrainingSAE, penalised),
+        "matching_pursuit": (
+            matching_pursuit_sae.MatchingPursuitTrainingSAEConfig,
+            matching_pursuit_sae.MatchingPursuitTrainingSAE,
+            {"max_iterations": setting["k"], "decoder_init_norm": 1.0},
+        ),
         "jumprelu": (jumprelu_sae.JumpReLUTrainingSAEConfig, jumprelu_sae.JumpReLUTrainingSAE, around),
     }[kind]
     return made(config(d_in=width, d_sae=setting["features"], device="cpu", **options))
@@ -70,7 +78,7 @@ def contender(setting: dict[str, Any], width: int, kind: str) -> Contender:
         trainer.coefficient_schedulers["l1"].final_value *= ratio
 
     led = lead if kind in ("standard", "gated") else None
-    bias = sae.b_gate if kind == "gated" else sae.b_enc
+    bias = getattr(sae, "b_gate" if kind == "gated" else "b_enc", None)  # a pursuit has none
     select = dense(sae.encode, sae.decode) if kind == "batch_topk" else None
     parts = (trainer, *trainer.coefficient_schedulers.values())
     return Contender(step, sae.encode, infer, bias, silence, led, select, parts)
