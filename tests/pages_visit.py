@@ -76,9 +76,6 @@ class Tab:
         self._origins: set[str] = set()
         self.page.on("framenavigated", lambda frame: self._origins.add("/".join(frame.url.split("/")[:3])))
 
-    def add_init_script(self, script: str) -> None:
-        self.page.add_init_script(script)
-
     def close(self) -> None:
         """Close it, and forget its cookies, what it kept and what the browser kept of its files."""
         self.page.close()
@@ -104,6 +101,12 @@ class Visit:
         self.page.on("pageerror", lambda e: self.errors.append(str(e)))
         self.page.on("request", lambda r: self.requests.append(r.url))
 
+    def __enter__(self) -> Visit:
+        return self
+
+    def __exit__(self, *failed: object) -> None:
+        self.context.close()
+
     def go(self, path: str) -> Any:
         self.page.goto(self.address + path)
         return self.page
@@ -117,14 +120,13 @@ class Visit:
 
 def fits_and_can_be_read(browser: Any, address: str, path: str, scheme: str, ready: str) -> None:
     """At 360 pixels nothing sticks out, contrast is WCAG AA, everything that can be used has a name, nothing fails."""
-    visit = Visit(browser, address, viewport={"width": 360, "height": 740}, color_scheme=scheme)
-    page = visit.go(path)
-    until(page, ready)
-    page.wait_for_timeout(150)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.evaluate(CONTRAST) == []
-    unnamed = "[...document.querySelectorAll('button, a, input, select, textarea')].filter((e) => "
-    unnamed += "!(e.textContent.trim() || e.ariaLabel || e.labels?.length)).map((e) => e.outerHTML)"
-    assert page.evaluate(unnamed) == []
-    visit.check()
-    visit.context.close()
+    with Visit(browser, address, viewport={"width": 360, "height": 740}, color_scheme=scheme) as visit:
+        page = visit.go(path)
+        until(page, ready)
+        page.wait_for_timeout(150)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate(CONTRAST) == []
+        unnamed = "[...document.querySelectorAll('button, a, input, select, textarea')].filter((e) => "
+        unnamed += "!(e.textContent.trim() || e.ariaLabel || e.labels?.length)).map((e) => e.outerHTML)"
+        assert page.evaluate(unnamed) == []
+        visit.check()
