@@ -74,7 +74,6 @@ def address(app: Any) -> Iterator[str]:
 
 @pytest.fixture
 def visit(browser: Any, address: str) -> Iterator[Visit]:
-    found = Visit(browser, address, viewport={"width": 1280, "height": 800})
-    yield found
-    found.check()
-    found.context.close()
+    with Visit(browser, address, viewport={"width": 1280, "height": 800}) as found:
+        yield found
+        found.check()

@@ -13,6 +13,14 @@ from monoscope.app import report
 from pages_visit import CONTRAST, TEXT, Visit, fits_and_can_be_read, until
 
 
+def test_a_visit_finds_nothing_of_those_before_it(browser: Any, address: str) -> None:
+    for _ in range(2):
+        with Visit(browser, address) as visit:
+            page = visit.go("/api/features")
+            assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+            page.evaluate("localStorage.a = sessionStorage.a = document.cookie = 'a=1'")
+
+
 def test_overview_shows_health_and_leads_to_features(visit: Visit) -> None:
     page = visit.go("/")
     page.wait_for_selector(".card")
@@ -191,15 +199,14 @@ def test_what_does_not_exist_is_said(visit: Visit) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_report_opens_from_disk(browser: Any, catalogue: DemoCatalogue, tmp_path: Path, scheme: str) -> None:
     path = report.write(catalogue, tmp_path / "report.html", {"seed": 0}, features=12)
-    visit = Visit(browser, "", viewport={"width": 360, "height": 740}, color_scheme=scheme)
-    page = visit.go(path.as_uri())
-    assert page.locator(".entry").count() == 12
-    colour = "getComputedStyle(document.documentElement).backgroundColor"
-    before = page.evaluate(colour)
-    page.click("#theme")
-    assert page.evaluate(colour) != before
-    assert page.evaluate(CONTRAST) == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert visit.errors == [] and visit.requests == [path.as_uri()]
-    assert page.evaluate("window.hacked") is None
-    visit.context.close()
+    with Visit(browser, "", viewport={"width": 360, "height": 740}, color_scheme=scheme) as visit:
+        page = visit.go(path.as_uri())
+        assert page.locator(".entry").count() == 12
+        colour = "getComputedStyle(document.documentElement).backgroundColor"
+        before = page.evaluate(colour)
+        page.click("#theme")
+        assert page.evaluate(colour) != before
+        assert page.evaluate(CONTRAST) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert visit.errors == [] and visit.requests == [path.as_uri()]
+        assert page.evaluate("window.hacked") is None

@@ -35,11 +35,10 @@ READY = {
 
 @pytest.fixture
 def visit(browser: Any, address: str) -> Iterator[Visit]:
-    found = Visit(browser, address, viewport={"width": 1280, "height": 800})
-    found.context.add_init_script(SHIFTS + DRAWS)
-    yield found
-    found.check()
-    found.context.close()
+    with Visit(browser, address, viewport={"width": 1280, "height": 800}) as found:
+        found.page.add_init_script(SHIFTS + DRAWS)
+        yield found
+        found.check()
 
 
 @pytest.mark.parametrize("path", READY, ids=[urlsplit(path).path for path in READY])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 from monoscope.train import rows
@@ -10,7 +12,13 @@ D, TRUE = 24, 48
 
 
 def planted(n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows made of few of ``TRUE`` unit directions, and the directions."""
+    """Rows made of few of ``TRUE`` unit directions, and the directions; the caller's own, made once."""
+    x, directions = _planted(n, seed)
+    return x.clone(), directions.clone()
+
+
+@cache
+def _planted(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
     directions = torch.nn.functional.normalize(torch.randn(TRUE, D, generator=generator))
     generator = torch.Generator().manual_seed(100 + seed)

@@ -253,7 +253,7 @@ def test_dense_features_become_rarer(name):
     most = {}
     for weight in (0.0, 5.0):
         told = known_options(name, {"dense_penalty": weight, "dense_above": 0.1})
-        made = fit(x, 64, name, 4, 60_000, 500, l0=4.0, show_progress=False, **told)
+        made = fit(x, 64, name, 4, 40_000, 500, l0=4.0, show_progress=False, **told)
         code = made.encode(x[:4000])
         most[weight] = float(transpose(code).offsets.diff().max()) / 4000
         assert 3.0 < len(code.indices) / 4000 < 5.0
@@ -266,7 +266,7 @@ def test_what_is_done_to_rows_is_folded_into_the_dictionary(name, target):
     x = 3 * planted(20_000)[0] + torch.linspace(-1, 1, D)
     y = 0.5 * x + 1 if target else x
     for told in ({}, {"centre": False}, {"scale": False}, {"centre": False, "scale": False}, {"norm": "one"}):
-        made = fit(x, 64, name, 4, 60_000, 500, l0=4.0, target=y if target else None, show_progress=False, **told)
+        made = fit(x, 64, name, 4, 40_000, 500, l0=4.0, target=y if target else None, show_progress=False, **told)
         left = y - made(x)
         most = 0.15 if told.get("centre", True) else 0.7  # why it is the default
         assert float(left.square().sum() / (y - y.mean(0)).square().sum()) < most, told
