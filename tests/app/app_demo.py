@@ -9,6 +9,7 @@ import time
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -62,9 +63,11 @@ class Corpus:
     spans: list[list[tuple[int, int]]]
     classes: list[dict[str, list[tuple[int, int]]]]
     offsets: np.ndarray = field(init=False)
+    places: list[np.ndarray] = field(init=False)  # the same spans
 
     def __post_init__(self) -> None:
         self.offsets = np.concatenate([[0], np.cumsum([len(s) for s in self.spans])])
+        self.places = [np.array(spans) for spans in self.spans]
 
     def length(self, document: int) -> int:
         return len(self.spans[document])
@@ -74,14 +77,16 @@ class Corpus:
 
     def mask(self, name: str) -> np.ndarray:
         out = np.zeros(int(self.offsets[-1]), bool)
-        for document, spans in enumerate(self.spans):
-            for i, (a, _) in enumerate(spans):
-                inside = any(s <= a < e for s, e in self.classes[document].get(name, ()))
-                out[self.offsets[document] + i] = inside
+        for document, places in enumerate(self.places):
+            for span in self.classes[document].get(name, ()):
+                first, end = self.offsets[document] + np.searchsorted(places[:, 0], span)
+                out[first:end] = True
         return out
 
 
+@cache
 def corpus() -> Corpus:
+    """The same for all, who change nothing in it."""
     library = Path(tokenize.__file__).parent
     names, texts, classes = [], [], []
     for module in MODULES:
@@ -117,6 +122,7 @@ class DemoCatalogue:
         self._ids = inverse
         self._masks = self._make_masks(n_features)
         self._values = [self._make_values(i, mask) for i, (mask, _) in enumerate(self._masks)]
+        self._weighed: dict[tuple[int, str], list[TokenWeight]] = {}
         self.index = self._make_index()
         self._labels = [self._make_label(i) for i in range(n_features)]
         self.features = self._make_columns()
@@ -226,7 +232,12 @@ class DemoCatalogue:
         change = float(np.sin(row)) / 4 if row % 3 else None
         return Example(document, position, float(self._values[feature][row]), change)
 
-    def _weights(self, feature: int, kind: str, n: int = 10) -> list[TokenWeight]:
+    def _weights(self, feature: int, kind: str) -> list[TokenWeight]:
+        if (feature, kind) not in self._weighed:
+            self._weighed[feature, kind] = self._weigh(feature, kind)
+        return self._weighed[feature, kind]
+
+    def _weigh(self, feature: int, kind: str, n: int = 10) -> list[TokenWeight]:
         rng = np.random.default_rng([feature, len(kind)])
         if kind in ("mean", "mass"):
             values = self._values[feature]
@@ -318,7 +329,7 @@ class DemoCatalogue:
     def excerpt(
         self, document: int, position: int, before: int, after: int, feature: int | None = None
     ) -> list[ExcerptToken]:
-        spans = np.array(self.corpus.spans[document])
+        spans = self.corpus.places[document]
         first, last = max(0, position - before), min(len(spans), position + after + 1)
         values = np.zeros(last - first) if feature is None else self.activations(feature, document, first, last)
         texts = shown(self.corpus.texts[document], spans[:, 0], spans[:, 1], first, last)

@@ -96,10 +96,9 @@ def host(request: pytest.FixtureRequest, site: Path) -> Iterator[tuple[str, type
 
 @pytest.fixture
 def visit(browser: Any, host: tuple[str, type]) -> Iterator[Visit]:
-    found = Visit(browser, host[0], viewport={"width": 1280, "height": 800})
-    yield found
-    found.check()
-    found.context.close()
+    with Visit(browser, host[0], viewport={"width": 1280, "height": 800}) as found:
+        yield found
+        found.check()
 
 
 def answer(page: Any, path: str) -> Any:
@@ -228,15 +227,14 @@ def test_what_files_cannot_do_is_said(visit: Visit) -> None:
 
 def test_every_page_fits_360_pixels_and_can_be_read(browser: Any, host: tuple[str, type]) -> None:
     scheme = "dark" if host[1] is Plain else "light"
-    visit = Visit(browser, host[0], viewport={"width": 360, "height": 740}, color_scheme=scheme)
-    for place in ("", "?/features", "?/feature/1", "?/feature/299", "?/read"):
-        page = visit.go(place)
-        until(page, "!document.querySelector('.skeleton') && !document.querySelector('main > .none')")
-        page.wait_for_timeout(150)
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), place
-        assert page.evaluate(CONTRAST) == [], place
-    visit.check()
-    visit.context.close()
+    with Visit(browser, host[0], viewport={"width": 360, "height": 740}, color_scheme=scheme) as visit:
+        for place in ("", "?/features", "?/feature/1", "?/feature/299", "?/read"):
+            page = visit.go(place)
+            until(page, "!document.querySelector('.skeleton') && !document.querySelector('main > .none')")
+            page.wait_for_timeout(150)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), place
+            assert page.evaluate(CONTRAST) == [], place
+        visit.check()
 
 
 def test_a_damaged_or_missing_file_is_said(browser: Any, catalogue: DemoCatalogue, site: Path, tmp_path: Path) -> None:
@@ -246,15 +244,14 @@ def test_a_damaged_or_missing_file_is_said(browser: Any, catalogue: DemoCatalogu
     (tmp_path / "site" / "data" / "table.bin").unlink()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Plain, directory=str(tmp_path / "site")))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    visit = Visit(browser, f"http://127.0.0.1:{server.server_port}/")
-    first_missing = json.loads((site / "data" / "site.json").read_text())["packs"]["features"]["firsts"][1]
-    page = visit.go(f"?/feature/{first_missing - 1}")
-    page.wait_for_selector(".problem")
-    assert "0000.bin of this site is damaged" in page.inner_text(".problem")
-    visit.go("?/features")
-    page.wait_for_selector("#notice:not([hidden])")
-    assert "table.bin is missing" in page.inner_text("#notice")
-    visit.context.close()
+    with Visit(browser, f"http://127.0.0.1:{server.server_port}/") as visit:
+        first_missing = json.loads((site / "data" / "site.json").read_text())["packs"]["features"]["firsts"][1]
+        page = visit.go(f"?/feature/{first_missing - 1}")
+        page.wait_for_selector(".problem")
+        assert "0000.bin of this site is damaged" in page.inner_text(".problem")
+        visit.go("?/features")
+        page.wait_for_selector("#notice:not([hidden])")
+        assert "table.bin is missing" in page.inner_text("#notice")
     server.shutdown()
     server.server_close()
 

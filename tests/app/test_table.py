@@ -52,11 +52,13 @@ def brute_force(catalogue: DemoCatalogue, query: Query) -> list[int]:
         ),
     )
 )
-def test_filters_and_orders_as_brute_force_does(query: Query) -> None:
-    assert FeatureTable(CATALOGUE).ids(query).tolist() == brute_force(CATALOGUE, query)
+def test_filters_and_orders_as_brute_force_does(few: DemoCatalogue, query: Query) -> None:
+    assert FeatureTable(few).ids(query).tolist() == brute_force(few, query)
 
 
-CATALOGUE = DemoCatalogue(120)
+@pytest.fixture(scope="module")
+def few() -> DemoCatalogue:
+    return DemoCatalogue(120)
 
 
 def test_a_search_keeps_its_own_order_unless_sorted(catalogue: DemoCatalogue) -> None:
@@ -110,19 +112,19 @@ def test_windows_join_to_the_whole(client: TestClient) -> None:
     assert client.get("/api/features", params={"offset": 10**9}).json()["rows"] == []
 
 
-def test_new_labels_are_seen_without_a_restart() -> None:
+def test_new_labels_are_seen_without_a_restart(few: DemoCatalogue) -> None:
     class Changing:
         def __init__(self) -> None:
-            self.features = dict(CATALOGUE.features)
+            self.features = dict(few.features)
 
         def __len__(self) -> int:
-            return len(CATALOGUE)
+            return len(few)
 
     catalogue: Any = Changing()
     table = FeatureTable(catalogue)
     query = Query(sort="label_f1")
     before = table.ids(query).tolist()
-    catalogue.features = {**CATALOGUE.features, "label_f1": CATALOGUE.features["label_f1"][::-1].copy()}
+    catalogue.features = {**few.features, "label_f1": few.features["label_f1"][::-1].copy()}
     assert table.ids(query).tolist() != before
 
 

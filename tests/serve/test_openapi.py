@@ -22,7 +22,7 @@ ANSWERS = {
     "/v1/chat/completions": documented.ChatCompletion,
     "/v1/embeddings": documented.Embeddings,
 }
-fuzzed = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+fuzzed = settings(max_examples=16, deadline=None, suppress_health_check=list(HealthCheck))
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
 anything = st.recursive(
     scalars, lambda s: st.lists(s, max_size=3) | st.dictionaries(st.text(max_size=5), s, max_size=3), max_leaves=6

@@ -17,10 +17,9 @@ TEXT = "import os\nimport "
 
 @pytest.fixture
 def visit(browser: Any, served: Live) -> Iterator[Visit]:
-    found = Visit(browser, served.address, viewport={"width": 1280, "height": 900})
-    yield found
-    found.check()
-    found.context.close()
+    with Visit(browser, served.address, viewport={"width": 1280, "height": 900}) as found:
+        yield found
+        found.check()
 
 
 def asked(visit: Visit, text: str = TEXT, **fields: Any) -> Any:
@@ -136,13 +135,12 @@ def test_it_fits_a_phone_and_can_be_read(browser: Any, served: Live, scheme: str
 
 
 def test_a_server_without_features_or_rules_shows_the_text(browser: Any, plain: Live) -> None:
-    visit = Visit(browser, plain.address, viewport={"width": 1280, "height": 900})
-    page = asked(visit, most=12, temperature=0)
-    found = plain.client.completions.create(model="reference-a", prompt=TEXT, max_tokens=12, temperature=0)
-    assert said(page) == found.choices[0].text and "--run RUN" in page.inner_text(".inspector")
-    assert page.locator(".rules").count() == 0
-    visit.check()
-    visit.context.close()
+    with Visit(browser, plain.address, viewport={"width": 1280, "height": 900}) as visit:
+        page = asked(visit, most=12, temperature=0)
+        found = plain.client.completions.create(model="reference-a", prompt=TEXT, max_tokens=12, temperature=0)
+        assert said(page) == found.choices[0].text and "--run RUN" in page.inner_text(".inspector")
+        assert page.locator(".rules").count() == 0
+        visit.check()
 
 
 def test_strangers_do_not_see_it(browser: Any, served: Live) -> None:

@@ -56,8 +56,8 @@ def test_a_training_moves_between_a_pretended_device_and_the_cpu(name, tmp_path)
     """Begun on one, stopped, and ended on the other: as if it had never moved, and nothing is ever left behind."""
     pytest.importorskip("triton", reason="Triton is not installed, so the path of a device is not checked")
     x = torch.randn(60, 6, generator=torch.Generator().manual_seed(3))
-    recipe = Recipe.of(name, 12, k=3, **known_options(name, {"l0": 3.0, "sample": 20, "precision": "float32"}))
-    data = rows.from_arrays(x, None, 8, 32, 0, hold_back=recipe.calibrates)
+    recipe = Recipe.of(name, 12, k=3, **known_options(name, {"l0": 3.0, "sample": 12, "precision": "float32"}))
+    data = rows.from_arrays(x, None, 5, 20, 0, hold_back=recipe.calibrates)
 
     def stopped(start: int):
         for done, pair in enumerate(data.batches(start)):
@@ -89,15 +89,15 @@ def test_a_step_waits_for_its_device_as_seldom_as_is_said(name, waits):
     threshold too, which the first such step has to guess.
     """
     pytest.importorskip("triton", reason="Triton is not installed, so the path of a device is not checked")
-    x = torch.randn(96, 6, generator=torch.Generator().manual_seed(3))
-    data = rows.from_arrays(x, None, 16, 64, 0, hold_back=False)
+    x = torch.randn(48, 6, generator=torch.Generator().manual_seed(3))
+    data = rows.from_arrays(x, None, 8, 32, 0, hold_back=False)
     with pretended_device.there() as counted:
         options = known_options(name, {"topk_until": 0.0})
         trainee = Recipe.of(name, 20, k=3, precision="float32", **options).trainee(data, device=PLACE)
-        x = data.sample[0][:16].to(PLACE)
-        trainee.step(x, x, 0, 64)
+        x = data.sample[0][:8].to(PLACE)
+        trainee.step(x, x, 0, 32)
         counted.clear()
-        trainee.step(x, x, 16, 64)
+        trainee.step(x, x, 8, 32)
     assert counted.total() == waits, counted
 
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from planted import planted
 from torch.nn.functional import normalize
 
 from monoscope import plugins
@@ -21,7 +22,7 @@ from monoscope.train.objective import PACKAGE, objective
 from monoscope.train.objectives import jumprelu, p_anneal
 from monoscope.train.penalised import Penalised, fold_norms
 
-D, F, N, TRUE = 6, 10, 20, 48
+D, F, N = 6, 10, 20
 PENALISED = [n for n in architectures() if issubclass(objective(architecture(n).objective), Penalised)]
 BEGUN = [n for n in PENALISED if issubclass(objective(architecture(n).objective), BegunAsTopK)]
 
@@ -329,14 +330,6 @@ def test_without_a_wanted_l0_the_weight_is_fixed_after_warming_up():
     assert [control.weigh(9.0, p) for p in (0, 0.05, 0.1, 1)] == pytest.approx([0, 2, 4, 4])
 
 
-def planted(n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows made of few of ``TRUE`` unit directions, and the directions."""
-    directions = normalize(torch.randn(TRUE, 24, generator=torch.Generator().manual_seed(1)))
-    generator = torch.Generator().manual_seed(100 + seed)
-    active = (torch.rand(n, TRUE, generator=generator) < 0.06) * torch.rand(n, TRUE, generator=generator)
-    return active @ directions + 0.5, directions
-
-
 @pytest.mark.parametrize("name", [*PENALISED, "l1_2023"])
 def test_planted_features_are_recovered_at_the_wanted_l0(name):
     x, directions = planted(60_000)
@@ -357,7 +350,7 @@ def test_planted_features_are_recovered_at_the_wanted_l0(name):
 def test_a_penalised_transcoder_learns_at_the_wanted_l0(name):
     x, _ = planted(40_000)
     target = x @ torch.randn(24, 7, generator=torch.Generator().manual_seed(5)) * 10
-    options = {"l0": 6, "target": target, "batch_size": 500, "rate": 1e-2, "n_tokens": 120_000}
+    options = {"l0": 6, "target": target, "batch_size": 500, "rate": 1e-2, "n_tokens": 60_000}
     found = fit(x, 96, name, show_progress=False, **options)
     code = found.encode(x[:5000])
     left = target[:5000] - found.decode(code)

@@ -20,7 +20,7 @@ from monoscope.train.objective import PACKAGE, objective
 @pytest.mark.parametrize("name", ["topk", "batch_topk"])
 def test_planted_features_are_recovered(name):
     x, directions = planted(60_000)
-    found = fit(x, 96, name, k=4, batch_size=500, rate=1e-2, n_tokens=180_000, show_progress=False)
+    found = fit(x, 96, name, k=4, batch_size=500, rate=1e-2, n_tokens=120_000, show_progress=False)
     held_out, _ = planted(5000, seed=1)
     left = held_out - found(held_out)
     fvu = float(left.square().sum() / (held_out - held_out.mean(0)).square().sum())
@@ -57,12 +57,12 @@ def test_every_parameter_moves_and_frozen_ones_do_not(name):
 )
 def test_resume_after_a_stop_is_bit_for_bit_no_stop(name, more, tmp_path):
     """Law 4, over every architecture. The stop comes from the data, in the middle of the pass."""
-    short = {"sample": 4000, "dead_after": 600}  # for those that look back or keep count
+    short = {"sample": 2000, "dead_after": 300}  # for those that look back or keep count
     recipe = Recipe.of(name, 64, **known_options(name, {**short, "l0": 8.0, **more}))
     hold = recipe.calibrates
 
     def run(folder, stop_after: int | None):
-        data = data_of(hold_back=hold)
+        data = data_of(10_000, 250, hold_back=hold)
         whole = data.batches
 
         def limited(start: int):
