@@ -11,10 +11,11 @@ import torch
 
 import monoscope as ms
 from monoscope import folder
-from monoscope.app import cli, plan, stages
+from monoscope.app import choice, cli, plan, stages
 from monoscope.app.run import Run
 from monoscope.errors import MonoscopeError
 from monoscope.models import load_model
+from monoscope.train.fit import Recipe
 
 SIZES = ["--features", "16", "--k", "4", "--batch-size", "500"]
 
@@ -139,6 +140,24 @@ def test_a_run_has_tokens(tokens):
         plan.resolve(
             load_model("reference-a"), site=None, text=None, tokens=tokens, features=8, k=3, architecture="topk", seed=0
         )
+
+
+@pytest.mark.parametrize("name", ["gated", "jumprelu", "l1", "l1_2023", "p_anneal"])
+def test_a_penalty_that_is_named_without_a_k_stays_as_in_python(name):
+    lm = load_model("reference-a")
+    where = {"site": None, "target": None, "text": "held_out:python", "tokens": 5000}
+
+    def recipe(point: choice.Choice):
+        return plan.resolve(lm, **where, **point.arguments).recipe()
+
+    told = choice.choose(architecture=name, options=["penalty=3"], features=64)
+    python = Recipe.of(name, 64, penalty=3.0).options
+    assert recipe(told).options == {**python, "precision": recipe(told).options["precision"]}
+    (swept,) = choice.grid(choice.choose(architecture=name, features=64), ["penalty=3"]).values()
+    assert recipe(swept) == recipe(told) and not recipe(told).calibrates
+    both = choice.choose(architecture=name, options=["penalty=3"], features=64, k=8)
+    assert (recipe(both).options["l0"], recipe(both).options["penalty"]) == (8, 3.0)
+    assert recipe(choice.choose(architecture=name, features=64)).options["l0"] == 32
 
 
 def test_options_survive_the_plan_as_they_were_typed(tmp_path):

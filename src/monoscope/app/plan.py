@@ -127,6 +127,11 @@ def default_features(tokens: int) -> int:
     return max(FEATURES // 4, min(FEATURES, 1 << max(1, affordable).bit_length() - 1))
 
 
+def default_k(architecture: str, options: Mapping[str, Any]) -> int:
+    """32 features a token; 0, which asks for no L0, where the weight of a penalty was named: it stays as named."""
+    return 0 if "penalty" in options and known_options(architecture, {"l0": K}) else K
+
+
 def training(tokens: int, size: int | None = None) -> tuple[int, int]:
     """Batch size (unless given) and epochs for that many training tokens."""
     wanted = ROWS if size is None else STEPS * size
@@ -193,7 +198,7 @@ def resolve(
         tokens={TRAIN: wanted, FIT: held_out(wanted), TEST: held_out(wanted)},
         architecture=architecture,
         n_features=features,
-        k=K if k is None else k,
+        k=default_k(architecture, options) if k is None else k,
         batch_size=batch_size,
         seed=seed,
         precision=str(product.fastest(lm.device.type)).removeprefix("torch."),

@@ -56,7 +56,8 @@ def train(
     features
         Features to learn.
     k
-        Active features per token; by default 32, or as the preset has it. 0: a penalty stays at its weight.
+        Active features per token; by default 32, or as the preset has it. 0: a penalty stays at its weight, as it also
+        does where a weight is named (--option penalty=3) and no k.
     skip
         Give a transcoder a linear map beside its features.
     batch_size
