@@ -24,6 +24,7 @@ NAME = "plan.json"
 CONTROLS = ("basic", "full")
 TOKENS, FEATURES, K = 2_000_000, 4096, 32
 ENOUGH = 250_000  # tokens each to find labels and to test them, of at most four times those of the training
+TESTED = 2 / 5  # the largest share of a text that a run tests on: twice the training's tokens, beside as many to fit on
 ROWS, STEPS, EPOCHS = 1_600_000, 400, 8  # a small budget is read several times, until a dictionary has settled
 TRAIN, FIT, TEST = "dictionary", "fit", "test"
 
