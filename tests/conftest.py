@@ -2,7 +2,7 @@
 
 Where there is no CUDA device, the kernels for it run under Triton's interpreter. Triton asks once, when it is imported.
 
-And a headless Chromium for the tests of pages.
+And a Hugging Face Hub that does not answer, and a headless Chromium for the tests of pages.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,20 @@ def no_waiting_for_the_disk() -> Iterator[None]:
     """What a test writes need not outlive the machine. Programs that a test starts and kills wait as ever."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture
+def silent_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Hub that takes connections and says nothing; whoever waits to ask it again fails."""
+    import huggingface_hub.constants
+
+    from monoscope import hub
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setattr(hub, "PATIENCE", 0.05)
+        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: pytest.fail("it waits"))
         yield
 
 

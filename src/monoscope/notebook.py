@@ -122,7 +122,7 @@ def lines(text: str) -> Child:
 
 def signed(x: float) -> str:
     """Two decimals, with a minus that is as wide as a plus."""
-    return f"{x:.2f}".replace("-", "−")
+    return f"{x:z.2f}".replace("-", "−")
 
 
 def _mark(piece: str) -> Markup:

@@ -129,7 +129,13 @@ def test_a_flag_that_counts_is_never_rounded(flag, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("featurs = 3", "did you mean 'features'"), ("features = ", "no TOML"), (None, "cannot be read")],
+    [
+        ("featurs = 3", "did you mean 'features'"),
+        ("features = ", "no TOML"),
+        (None, "cannot be read"),
+        ("batch_size = 3\nbatch-size = 4", "both batch_size and batch-size"),
+        ("[option]\ndead-after = 3\ndead_after = 4", "both dead-after and dead_after"),
+    ],
 )
 def test_a_file_that_is_wrong_is_refused_first(text, message, tmp_path, capsys):
     path = tmp_path / "train.toml"

@@ -382,12 +382,13 @@ def test_without_matplotlib_there_is_a_line(found, tmp_path, monkeypatch):
     assert "plots" in said and not (tmp_path / "figures").exists()
 
 
-def test_saebench_layout(found, tmp_path):
+def test_saebench_layout(found, a, tmp_path):
     said = comparison.write(found, None, tmp_path / "core.json")
     assert said == [f"wrote {tmp_path / 'core-a.json'}", f"wrote {tmp_path / 'core-b.json'}"]
     written = json.loads((tmp_path / "core-a.json").read_text())
     metrics, own = written["eval_result_metrics"], found.metrics()["a"]
     assert written["eval_type_id"] == "core" and written["sae_cfg_dict"]["d_sae"] == 64
+    assert f"torch.{written['eval_config']['llm_dtype']}" == str(Run(a).lm.model.dtype)
     assert metrics["sparsity"]["l0"] == 8 and metrics["sparsity"]["l1"] > 0
     assert metrics["model_performance_preservation"]["ce_loss_score"] == own["loss_recovered_zero"].value
     assert metrics["reconstruction_quality"]["explained_variance"] == pytest.approx(1 - own["fvu"].value)

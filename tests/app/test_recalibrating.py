@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from monoscope.app import cli, comparison, plan, stages
+from monoscope.app import cli, comparison, plan, recalibrating, stages
 from monoscope.app.run import Run
 from monoscope.dictionary import io
 from monoscope.dictionary.base import Dictionary, architecture
 from monoscope.harvest.stream import stream
 from monoscope.models import load_model
+from monoscope.text import prepare
+from monoscope.text.corpus import open_corpus
 from monoscope.text.store import TokenStore
 from monoscope.train import rows
 
@@ -97,6 +101,36 @@ def test_convert_sets_the_threshold_on_a_text(format, void, other, run, lm, tmp_
     told = {"model": "reference-a", "site": SITE, "text": other, "n_tokens": rows.CALIBRATION}
     assert made.provenance["calibrated_on"] == told
     assert made.calibrated and l0(made, lm, run.store) == pytest.approx(K, rel=0.05)
+
+
+@pytest.mark.parametrize("tokens", [1000, 4096, 20_000])
+def test_convert_reads_no_document_that_a_run_of_the_same_text_tests_on(tokens, lm, tmp_path):
+    (tmp_path / "text").mkdir()
+    corpus = texts(tmp_path / "text", 0)
+    for i in range(30):  # near-duplicates stay together, whatever their own names
+        (tmp_path / f"text/copy {i}.txt").write_text((tmp_path / f"text/{i:02}.txt").read_text() + "and more\n")
+    budget = {"dictionary": tokens, "fit": plan.held_out(tokens), "test": plan.held_out(tokens)}
+    judging = prepare.prepare(open_corpus(corpus), lm.tokeniser, tmp_path / "run", budget)
+    read = prepare.prepare(open_corpus(corpus), lm.tokeniser, tmp_path / "read", {"fit": recalibrating.READ})
+    chosen = {read.names[d] for d in recalibrating.untested(read)}
+    assert len(chosen) > len(read) / 3
+    assert chosen.isdisjoint(judging.names[d] for d in judging.documents("test"))
+
+
+@given(st.integers(1, 100_000_000))
+def test_no_run_tests_on_more_than_that_share(tokens):
+    held = plan.held_out(tokens)
+    assert held <= plan.TESTED * (tokens + 2 * held) * (1 + 1e-12)
+
+
+def test_a_text_of_one_document_is_read_whole(lm, tmp_path):
+    (tmp_path / "one.txt").write_text("some words " * 50)
+    for name in ("a", "b", "c", "d", "e", "f"):  # whichever way the name is drawn
+        (tmp_path / "one.txt").rename(tmp_path / f"{name}.txt")
+        text = open_corpus(f"files:{tmp_path}/{name}.txt")
+        store = prepare.prepare(text, lm.tokeniser, tmp_path / "text", {"fit": 10})
+        assert recalibrating.untested(store).tolist() == [0]
+        (tmp_path / f"{name}.txt").rename(tmp_path / "one.txt")
 
 
 def test_without_a_text_convert_says_what_to_add(void, corpus, tmp_path, capsys):

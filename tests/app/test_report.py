@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monoscope.app import report
+from monoscope.app.ui import figures
 from monoscope.errors import MonoscopeError
 from monoscope.markup import Markup, el
 
@@ -89,6 +90,14 @@ def test_no_evaluation_and_no_labels_are_said(catalogue: DemoCatalogue) -> None:
     bare.features = {**bare.features, "label_kind": np.full(12, "", dtype=object)}
     found = report.render(bare, {})
     assert "no evaluation" in found and "No labels yet" in found
+
+
+def test_no_number_and_no_axis_of_a_figure_is_a_negative_zero() -> None:
+    nearly = {"value": -0.0004, "low": -0.002, "high": 0.003}
+    drawn = figures.metric({"metrics": {"kl": nearly}, "controls": {"pca": {"kl": nearly}}}, "kl", "KL", "", 2)
+    assert "0.00" in drawn and "-0.00" not in drawn
+    worse = figures.metric({"metrics": {"kl": {**nearly, "low": -0.2}}}, "kl", "KL", "", 2)
+    assert "<span>-0.20</span>" in worse  # what is below zero is told
 
 
 def test_an_unwritable_place_is_named(catalogue: DemoCatalogue, tmp_path: Path) -> None:

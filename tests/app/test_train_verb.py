@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import email
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,11 @@ import torch
 
 import monoscope as ms
 from monoscope import folder
-from monoscope.app import cli, plan, stages
+from monoscope.app import choice, cli, plan, stages
 from monoscope.app.run import Run
 from monoscope.errors import MonoscopeError
 from monoscope.models import load_model
+from monoscope.train.fit import Recipe
 
 SIZES = ["--features", "16", "--k", "4", "--batch-size", "500"]
 
@@ -79,6 +82,68 @@ def test_a_grid_in_one_pass_equals_trainings_one_by_one(acts, tmp_path, monkeypa
     assert alike(ms.load(found["frozen_decoder"]), ms.load(tmp_path / "one/controls/frozen_decoder"))
 
 
+@pytest.fixture
+def passes(monkeypatch) -> list[list[str]]:
+    """The dictionaries that each training trains, which is saved at every step."""
+    found, train = [], stages.train
+
+    def noted(data, trainees, *, keeping, **k):
+        found.append(sorted(trainees))
+        return train(data, trainees, keeping=replace(keeping, every_seconds=0), **k)
+
+    monkeypatch.setattr(stages, "train", noted)
+    return found
+
+
+def test_a_point_that_is_added_to_a_sweep_is_trained_alone_as_in_one_pass(acts, tmp_path, passes, capsys):
+    def grid(values: str, out: str, *more: str) -> list[str]:
+        return ["train", acts, *SIZES, "--sweep", f"k={values}", "--out", str(tmp_path / out), *more]
+
+    call(*grid("2,3,4", "whole"))
+    call(*grid("2,4", "grown"))
+    grown = tmp_path / "grown"
+    before = {path: path.read_bytes() for path in grown.rglob("*") if path.is_file()}
+    call(*grid("2,3,4", "grown"))
+    assert passes == [["2", "3", "4"], ["2", "4"], ["3"]]
+    assert all(path.read_bytes() == content for path, content in before.items())  # the log of the first pass too
+    assert alike(ms.load(grown / "sweep/3"), ms.load(tmp_path / "whole/sweep/3"))
+    lines = [json.loads(line) for line in (grown / "sweep/3/log.jsonl").read_text().splitlines()]
+    together = [json.loads(line) for line in (tmp_path / "whole/log.jsonl").read_text().splitlines()]
+    assert lines == [{"tokens": line["tokens"], "3": line["3"]} for line in together]
+    call(*grid("2,3,4", "grown"))
+    assert len(passes) == 3
+    for other in (["--seed", "1"], ["--option", "rate=1"], ["--target", "mlp_out.0"]):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main(grid("2,5", "grown", *other))
+        assert exit_.value.code == 2 and "holds a run with another" in capsys.readouterr().err
+    assert len(passes) == 3 and not (grown / "sweep/5").exists()
+
+
+def test_a_sweep_that_stopped_between_two_saves_goes_on_with_its_pass(acts, tmp_path, passes, monkeypatch):
+    grid = ["train", acts, *SIZES, "--sweep", "k=2,4", "--out", str(tmp_path / "grid")]
+    save, saved = stages.io.save, []
+
+    def stopped(made, path):
+        if saved:
+            raise KeyboardInterrupt
+        saved.append(path)
+        save(made, path)
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(stages.io, "save", stopped)
+        cli.main(grid)
+    log = (tmp_path / "grid/log.jsonl").read_text()
+    call(*grid)
+    assert passes == [["2", "4"]] * 2 and (tmp_path / "grid/log.jsonl").read_text() == log
+    outs = {name: tmp_path / f"grid/sweep/{name}/dictionary" for name in ("2", "4")}
+    assert all(map(folder.is_sealed, outs.values())) and not (tmp_path / "grid/training").exists()
+    (tmp_path / "grid/training").mkdir()
+    monkeypatch.setattr(stages.checkpoint, "facts_in", lambda path: {"plan": {"trains": ["2", "4"]}})
+    new = {"3": tmp_path / "grid/sweep/3/dictionary"}
+    assert stages.unfinished(tmp_path / "grid/training", outs | new) == new  # all that began there was saved
+    assert not (tmp_path / "grid/training").exists()
+
+
 def test_a_preset_a_skip_map_and_a_file_reach_the_plan(acts, tmp_path):
     flags = tmp_path / "flags.toml"
     flags.write_text(f'source = "{acts}"\ntarget = "mlp_out.0"\nskip = true\nfeatures = 32\npreset = "april-2024"\n')
@@ -139,6 +204,24 @@ def test_a_run_has_tokens(tokens):
         plan.resolve(
             load_model("reference-a"), site=None, text=None, tokens=tokens, features=8, k=3, architecture="topk", seed=0
         )
+
+
+@pytest.mark.parametrize("name", ["gated", "jumprelu", "l1", "l1_2023", "p_anneal"])
+def test_a_penalty_that_is_named_without_a_k_stays_as_in_python(name):
+    lm = load_model("reference-a")
+    where = {"site": None, "target": None, "text": "held_out:python", "tokens": 5000}
+
+    def recipe(point: choice.Choice):
+        return plan.resolve(lm, **where, **point.arguments).recipe()
+
+    told = choice.choose(architecture=name, options=["penalty=3"], features=64)
+    python = Recipe.of(name, 64, penalty=3.0).options
+    assert recipe(told).options == {**python, "precision": recipe(told).options["precision"]}
+    (swept,) = choice.grid(choice.choose(architecture=name, features=64), ["penalty=3"]).values()
+    assert recipe(swept) == recipe(told) and not recipe(told).calibrates
+    both = choice.choose(architecture=name, options=["penalty=3"], features=64, k=8)
+    assert (recipe(both).options["l0"], recipe(both).options["penalty"]) == (8, 3.0)
+    assert recipe(choice.choose(architecture=name, features=64)).options["l0"] == 32
 
 
 def test_options_survive_the_plan_as_they_were_typed(tmp_path):

@@ -49,6 +49,20 @@ def test_what_is_not_there_is_explained(cached):
         io.load("org/repo")
 
 
+def test_a_hub_that_does_not_answer_is_not_waited_for(silent_hub):
+    with pytest.raises(MonoscopeError, match=r"cannot be reached\n→ correct the name.*HF_HUB_OFFLINE"):
+        io.load("org/other")
+
+
+def test_a_path_in_a_folder_that_is_here_is_looked_up_in_the_cache_alone(cached, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *a, **k: pytest.fail("the Hub was asked"))
+    (tmp_path / "org").mkdir()
+    with pytest.raises(MonoscopeError, match="the folder org holds no 'other'"):
+        io.load("org/other")
+    files.sparsify(cached)
+    assert io.load("org/repo").architecture == "topk"
+
+
 def test_a_folder_here_goes_first(cached, tmp_path):
     files.sparsify(tmp_path / "org/repo")
     files.gemma_scope(cached)
@@ -58,21 +72,25 @@ def test_a_folder_here_goes_first(cached, tmp_path):
 def test_only_what_formats_read_is_asked_for(monkeypatch, tmp_path):
     asked = {}
 
-    def download(repo: str, allow_patterns: list[str]) -> str:
-        asked.update(repo=repo, patterns=allow_patterns)
+    def download(repo: str, allow_patterns: list[str], local_files_only: bool) -> str:
+        asked.update(repo=repo, patterns=allow_patterns, cached=local_files_only)
         (tmp_path / "a[1]").mkdir()
         return str(tmp_path)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *a, **k: None)
     assert _hub.fetch("org/repo:a[1]", ["cfg.json", "dictionary/config.json"]) == tmp_path / "a[1]"
     assert asked == {
         "repo": "org/repo",
+        "cached": False,
         "patterns": ["a[[]1]/cfg.json", "a[[]1]/dictionary/config.json", "a[[]1]"],
     }
     assert {"cfg.json", "params.npz", "ae.pt", "dictionary/manifest.json"} <= set(io._files())
 
 
-@pytest.mark.parametrize("text", ["one", "a/b/c", "org/repo:../up", "./a", "/a/b", "org/repo:a:b", "a b/c", ""])
+@pytest.mark.parametrize(
+    "text", ["one", "a/b.safetensors", "a/b/c", "org/repo:../up", "./a", "/a/b", "org/repo:a:b", "a b/c", ""]
+)
 def test_what_is_no_id(text):
     assert not _hub.is_id(text)
 

@@ -78,9 +78,19 @@ def test_a_missing_folder(tmp_path: Path):
         load_model(tmp_path / "nothing")
 
 
-def test_an_unknown_id_without_a_network():
-    with pytest.raises(MonoscopeError, match=r"'nobody/nothing' cannot be found.*\n.*reference-a.*network"):
-        load_model("nobody/nothing")
+@pytest.mark.parametrize("name", ["nobody/nothing", "nothing"])
+def test_an_unknown_id_is_asked_for_once_and_briefly(name: str, silent_hub: None):
+    with pytest.raises(MonoscopeError, match=rf"'{name}' is no folder here.*cannot be reached\n.*OFFLINE.*reference-a"):
+        load_model(name)
+
+
+@pytest.mark.parametrize("name", ["here/nothing", "nothing.safetensors", "./nothing", "a/b/c"])
+def test_what_must_be_a_path_is_never_asked_for(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *a, **k: pytest.fail("the Hub was asked"))
+    with pytest.raises(MonoscopeError, match=rf"there is no (folder )?'{name}'.*\n→ check the path"):
+        load_model(name)
 
 
 @pytest.mark.parametrize("name", ["not a name!", "a//b", "reference-z"])

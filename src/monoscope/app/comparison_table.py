@@ -117,7 +117,7 @@ def cell(estimate: Estimate | None, digits: int, style: str, difference: bool) -
     """A number with half its interval; of a difference its sign, and whether it is within noise."""
     if estimate is None or estimate.value is None or estimate.low is None or estimate.high is None:
         return Text("–", style="dim")
-    sign = "+" if difference else ""
+    sign = "+" if difference else "z"  # of a difference, even one that rounds to nothing, the sign is told
     out = Text(f"{estimate.value:{sign}.{digits}f}", style=style)
     out.append(f" ±{(estimate.high - estimate.low) / 2:.{digits}f}", style="dim")
     if difference:

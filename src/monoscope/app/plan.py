@@ -24,6 +24,7 @@ NAME = "plan.json"
 CONTROLS = ("basic", "full")
 TOKENS, FEATURES, K = 2_000_000, 4096, 32
 ENOUGH = 250_000  # tokens each to find labels and to test them, of at most four times those of the training
+TESTED = 2 / 5  # the largest share of a text that a run tests on: twice the training's tokens, beside as many to fit on
 ROWS, STEPS, EPOCHS = 1_600_000, 400, 8  # a small budget is read several times, until a dictionary has settled
 TRAIN, FIT, TEST = "dictionary", "fit", "test"
 
@@ -127,6 +128,11 @@ def default_features(tokens: int) -> int:
     return max(FEATURES // 4, min(FEATURES, 1 << max(1, affordable).bit_length() - 1))
 
 
+def default_k(architecture: str, options: Mapping[str, Any]) -> int:
+    """32 features a token; 0, which asks for no L0, where the weight of a penalty was named: it stays as named."""
+    return 0 if "penalty" in options and known_options(architecture, {"l0": K}) else K
+
+
 def training(tokens: int, size: int | None = None) -> tuple[int, int]:
     """Batch size (unless given) and epochs for that many training tokens."""
     wanted = ROWS if size is None else STEPS * size
@@ -193,7 +199,7 @@ def resolve(
         tokens={TRAIN: wanted, FIT: held_out(wanted), TEST: held_out(wanted)},
         architecture=architecture,
         n_features=features,
-        k=K if k is None else k,
+        k=default_k(architecture, options) if k is None else k,
         batch_size=batch_size,
         seed=seed,
         precision=str(product.fastest(lm.device.type)).removeprefix("torch."),

@@ -5,13 +5,17 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Int
+
 from monoscope import progress
-from monoscope.app.plan import FIT
+from monoscope.app.plan import FIT, TEST, TESTED
 from monoscope.dictionary.base import Dictionary
 from monoscope.harvest.stream import Stream
 from monoscope.models import LanguageModel
-from monoscope.text import prepare
+from monoscope.text import near_duplicates, prepare, splits
 from monoscope.text.corpus import open_corpus
+from monoscope.text.store import TokenStore
 from monoscope.train import rows
 from monoscope.train.calibrate import calibrate
 
@@ -46,11 +50,31 @@ def recalibrate(dictionary: Dictionary, source: Stream, text: str) -> str:
 def on_text(dictionary: Dictionary, lm: LanguageModel, site: str, text: str) -> str:
     """Recalibrate on windows drawn from all over the beginning of a text that no run holds; see ``recalibrate``.
 
+    Documents on which a later run of this text would judge the dictionary are left out, see ``untested``.
+
     Raises:
         MonoscopeError: the text is unusable, or ``recalibrate`` refuses.
     """
     with tempfile.TemporaryDirectory(prefix="monoscope-") as place:
         with progress.bar("reading text", READ) as report:
             store = prepare.prepare(open_corpus(text), lm.tokeniser, Path(place) / "text", {FIT: READ}, progress=report)
-        n_rows = min(rows.CALIBRATION, store.tokens_in(FIT))
-        return recalibrate(dictionary, Stream(lm, store, store.documents(FIT), [site], n_rows=n_rows), text)
+        documents = untested(store)
+        held = int((store.token_offsets[documents + 1] - store.token_offsets[documents]).sum())
+        n_rows = min(rows.CALIBRATION, held)
+        return recalibrate(dictionary, Stream(lm, store, documents, [site], n_rows=n_rows), text)
+
+
+def untested(store: TokenStore) -> Int[np.ndarray, " n"]:
+    """The documents of a text's beginning that no run of that text with the usual seed has in its split ``test``.
+
+    A run draws splits by a hash of names, ``test`` from the upper end; however many tokens it has, from no more than
+    ``TESTED``. Of so few documents that all would be left out, all.
+    """
+    signatures = np.stack([near_duplicates.signature(store.text(d).decode()) for d in range(len(store.names))])
+    clusters, shares = near_duplicates.clusters(signatures), {FIT: 1 - TESTED, TEST: TESTED}
+    sizes = [0] * len(
+        signatures
+    )  # drawn whatever their size: large ones, which a run may not draw, it does not test on
+    drawn = splits.assign(store.names, sizes, clusters, shares)
+    kept = np.flatnonzero(np.array(drawn) == FIT)
+    return kept if len(kept) else np.arange(len(drawn))

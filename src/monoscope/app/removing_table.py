@@ -60,10 +60,10 @@ def cell(estimate: Estimate, digits: int, factor: float = 1.0) -> str:
     """``value [low, high]``."""
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return "–"
-    value, low, high = (f"{factor * v:.{digits}f}" for v in (estimate.value, estimate.low, estimate.high))
+    value, low, high = (f"{factor * v:z.{digits}f}" for v in (estimate.value, estimate.low, estimate.high))
     return f"{value} [{low}, {high}]"
 
 
 def number(estimate: Estimate, digits: int, factor: float = 1.0) -> str:
     """The value alone."""
-    return "–" if estimate.value is None else f"{factor * estimate.value:.{digits}f}"
+    return "–" if estimate.value is None else f"{factor * estimate.value:z.{digits}f}"

@@ -76,7 +76,7 @@ def core(
         "eval_type_id": "core",
         "eval_config": {
             "model_name": facts["model"],
-            "llm_dtype": "float32",
+            "llm_dtype": "float32",  # a run's model is judged in no other, whatever its weights were saved in
             "dataset": text,
             "context_size": facts["context"],
             "exclude_special_tokens_from_reconstruction": True,

@@ -43,7 +43,7 @@ from monoscope.source import RowSource, batches
 from monoscope.text import prepare
 from monoscope.text.corpus import open_corpus
 from monoscope.text.store import TokenStore
-from monoscope.train import rows
+from monoscope.train import checkpoint, rows
 from monoscope.train.fit import Recipe
 from monoscope.train.logs import writers
 from monoscope.train.loop import Keeping, train
@@ -100,7 +100,7 @@ def fit(
     """Train all ``recipes`` in one pass over the rows of the run's site, and save each in its place in ``outs``.
 
     They are trained where the model is. Every step's loss terms and L0 are JSON lines in ``log``, and wherever else
-    ``logs`` says.
+    ``logs`` says, beside it.
 
     When any of them is missing all are trained: an interrupted training goes on with those that it began with.
     """
@@ -119,7 +119,7 @@ def fit(
     settled = {"plan": as_json(plan), "trains": sorted(recipes), "model": lm.name}
     keeping = Keeping(run.path / TRAINING, plan=settled, log=log)
     with progress.bar(title, data.n_rows) as report:
-        with writers(logs, run.path) as told:
+        with writers(logs, log.parent) as told:
             made = train(data, trainees, keeping=keeping, report=report, logs=told)
     for name, path in outs.items():
         if not folder.is_sealed(path):
@@ -148,6 +148,8 @@ def sweep(
 
     They are ``OUT/sweep/NAME``, with the run's text, so that each can be evaluated and catalogued like any run. With
     ``controls`` each has its frozen-decoder control too, which doubles the work.
+
+    What is finished stays as it is. A later pass over what was added has its log beside the first of that.
     """
     folders = {name: run.path / SWEEP / name for name in points}
     recipes = {name: plan.settle(folders[name]).recipe() for name, plan in points.items()}
@@ -157,8 +159,21 @@ def sweep(
     if controls:
         recipes |= {f"{name} (frozen)": points[name].recipe(frozen=("w_dec",)) for name in points}
         outs |= {f"{name} (frozen)": path / CONTROLS / "frozen_decoder" for name, path in folders.items()}
-    fit(run, source, run.lm, recipes, outs, f"training {len(outs)} dictionaries", run.path / LOG, logs)
+    if due := unfinished(run.path / TRAINING, outs):
+        home = run.path if len(due) == len(outs) else due[next(iter(due))].parent
+        wanted = {name: recipes[name] for name in due}
+        fit(run, source, run.lm, wanted, due, f"training {len(due)} dictionaries", home / LOG, logs)
     return {name: io.load(outs[name]) for name in points}
+
+
+def unfinished(training: Path, outs: Mapping[str, Path]) -> dict[str, Path]:
+    """Those of ``outs`` that are to be trained: what is missing, with what an interrupted pass trains beside it."""
+    missing = {name for name, path in outs.items() if not folder.is_sealed(path)}
+    begun = set((checkpoint.facts_in(training) or {"plan": {"trains": ()}})["plan"]["trains"])
+    if begun and begun <= outs.keys() - missing:  # stopped when all was saved, before its checkpoint was removed
+        shutil.rmtree(training)
+        begun = set()
+    return {name: path for name, path in outs.items() if name in missing | begun} if missing else {}
 
 
 def trained(run: Run) -> dict[str, Dictionary]:

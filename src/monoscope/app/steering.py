@@ -212,12 +212,12 @@ def show(responses: Sequence[Response], tolerance: float, console: Console) -> N
 def _cell(estimate: Estimate, digits: int, factor: float = 1.0) -> str:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return "–"
-    value, low, high = (f"{factor * v:.{digits}f}" for v in (estimate.value, estimate.low, estimate.high))
+    value, low, high = (f"{factor * v:z.{digits}f}" for v in (estimate.value, estimate.low, estimate.high))
     return f"{value} [{low}, {high}]"
 
 
 def _number(estimate: Estimate, digits: int, factor: float = 1.0) -> str:
-    return "–" if estimate.value is None else f"{factor * estimate.value:.{digits}f}"
+    return "–" if estimate.value is None else f"{factor * estimate.value:z.{digits}f}"
 
 
 def promoted(run: Run, feature: int, most: int = 10) -> str:

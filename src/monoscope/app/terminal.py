@@ -109,7 +109,7 @@ def print_health(evaluation: Mapping[str, Any], console: Console) -> None:
     def cell(metric: Mapping[str, Any] | None, digits: int, own: bool) -> Text:
         if metric is None or not known(metric):
             return Text("–", style="dim")
-        out = Text(f"{metric['value']:.{digits}f}", style="bold" if own else "")
+        out = Text(f"{metric['value']:z.{digits}f}", style="bold" if own else "")
         if metric.get("low") is not None:
             out.append(f" ±{(metric['high'] - metric['low']) / 2:.{digits}f}", style="dim")
         return out

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from monoscope import hub
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.models import reference
 from monoscope.models.language_model import LanguageModel
@@ -64,13 +65,19 @@ def _source(name: str) -> tuple[str, str]:
                 f"{name} is no model folder: it has no config.json", fix="name the folder that has one"
             )
         return str(path.resolve()), str(path.resolve())
-    if path.exists() or path.is_absolute() or name.startswith(("~", ".")) or name.count("/") > 1:
+    if path.exists() or path.is_absolute() or hub.is_path(name):
         raise MonoscopeError(f"there is no folder {name!r}", fix=f"check the path, or {_choices()}")
-    return _cached(name) or name, name
+    cached = _cached(name)
+    if (cached is None or not _whole(cached)) and hub.answers(name):
+        return name, name
+    if cached is None:
+        error = hub.missing(name, "folder")
+        raise MonoscopeError(error.what, fix=f"{error.fix}; or {_choices()}")
+    return str(cached), name
 
 
-def _cached(name: str) -> str | None:
-    """The folder where an id was downloaded to before, if it is whole: then no network is asked."""
+def _cached(name: str) -> Path | None:
+    """The folder where an id was downloaded to before, as much of it as was."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -80,13 +87,14 @@ def _cached(name: str) -> str | None:
         raise MonoscopeError(
             f"{name!r} is no model: neither packaged, nor a folder, nor an id", fix=_choices()
         ) from error
-    if not isinstance(config, str):
-        return None
-    folder = Path(config).parent
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def _whole(folder: Path) -> bool:
+    """Whether a model was downloaded with weights and tokenizer: then no network is asked."""
     index = folder / "model.safetensors.index.json"
     weights = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else {"model.safetensors"}
-    whole = all((folder / file).is_file() for file in weights) and _any(folder, TOKENIZERS)
-    return str(folder) if whole else None
+    return all((folder / file).is_file() for file in weights) and _any(folder, TOKENIZERS)
 
 
 def _choices() -> str:
@@ -96,12 +104,12 @@ def _choices() -> str:
 @contextmanager
 def quiet() -> Iterator[None]:
     """No progress bars and no advice from the libraries while they load; errors are raised, not logged."""
-    from huggingface_hub.utils import logging as hub
+    from huggingface_hub.utils import logging as client
     from transformers.utils import logging
 
-    levels, bars = (logging.get_verbosity(), hub.get_verbosity()), logging.is_progress_bar_enabled()
+    levels, bars = (logging.get_verbosity(), client.get_verbosity()), logging.is_progress_bar_enabled()
     logging.set_verbosity(standard.CRITICAL)
-    hub.set_verbosity(standard.CRITICAL)
+    client.set_verbosity(standard.CRITICAL)
     logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
@@ -109,7 +117,7 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.set_verbosity(levels[0])
-        hub.set_verbosity(levels[1])
+        client.set_verbosity(levels[1])
         if bars:
             logging.enable_progress_bar()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +29,41 @@ def save(path: Path, trainees: Mapping[str, Trainee], facts: Mapping[str, Any]) 
             raise OSError(str(error)) from error
 
 
+def facts_in(path: Path) -> dict[str, Any] | None:
+    """The facts of the checkpoint in ``path``, or None when there is none.
+
+    Raises:
+        MonoscopeError: the file is damaged.
+    """
+    if not (path / NAME).is_file():
+        return None
+    with _opened(path) as file:
+        facts: dict[str, Any] = json.loads(file.metadata()["facts"])
+    return facts
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path / NAME, "pt") as file:
+            yield file
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise MonoscopeError(
+            f"the checkpoint is damaged: {error}", where=str(path / NAME), fix="remove it; training then begins anew"
+        ) from error
+
+
 def restore(path: Path, trainees: Mapping[str, Trainee], plan: Mapping[str, Any]) -> dict[str, Any] | None:
     """Set all trainees back to the checkpoint in ``path``; returns its facts, or None when there is no checkpoint.
 
     Raises:
         MonoscopeError: the file is damaged, or belongs to a training of another plan.
     """
-    if not (path / NAME).is_file():
+    facts = facts_in(path)
+    if facts is None:
         return None
-    try:
-        with safe_open(path / NAME, "pt") as file:
-            facts: dict[str, Any] = json.loads(file.metadata()["facts"])
-            tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise MonoscopeError(
-            f"the checkpoint is damaged: {error}", where=str(path / NAME), fix="remove it; training then begins anew"
-        ) from error
+    with _opened(path) as file:
+        tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     if facts["plan"] != json.loads(json.dumps(dict(plan))):
         differing = sorted(k for k in plan if facts["plan"].get(k) != json.loads(json.dumps(plan[k])))
         raise MonoscopeError(

@@ -51,15 +51,15 @@ def comparison(name: str, rows: Sequence[tuple[str, Mapping[str, Any]]], digits:
             ends = [value if end is None else end for end in (below, above)]
             marks.append(el("line", {"class": "whisker", "x1": place(ends[0]), "x2": place(ends[1]), "y1": 8, "y2": 8}))
             marks.append(el("circle", {"class": "dot", "cx": place(value), "cy": 8, "r": 4.5 if own else 3.5}))
-            shown = f"{value:.{digits}f}"
-            title = None if below is None else f"95 % interval {below:.{digits}f} to {above:.{digits}f}"
+            shown = f"{value:z.{digits}f}"
+            title = None if below is None else f"95 % interval {below:z.{digits}f} to {above:z.{digits}f}"
         figure = el("svg", {"height": 16, "aria-hidden": "true"}, marks)
         number = el("span", {"class": "num", "role": "cell", "title": title}, shown)
         kind = "own" if own else "control"
         return el("div", {"class": kind, "role": "row"}, el("span", {"role": "rowheader"}, label), figure, number)
 
     lines = [line(label, row, i == 0) for i, (label, row) in enumerate(rows)]
-    ends = el("span", {"class": "ends"}, el("span", {}, f"{low:.2f}"), el("span", {}, f"{high:.3g}"))
+    ends = el("span", {"class": "ends"}, el("span", {}, f"{low:z.2f}"), el("span", {}, f"{high:.3g}"))
     axis = el("div", {"class": "axis", "aria-hidden": "true"}, el("span"), ends, el("span"))
     return el(
         "div", {"class": "comparison", "role": "table", "aria-label": f"{name}, beside its controls"}, lines, axis
@@ -73,12 +73,12 @@ def metric(evaluation: Mapping[str, Any], name: str, words: str, note: str, digi
         return None
     rows = [("this dictionary", own)]
     rows += [(CONTROLS.get(c, c), m[name]) for c, m in evaluation.get("controls", {}).items() if name in m]
-    between = "" if own.get("low") is None else f"95 %: {own['low']:.{digits}f} to {own['high']:.{digits}f}"
+    between = "" if own.get("low") is None else f"95 %: {own['low']:z.{digits}f} to {own['high']:z.{digits}f}"
     return el(
         "article",
         {"class": "metric"},
         el("h3", {}, words),
-        el("p", {"class": "value"}, f"{own['value']:.{digits}f}", el("small", {}, between)),
+        el("p", {"class": "value"}, f"{own['value']:z.{digits}f}", el("small", {}, between)),
         el("p", {"class": "note"}, note),
         comparison(words, rows, digits, name == "dead_fraction"),
     )

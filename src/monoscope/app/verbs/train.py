@@ -56,7 +56,8 @@ def train(
     features
         Features to learn.
     k
-        Active features per token; by default 32, or as the preset has it. 0: a penalty stays at its weight.
+        Active features per token; by default 32, or as the preset has it. 0: a penalty stays at its weight, as it also
+        does where a weight is named (--option penalty=3) and no k.
     skip
         Give a transcoder a linear map beside its features.
     batch_size
@@ -65,7 +66,7 @@ def train(
         key=value, as often as needed: an option of the architecture or its objective, or of the learning rate.
     sweep
         key=v1,v2,… of a flag (architecture, features, k, seed) or an option; several span a grid. All of it is trained
-        in one pass, into OUT/sweep/NAME.
+        in one pass, into OUT/sweep/NAME; of a grid that grew, only what is new.
     controls
         Train beside every point of a sweep its control whose decoder stays random; a single training always has one.
     seed

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from monoscope import hub
 from monoscope.errors import MonoscopeError
 
 _ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(:(?P<within>[^:\\]+))?")
@@ -15,7 +16,7 @@ _ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(:(?P<within>[^:\\]+))?")
 def is_id(text: str) -> bool:
     """Whether this may name a repository, and a folder or file in it."""
     found = _ID.fullmatch(text)
-    return found is not None and ".." not in (found["within"] or "").split("/") and not text.startswith((".", "/"))
+    return found is not None and ".." not in (found["within"] or "").split("/") and not hub.is_path(found["repo"])
 
 
 def fetch(name: str, files: Iterable[str]) -> Path:
@@ -35,12 +36,10 @@ def fetch(name: str, files: Iterable[str]) -> Path:
     prefix = f"{within}/" if within else ""
     patterns = [glob.escape(f"{prefix}{file}") for file in files] + ([glob.escape(within)] if within else [])
     try:
-        snapshot = Path(snapshot_download(found["repo"], allow_patterns=patterns))
+        only_cached = not hub.answers(found["repo"])
+        snapshot = Path(snapshot_download(found["repo"], allow_patterns=patterns, local_files_only=only_cached))
     except (LocalEntryNotFoundError, ConnectionError, TimeoutError) as error:
-        raise MonoscopeError(
-            f"{name} is no folder here, and it is not in the local cache of the Hub, which cannot be reached",
-            fix="correct the path; or connect once (and unset HF_HUB_OFFLINE) so that it is fetched",
-        ) from error
+        raise hub.missing(found["repo"], "folder") from error
     except (HfHubHTTPError, HFValidationError) as error:
         raise MonoscopeError(
             f"{name} is no folder here, and the Hub does not give it: {str(error).splitlines()[0]}",

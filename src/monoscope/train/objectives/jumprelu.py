@@ -122,7 +122,9 @@ class Objective(BegunAsTopK):
         told = {"form": form, "decoder_norm": ("free" if form == "tanh" else "unit") if norm is None else norm}
         super().__init__(dictionary, n_tokens, seed, **{"penalty": PENALTIES[form], **options, **told})
         if self.options["form"] == "quadratic" and self.options["l0"] is None:
-            raise MonoscopeError("the quadratic penalty needs the L0 that it aims at", fix="pass l0")
+            raise MonoscopeError(
+                "the quadratic penalty needs the L0 that it aims at", fix="pass l0 (monoscope train: --k)"
+            )
 
     def topk_until(self) -> float:
         """As told; unasked half of the tokens with the ``quadratic`` form, which always has an L0, else none."""

@@ -1,0 +1,56 @@
+"""The Hugging Face Hub: what can be a name there, and whether it answers, asked once and briefly.
+
+Its own client tries for half a minute before it gives up, too long where a path was mistyped.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from monoscope.errors import MonoscopeError
+
+PATIENCE = 3.0  # seconds for a connection, and again for an answer
+FILES = (".safetensors", ".npz", ".pt", ".pth", ".bin", ".json", ".toml")  # how no repository's name ends
+
+
+def is_path(name: str) -> bool:
+    """Whether a name can only be meant as a path: it begins or ends as one, or has more parts than the Hub knows."""
+    return name.startswith(("/", "~", ".")) or name.endswith(FILES) or name.count("/") > 1
+
+
+def beside(name: str) -> Path | None:
+    """The folder here in which ``name`` would be, as ``runs`` of ``runs/one``: a path was meant then."""
+    parent = Path(name).parent
+    return parent if parent.name and parent.is_dir() else None
+
+
+def answers(name: str) -> bool:
+    """Whether the Hub can be asked about the repository ``name``, whatever it then says; never of a path."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if is_path(name) or beside(name):
+        return False
+    try:
+        HfApi().model_info(name, timeout=PATIENCE)
+    except HfHubHTTPError:
+        return True  # which says no
+    except Exception:  # each version of the client lets through what another HTTP library raises
+        return False
+    return True
+
+
+def missing(name: str, what: str) -> MonoscopeError:
+    """The error for a ``what``, such as *folder*, that is neither here nor in the cache where the Hub was not asked."""
+    here = beside(name)
+    if here is not None:
+        return MonoscopeError(
+            f"there is no {name!r}: the folder {here} holds no {Path(name).name!r}",
+            fix="check the path; to have a repository of that name from the Hub, start where no such folder is",
+        )
+    if is_path(name):
+        return MonoscopeError(f"there is no {what} {name!r}", fix="check the path")
+    return MonoscopeError(
+        f"{name!r} is no {what} here, and not in the local cache of the Hugging Face Hub, which cannot be reached",
+        fix="correct the name; or connect once (and unset HF_HUB_OFFLINE, the offline mode) so that it is fetched",
+    )
