@@ -345,6 +345,7 @@ REFUSED = {
     "temporal": lambda p: files.saelens(p, "temporal"),
     "cannot subtract": lambda p: files.saelens(p, "skip_transcoder"),
     "groupmax": lambda p: files.sparsify(p, activation="groupmax"),
+    "may be negative": lambda p: files.sparsify(p, signed=True),
     "skip_connection is 1, not true or false": lambda p: files.sparsify(p, skip_connection=1),
     "TopK followed by Identity is not": lambda p: files.openai(p, "TopK", postact_fn="Identity"),
     "k is 3.0, not a whole": lambda p: files.openai(p, "TopK", k=3.0),
