@@ -271,6 +271,23 @@ def test_a_folder_of_ours_is_not_overwritten_by_another_format(tmp_path):
         ours("topk").save(tmp_path, format="saelens")
 
 
+@pytest.mark.parametrize("format", io.writable())
+def test_tied_weights_are_written_as_two_tensors(format, tmp_path):
+    made = ours("topk")
+    made.w_dec = made.w_enc
+    made.save(tmp_path, format=format)
+    close(io.load(tmp_path)(rows()), made(rows()))
+
+
+@pytest.mark.parametrize("format", ["monoscope", "saelens", "dictionary_learning"])
+def test_a_prefix_is_written_without_the_features_after_it(format, tmp_path):
+    made = architecture("matryoshka")(64, 4096, k=8, prefixes=(1 / 64, 1)).requires_grad_(False)
+    prefix = made.prefix(64)
+    prefix.save(tmp_path, format=format)
+    numbers = sum(tensor.numel() for tensor in prefix.state_dict().values())
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 4 * numbers + 8192
+
+
 @pytest.mark.parametrize("name", ["BatchTopKSAE", "MatryoshkaBatchTopKSAE"])
 def test_a_threshold_that_was_never_set_must_be_calibrated(name, tmp_path):
     files.dictionary_learning(tmp_path / "theirs", name, threshold=-1.0)

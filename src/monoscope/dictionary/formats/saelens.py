@@ -85,7 +85,7 @@ def save(dictionary: Dictionary, path: Path) -> None:
     config, tensors = _pursuing(dictionary) if isinstance(dictionary, Pursuing) else _selecting(dictionary)
     for name in (CONFIG, SCALER):
         (path / name).unlink(missing_ok=True)
-    folder.write_bytes(path / WEIGHTS, save_tensors({name: tensor.contiguous() for name, tensor in tensors.items()}))
+    folder.write_bytes(path / WEIGHTS, save_tensors(_weights.apart(tensors)))
     folder.write_json(path / CONFIG, config)
 
 

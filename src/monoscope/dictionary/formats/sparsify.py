@@ -97,5 +97,5 @@ def save(dictionary: Dictionary, path: Path) -> None:
         **({} if form.w_skip is None else {"W_skip": form.w_skip}),
     }
     (path / CONFIG).unlink(missing_ok=True)
-    folder.write_bytes(path / WEIGHTS, save_tensors({name: tensor.contiguous() for name, tensor in tensors.items()}))
+    folder.write_bytes(path / WEIGHTS, save_tensors(_weights.apart(tensors)))
     folder.write_json(path / CONFIG, config)
