@@ -288,6 +288,29 @@ def test_a_prefix_is_written_without_the_features_after_it(format, tmp_path):
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 4 * numbers + 8192
 
 
+@pytest.mark.parametrize("legacy", [False, True])
+def test_heads_joined_in_a_row_and_one_head_alone_are_told_on(legacy, tmp_path):
+    hook = "blocks.3.attn.hook_z"
+    for head, reshape in ((None, "hook_z"), (5, "none")):
+        place = tmp_path / str(head)
+        files.saelens(place / "theirs", legacy=legacy)
+        config = json.loads((place / "theirs/cfg.json").read_text())
+        if legacy:  # which says it by the hook's name
+            config |= {"hook_point": hook, "hook_point_head_index": head}
+            config |= {"reshape_activations": reshape} if head else {}
+        else:
+            config["reshape_activations"] = reshape
+            config["metadata"] |= {"hook_name": hook, "hook_head_index": head}
+        (place / "theirs/cfg.json").write_text(json.dumps(config))
+        made = io.load(place / "theirs")
+        assert made.provenance == {"model": "gpt2", "hook": hook, **({"head": 5} if head else {"reshape": "hook_z"})}
+        made.save(place / "ours", format="saelens")
+        again = json.loads((place / "ours/cfg.json").read_text())
+        assert again["reshape_activations"] == reshape
+        assert again["metadata"].get("hook_head_index") == head
+        assert io.load(place / "ours").provenance == made.provenance
+
+
 @pytest.mark.parametrize("name", ["BatchTopKSAE", "MatryoshkaBatchTopKSAE"])
 def test_a_threshold_that_was_never_set_must_be_calibrated(name, tmp_path):
     files.dictionary_learning(tmp_path / "theirs", name, threshold=-1.0)
