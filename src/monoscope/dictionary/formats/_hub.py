@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
+from monoscope.dictionary.formats._weights import SUFFIXES
 from monoscope.errors import MonoscopeError
 
 _ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(:(?P<within>[^:\\]+))?")
@@ -18,10 +19,11 @@ def is_id(text: str) -> bool:
     return found is not None and ".." not in (found["within"] or "").split("/") and not text.startswith((".", "/"))
 
 
-def fetch(name: str, files: Iterable[str]) -> Path:
+def fetch(name: str, files: Sequence[str]) -> Path:
     """Bring the files of these names into the cache; returns the folder, or the file if ``name`` says one.
 
-    Nothing else of the repository is downloaded. With ``HF_HUB_OFFLINE=1`` only the cache is looked at.
+    With a file come the configurations beside it and in the folder above. Nothing else of the repository is downloaded.
+    With ``HF_HUB_OFFLINE=1`` only the cache is looked at.
 
     Raises:
         MonoscopeError: there is no such repository, no access, no network, or nothing of it in the cache.
@@ -33,9 +35,12 @@ def fetch(name: str, files: Iterable[str]) -> Path:
     assert found is not None
     within = (found["within"] or "").strip("/")
     prefix = f"{within}/" if within else ""
-    patterns = [glob.escape(f"{prefix}{file}") for file in files] + ([glob.escape(within)] if within else [])
+    wanted = [f"{prefix}{file}" for file in files] + ([within] if within else [])
+    if PurePosixPath(within).suffix in SUFFIXES:
+        above = PurePosixPath(within).parents[:2]
+        wanted += [str(place / file) for place in above for file in files if file.endswith(".json")]
     try:
-        snapshot = Path(snapshot_download(found["repo"], allow_patterns=patterns))
+        snapshot = Path(snapshot_download(found["repo"], allow_patterns=[glob.escape(path) for path in wanted]))
     except (LocalEntryNotFoundError, ConnectionError, TimeoutError) as error:
         raise MonoscopeError(
             f"{name} is no folder here, and it is not in the local cache of the Hub, which cannot be reached",
