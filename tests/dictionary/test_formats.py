@@ -16,7 +16,7 @@ import torch
 from foreign_files import CASES, D, F, K, rows
 from safetensors.torch import load_file
 
-from monoscope import plugins
+from monoscope import folder, plugins
 from monoscope.dictionary import io
 from monoscope.dictionary.base import Dictionary, architecture, architectures
 from monoscope.errors import MonoscopeError
@@ -271,6 +271,107 @@ def test_a_folder_of_ours_is_not_overwritten_by_another_format(tmp_path):
         ours("topk").save(tmp_path, format="saelens")
 
 
+@pytest.mark.parametrize("format", io.writable())
+def test_a_sealed_folder_of_another_kind_is_left_alone(format, tmp_path):
+    (tmp_path / "tokens").write_text("")
+    folder.seal(tmp_path, "harvest", {}, ["tokens"])
+    with pytest.raises(MonoscopeError, match="Monoscope's own"):
+        ours("topk").save(tmp_path, format=format)
+    assert folder.unseal(tmp_path, "harvest") and len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("format", io.writable())
+@pytest.mark.parametrize("there", ["dictionary_learning", "saelens", "sparsify", "llamascopium", "gemma_scope"])
+def test_a_dictionary_in_one_format_is_not_written_over_one_in_another(there, format, tmp_path):
+    getattr(files, there)(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    if there == format:
+        io.load(tmp_path).save(tmp_path, format=format)
+        io.load(tmp_path)
+        return
+    with pytest.raises(MonoscopeError, match=f"holds a dictionary in the format {there}") as error:
+        ours("topk").save(tmp_path, format=format)
+    assert "another folder" in error.value.fix
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_lies_beside_a_dictionary_of_ours_does_not_hide_it(tmp_path):
+    ours("l1_2023").save(tmp_path / "old", format="dictionary_learning")
+    made = ours("topk")
+    made.save(tmp_path / "new")
+    (tmp_path / "old/ae.pt").rename(tmp_path / "new/ae.pt")
+    assert same(io.load(tmp_path / "new"), made)
+
+
+def test_a_folder_in_two_formats_is_not_guessed_about(tmp_path):
+    files.saelens(tmp_path)
+    files.dictionary_learning(tmp_path)
+    with pytest.raises(MonoscopeError, match="several formats: dictionary_learning, saelens") as error:
+        io.load(tmp_path)
+    assert "a folder of their own" in error.value.fix
+
+
+@pytest.mark.parametrize("format", io.writable())
+def test_where_no_folder_can_be_is_said(format, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MonoscopeError, match="cannot write file"):
+        ours("topk").save(tmp_path / "file", format=format)
+
+
+@pytest.mark.parametrize("format", io.writable())
+def test_tied_weights_are_written_as_two_tensors(format, tmp_path):
+    made = ours("topk")
+    made.w_dec = made.w_enc
+    made.save(tmp_path, format=format)
+    close(io.load(tmp_path)(rows()), made(rows()))
+
+
+@pytest.mark.parametrize("format", ["monoscope", "saelens", "dictionary_learning"])
+def test_a_prefix_is_written_without_the_features_after_it(format, tmp_path):
+    made = architecture("matryoshka")(64, 4096, k=8, prefixes=(1 / 64, 1)).requires_grad_(False)
+    prefix = made.prefix(64)
+    prefix.save(tmp_path, format=format)
+    numbers = sum(tensor.numel() for tensor in prefix.state_dict().values())
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 4 * numbers + 8192
+
+
+def test_a_folder_of_many_dictionaries_says_to_name_one(tmp_path):
+    for layer in (2, 3):
+        files.sparsify(tmp_path / f"layers.{layer}")
+    with pytest.raises(MonoscopeError, match="known format") as error:
+        io.load(tmp_path)
+    assert error.value.fix == f"name one that lies within, such as {tmp_path}/layers.2"
+    files.openai(tmp_path / "files")
+    (tmp_path / "files/3.pt").rename(tmp_path / "files/4.pt")
+    files.openai(tmp_path / "files")
+    with pytest.raises(MonoscopeError, match="known format") as error:
+        io.load(tmp_path / "files")
+    assert error.value.fix.endswith("such as " + str(tmp_path / "files/3.pt"))
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_heads_joined_in_a_row_and_one_head_alone_are_told_on(legacy, tmp_path):
+    hook = "blocks.3.attn.hook_z"
+    for head, reshape in ((None, "hook_z"), (5, "none")):
+        place = tmp_path / str(head)
+        files.saelens(place / "theirs", legacy=legacy)
+        config = json.loads((place / "theirs/cfg.json").read_text())
+        if legacy:  # which says it by the hook's name
+            config |= {"hook_point": hook, "hook_point_head_index": head}
+            config |= {"reshape_activations": reshape} if head else {}
+        else:
+            config["reshape_activations"] = reshape
+            config["metadata"] |= {"hook_name": hook, "hook_head_index": head}
+        (place / "theirs/cfg.json").write_text(json.dumps(config))
+        made = io.load(place / "theirs")
+        assert made.provenance == {"model": "gpt2", "hook": hook, **({"head": 5} if head else {"reshape": "hook_z"})}
+        made.save(place / "ours", format="saelens")
+        again = json.loads((place / "ours/cfg.json").read_text())
+        assert again["reshape_activations"] == reshape
+        assert again["metadata"].get("hook_head_index") == head
+        assert io.load(place / "ours").provenance == made.provenance
+
+
 @pytest.mark.parametrize("name", ["BatchTopKSAE", "MatryoshkaBatchTopKSAE"])
 def test_a_threshold_that_was_never_set_must_be_calibrated(name, tmp_path):
     files.dictionary_learning(tmp_path / "theirs", name, threshold=-1.0)
@@ -345,6 +446,7 @@ REFUSED = {
     "temporal": lambda p: files.saelens(p, "temporal"),
     "cannot subtract": lambda p: files.saelens(p, "skip_transcoder"),
     "groupmax": lambda p: files.sparsify(p, activation="groupmax"),
+    "may be negative": lambda p: files.sparsify(p, signed=True),
     "skip_connection is 1, not true or false": lambda p: files.sparsify(p, skip_connection=1),
     "TopK followed by Identity is not": lambda p: files.openai(p, "TopK", postact_fn="Identity"),
     "k is 3.0, not a whole": lambda p: files.openai(p, "TopK", k=3.0),

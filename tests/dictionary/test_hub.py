@@ -63,6 +63,34 @@ def test_a_path_in_a_folder_that_is_here_is_looked_up_in_the_cache_alone(cached,
     assert io.load("org/repo").architecture == "topk"
 
 
+def test_with_a_file_comes_what_describes_it(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *a, **k: None)
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download",
+        lambda repo, allow_patterns, **_: asked.extend(allow_patterns) or str(tmp_path),
+    )
+    for name in ("a/checkpoints/ae_5.pt", "ae.pt"):
+        asked.clear()
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+        assert _hub.fetch(f"org/repo:{name}", ["ae.pt", "config.json"]) == tmp_path / name
+        above = {"a/checkpoints/config.json", "a/config.json"} if "/" in name else {"config.json"}
+        assert {p for p in asked if not p.startswith(f"{name}/")} == {name, *above}
+
+
+def test_a_repository_of_many_says_to_name_one(cached):
+    files.sparsify(cached / "layers.2/deep")
+    for asked, name in (("org/repo", None), ("org/repo:layers.2", "org/repo:layers.2/deep")):
+        with pytest.raises(MonoscopeError, match="known format") as error:
+            io.load(asked)
+        assert name is None or error.value.fix.endswith(f"such as {name}")
+    files.sparsify(cached / "layers.3")
+    with pytest.raises(MonoscopeError, match="known format") as error:
+        io.load("org/repo")
+    assert error.value.fix.endswith("such as org/repo:layers.3")
+
+
 def test_a_folder_here_goes_first(cached, tmp_path):
     files.sparsify(tmp_path / "org/repo")
     files.gemma_scope(cached)

@@ -23,14 +23,20 @@ def save(dictionary: Dictionary, path: str | Path, format: str = OURS) -> None:
 
     Raises:
         MonoscopeError: no such format, it can only be read or cannot hold this dictionary, or the folder cannot be
-            written.
+            written, or holds something else.
     """
     plugin, path = plugins.load(FORMATS, format), Path(path)
     if not hasattr(plugin, "save"):
         raise MonoscopeError(f"the format {format} can only be read", fix=f"save in one of: {', '.join(writable())}")
-    if format != OURS and folder.is_sealed(path):
+    if folder.is_sealed(path) and folder.manifest_of(path)["kind"] != getattr(plugin, "KIND", None):
         raise MonoscopeError(f"{path} holds a folder of Monoscope's own", fix="choose another folder")
-    plugin.save(dictionary, path)
+    other = [name for name in _recognised(path) if name != format]
+    if other:  # formats share names of files: one would be overwritten in part, or hide the other
+        raise MonoscopeError(f"{path} holds a dictionary in the format {other[0]}", fix="choose another folder")
+    try:
+        plugin.save(dictionary, path)
+    except OSError as error:
+        raise folder.unwritable(path, error) from error
 
 
 def load(path: str | Path) -> Dictionary:
@@ -38,20 +44,38 @@ def load(path: str | Path) -> Dictionary:
     ``dictionary``, or a repository of the Hugging Face Hub as ``org/repo`` or ``org/repo:sub/folder``.
 
     Raises:
-        MonoscopeError: there is nothing, it is damaged, or it is of no known format.
+        MonoscopeError: there is nothing, it is damaged, or it is of no known format, or of several.
     """
     asked, place = str(path), Path(path)
     if not place.exists() and _hub.is_id(asked):
         place = _hub.fetch(asked, _files())
     for candidate in (place, place / "dictionary"):
-        for name in plugins.names(FORMATS):
-            plugin = plugins.load(FORMATS, name)
-            if candidate.exists() and plugin.recognises(candidate):
-                return plugin.load(candidate)
+        found = _recognised(candidate)
+        if len(found) > 1:
+            raise MonoscopeError(
+                f"{candidate} holds dictionaries in several formats: {', '.join(found)}",
+                fix="put the files of the one that is meant into a folder of their own",
+            )
+        if found:
+            return plugins.load(FORMATS, found[0]).load(candidate)
     what = "holds no dictionary of a known format, or a damaged one" if place.exists() else "does not exist"
-    raise MonoscopeError(
-        f"{path} {what}", fix=f"name a folder in one of these formats: {', '.join(plugins.names(FORMATS))}"
-    )
+    raise MonoscopeError(f"{path} {what}", fix=_instead(asked, place))
+
+
+def _recognised(path: Path) -> list[str]:
+    """The formats that what is there may be in. A folder of ours is nothing else, whatever lies beside our files."""
+    names = plugins.names(FORMATS) if path.exists() else []
+    found = [name for name in names if plugins.load(FORMATS, name).recognises(path)]
+    return [OURS] if OURS in found else found
+
+
+def _instead(asked: str, place: Path) -> str:
+    """What to name in place of a path that holds no single dictionary: one that lies within, if there is one."""
+    inner = next((p for p in sorted(place.iterdir()) if _recognised(p)), None) if place.is_dir() else None
+    if inner is None:
+        return f"name a folder in one of these formats: {', '.join(plugins.names(FORMATS))}"
+    joint = ":" if place != Path(asked) and ":" not in asked else "/"  # of the Hub, the first step takes a colon
+    return f"name one that lies within, such as {asked.rstrip('/')}{joint}{inner.name}"
 
 
 def _files() -> list[str]:

@@ -129,6 +129,22 @@ def load(path: Path) -> Weights:
     return Weights(_READERS[path.suffix][1](path), str(path))
 
 
+def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors to be written: whole in memory, none a part of a larger one or another by a second name.
+
+    Of a prefix's weights nothing else is then written, and tied weights are two tensors, as a file has them.
+    """
+    made, seen = {}, set()
+    for name, tensor in tensors.items():
+        value = tensor.detach().contiguous()
+        memory = value.untyped_storage()
+        if memory.data_ptr() in seen or memory.nbytes() > value.numel() * value.element_size():
+            value = value.clone()
+        seen.add(value.untyped_storage().data_ptr())
+        made[name] = value
+    return made
+
+
 def _damaged(path: Path, error: Exception | str) -> MonoscopeError:
     detail = str(error).strip().split("\n")[0][:200] or type(error).__name__
     return MonoscopeError(

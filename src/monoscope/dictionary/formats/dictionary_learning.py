@@ -83,7 +83,7 @@ def save(dictionary: Dictionary, path: Path) -> None:
         "submodule_name": f"resid_post_layer_{layer[1]}" if layer else site or None,
     }
     buffer = io.BytesIO()
-    torch.save({key: tensor.contiguous() for key, tensor in tensors.items()}, buffer)
+    torch.save(_weights.apart(tensors), buffer)
     (path / "config.json").unlink(missing_ok=True)
     folder.write_bytes(path / "ae.pt", buffer.getvalue())
     folder.write_json(path / "config.json", {"trainer": trainer, "monoscope": form.provenance})

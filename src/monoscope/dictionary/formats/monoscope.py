@@ -48,8 +48,7 @@ def save(dictionary: Dictionary, path: Path) -> None:
     """
     path.mkdir(parents=True, exist_ok=True)
     (path / folder.MANIFEST).unlink(missing_ok=True)
-    tensors = {name: tensor.detach().contiguous() for name, tensor in dictionary.state_dict().items()}
-    folder.write_bytes(path / WEIGHTS, save_tensors(tensors))
+    folder.write_bytes(path / WEIGHTS, save_tensors(_weights.apart(dictionary.state_dict())))
     config = {
         "monoscope_dictionary": VERSION,
         "architecture": dictionary.architecture,

@@ -36,6 +36,7 @@ PURSUIT = "matching_pursuit"
 VERSION = "6.0.0"  # the first whose configuration is written here
 SCALED = "expected_average_only_in"
 LAYER_NORM = "layer_norm"
+HEADS = "hook_z"  # a row is all heads' outputs, one after the other; SAELens takes them apart and joins them itself
 HARMLESS = ("dtype", "device", "d_out", "reshape_activations")  # what changes nothing that a dictionary computes
 TRAINING = (  # nor does this, in a checkpoint of BatchTopK
     "topk_threshold_lr", "aux_loss_coefficient", "use_sparse_activations", "decoder_init_norm", "matryoshka_widths",
@@ -85,7 +86,7 @@ def save(dictionary: Dictionary, path: Path) -> None:
     config, tensors = _pursuing(dictionary) if isinstance(dictionary, Pursuing) else _selecting(dictionary)
     for name in (CONFIG, SCALER):
         (path / name).unlink(missing_ok=True)
-    folder.write_bytes(path / WEIGHTS, save_tensors({name: tensor.contiguous() for name, tensor in tensors.items()}))
+    folder.write_bytes(path / WEIGHTS, save_tensors(_weights.apart(tensors)))
     folder.write_json(path / CONFIG, config)
 
 
@@ -106,7 +107,7 @@ def _pursuing(dictionary: Pursuing) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Configuration and tensors of a matching pursuit, which has no encoder."""
     told = dictionary.provenance
     config = {
-        **_facts(PURSUIT, dictionary.d_in, dictionary.n_features, True, dictionary.row_norm),
+        **_facts(told, PURSUIT, dictionary.d_in, dictionary.n_features, True, dictionary.row_norm),
         "max_iterations": dictionary.k,
         "residual_threshold": dictionary.enough,
         "stop_on_duplicate_support": dictionary.once,
@@ -255,6 +256,11 @@ def _provenance(config: Config, name: str) -> dict[str, Any]:
     if "site" in made and (head is not None or centred):
         made.pop("site")  # one head of many, or a residual stream whose mean was taken out: not our site
         made["hook"] = hook
+    if type(head) is int:
+        made["head"] = head
+    before = HEADS if not inner.values and HEADS in (hook or "") else None
+    if config.get("reshape_activations", str, before) == HEADS:
+        made["reshape"] = HEADS
     if name.endswith("transcoder"):
         made.setdefault("target", "unknown")
     if inner.values:  # before version 6, the whole training's configuration lay here
@@ -286,14 +292,16 @@ def _described(form: Form) -> dict[str, Any]:
     if form.transcodes:
         metadata["hook_name_out"] = _sites.hook_of(told.get("target")) or told.get("target")
     return {
-        **_facts(kind, d_in, n_features, form.centred, form.row_norm),
+        **_facts(told, kind, d_in, n_features, form.centred, form.row_norm),
         **({"k": form.k, "rescale_acts_by_decoder_norm": False} if kind == "topk" else {}),
         **({"d_out": form.w_dec.shape[1]} if form.transcodes else {}),
         "metadata": metadata,
     }
 
 
-def _facts(kind: str, d_in: int, n_features: int, centred: bool, row_norm: bool) -> dict[str, Any]:
+def _facts(
+    told: dict[str, Any], kind: str, d_in: int, n_features: int, centred: bool, row_norm: bool
+) -> dict[str, Any]:
     """What ``cfg.json`` says of every dictionary."""
     return {
         "architecture": kind,
@@ -303,7 +311,7 @@ def _facts(kind: str, d_in: int, n_features: int, centred: bool, row_norm: bool)
         "device": "cpu",
         "apply_b_dec_to_input": centred,
         "normalize_activations": LAYER_NORM if row_norm else "none",
-        "reshape_activations": "none",
+        "reshape_activations": HEADS if told.get("reshape") == HEADS else "none",
     }
 
 
@@ -313,6 +321,7 @@ def _metadata(told: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
         "sae_lens_version": VERSION,
         "model_name": told.get("model"),
         "hook_name": _sites.hook_of(told.get("site")) or told.get("hook") or told.get("site"),
+        **({"hook_head_index": told["head"]} if "head" in told else {}),
         "monoscope": ours,
     }
 

@@ -20,7 +20,9 @@ from monoscope.errors import MonoscopeError
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
 FILES = (CONFIG, WEIGHTS)
 EXPANSION = 32  # the library's default, unused where the number of features is stated
-TRAINING = ("expansion_factor", "normalize_decoder", "multi_topk")  # these change nothing that a dictionary computes
+# These change nothing that a dictionary computes. With multi_topk the library's ``forward`` gives what 4k features
+# reconstruct, for its loss; its ``encode`` finds k.
+TRAINING = ("expansion_factor", "normalize_decoder", "multi_topk")
 
 
 def recognises(path: Path) -> bool:
@@ -33,13 +35,15 @@ def load(path: Path) -> Dictionary:
     """Read a dictionary.
 
     Raises:
-        MonoscopeError: the folder is damaged, or its activation is not TopK.
+        MonoscopeError: the folder is damaged, or its activation is not TopK of what is positive.
     """
     config, weights = _config.read(path / CONFIG), _weights.load(path / WEIGHTS)
     activation = config.get("activation", str, "topk")
     if activation != "topk":
         what = f"the activation {str(activation)[:40]}"
         raise MonoscopeError(f"{what} is not understood", where=config.where, fix="understood: topk")
+    if config.get("signed", bool):  # an early release: the k largest by absolute value
+        raise MonoscopeError("activations that may be negative are not understood", where=config.where)
     w_enc = weights.tensor("encoder.weight", config.get("num_latents", int) or None, config.need("d_in", int))
     n_features, d_in = w_enc.shape
     b_enc, w_dec = weights.tensor("encoder.bias", n_features), weights.tensor("W_dec", n_features, d_in)
@@ -93,5 +97,5 @@ def save(dictionary: Dictionary, path: Path) -> None:
         **({} if form.w_skip is None else {"W_skip": form.w_skip}),
     }
     (path / CONFIG).unlink(missing_ok=True)
-    folder.write_bytes(path / WEIGHTS, save_tensors({name: tensor.contiguous() for name, tensor in tensors.items()}))
+    folder.write_bytes(path / WEIGHTS, save_tensors(_weights.apart(tensors)))
     folder.write_json(path / CONFIG, config)
