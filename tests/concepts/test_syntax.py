@@ -72,6 +72,18 @@ def test_keywords_that_equal_a_boolean_are_none(marked):
     assert marked("boolean_keyword & letters", "f(a=0, b=1, c=1.0, d=True, e=None)") == [" d", "True", " e", "None"]
 
 
+def test_signs_that_look_like_operators(marked):
+    assert marked("arithmetic", "def f(a, /, b): return a / b\ng = lambda a, /: a\ndef h(a, /): c\n") == [" /"]
+    assert marked("decorator_at", "x = (a\n     @ b)\n@c\ndef f(): d\n") == ["@"]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "allows"), [("int | None | str", 1), ("None | int", 1), ("A[None] | B", 0), ("None", 0)]
+)
+def test_annotations_that_allow_none(marked, annotation, allows):
+    assert bool(marked("optional_annotation", f"x: {annotation} = y")) == allows
+
+
 def test_blocks_are_as_deep_as_their_indentation(tokenised):
     """At the first token of every line of code."""
     document = tokenised(BLOCKS)

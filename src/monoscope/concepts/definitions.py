@@ -177,9 +177,15 @@ def _annotation(python: Python, node: ast.expr, name: str, spans: Spans) -> None
     optional = (
         isinstance(node, ast.Subscript) and getattr(node.value, "id", getattr(node.value, "attr", "")) == "Optional"
     )
-    none = isinstance(node, ast.BinOp) and isinstance(node.right, ast.Constant) and node.right.value is None
-    if optional or none:
+    if optional or (isinstance(node, ast.BinOp) and _allows_none(node)):
         spans.add("optional_annotation", span)
+
+
+def _allows_none(node: ast.expr) -> bool:
+    """Whether None is one of the types that bars stand between."""
+    if isinstance(node, ast.BinOp):
+        return _allows_none(node.left) or _allows_none(node.right)
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 def _decorator_names(node: _Function | ast.ClassDef) -> set[str]:
