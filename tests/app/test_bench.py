@@ -87,9 +87,13 @@ def test_every_peer_is_compared_with_an_architecture_and_known_by_its_package() 
     assert {p.partition(":")[0] for row in contenders.PEERS.values() for p in row} == set(process.PACKAGES)
 
 
-def test_a_peer_that_is_compared_twice_runs_once() -> None:
-    names = contenders.contenders(["l1", "l1_2023"], peers=True)
-    assert names.count("dictionary_learning:standard") == 1
+def test_who_is_named_twice_runs_once_and_each_recipe_is_beside_its_own() -> None:
+    assert contenders.contenders(["l1", "l1_2023", "l1"], peers=True, only="monoscope,dictionary_learning") == [
+        "monoscope:l1",
+        "dictionary_learning:standard_april",
+        "monoscope:l1_2023",
+        "dictionary_learning:standard",
+    ]
     assert contenders.contenders(["l1"], peers=False) == ["monoscope:l1"]
     assert contenders.contenders(["topk"], peers=True, only="saelens,monoscope:topk") == [
         "monoscope:topk",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from monoscope import plugins
 from monoscope.dictionary import batch_topk
 from monoscope.dictionary.base import architecture
+from monoscope.errors import MonoscopeError
 from monoscope.evaluate import known_truth
 from monoscope.evaluate.truth import _case, f1, hedging
 from monoscope.types import Code
@@ -111,6 +112,26 @@ def test_planted_absorption_is_measured_exactly(held, absorbed):
     truth = world.rows(N)[1].to_dense()
     share = float((truth[:, 1] > 0).sum() / (truth[:, 0] > 0).sum()) if absorbed else 0.0
     assert values(judged(world, made)[0])["absorption"] == pytest.approx(share)
+
+
+@pytest.mark.parametrize("length", [0.25, 4.0])
+def test_absorption_does_not_depend_on_how_a_world_is_written(length):
+    """Directions of another length with values to match make the same rows."""
+    p, a, b, other = torch.eye(6)[:4]
+    made = dictionary(torch.stack([p - a, a, b, other]), torch.stack([p, a + 0.5 * p, b, other]))
+    unit, other_way = family(), family(magnitude=1 / length)
+    other_way.directions *= length
+    assert torch.equal(unit.rows(2048)[0], other_way.rows(2048)[0])
+    assert judged(other_way, made, 2048)[0]["absorption"] == judged(unit, made, 2048)[0]["absorption"]
+    assert judged(unit, made, 2048)[0]["absorption"].value > 0.2
+
+
+def test_what_reconstructs_no_rows_of_the_world_is_refused():
+    world = family()
+    for d_in, d_out in ((6, 5), (5, 5)):
+        made = batch_topk.Architecture(d_in, 4, d_out, k=1)
+        with pytest.raises(MonoscopeError, match=f"from {d_in} to {d_out} numbers"):
+            known_truth.judge(world, *world.rows(16), made)
 
 
 def test_a_silent_parent_without_a_child_that_speaks_for_it_is_not_absorbed():

@@ -114,6 +114,18 @@ def test_logistic_regression_of_a_table_is_its_log_odds():
     torch.testing.assert_close(scores.exp(), torch.tensor([10 / 40, 24 / 6], dtype=torch.float64), rtol=1e-4, atol=0)
 
 
+@pytest.mark.parametrize("constant", [0.0, 0.1, 3.3, -1000.3])
+def test_what_never_varies_has_no_weight_in_a_logistic_regression(constant):
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(300, 3, generator=g)
+    y = x[:, :1] + torch.randn(300, 1, generator=g) > 1
+    wide = torch.cat([x, torch.full((300, 1), constant)], 1)
+    alone, beside = logistic.fit(x, y), logistic.fit(wide, y)
+    assert beside.weights[3] == 0
+    torch.testing.assert_close(beside.weights[:3], alone.weights, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(beside.scores(wide), alone.scores(x), rtol=1e-3, atol=1e-3)
+
+
 def test_logistic_regression_stands_where_the_gradient_is_nothing():
     g = torch.Generator().manual_seed(0)
     x = torch.randn(400, 6, generator=g, dtype=torch.float64) * torch.tensor([1.0, 5, 0.2, 1, 1, 3])

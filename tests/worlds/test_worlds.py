@@ -172,12 +172,19 @@ def test_a_feature_that_always_fires_always_fires():
     assert int((code.indices == 0).sum()) == BLOCK
 
 
+def test_children_of_what_never_fires_never_fire():
+    world = World(torch.eye(3), np.array([0.0, 0.0, 0.5]), parents=np.array([-1, 0, -1]))
+    assert set(world.block(0)[1].indices.tolist()) == {2}
+
+
 def test_worlds_that_cannot_be_are_refused():
     eye = torch.eye(3)
     with pytest.raises(MonoscopeError, match="more often than their parent"):
         World(eye, np.array([0.1, 0.2, 0.1]), parents=np.array([-1, 0, -1]))
     with pytest.raises(MonoscopeError, match="more often than their parent"):
         World(eye, np.array([0.3, 0.2, 0.2]), parents=np.array([-1, 0, 0]), exclusive=np.array([True, False, False]))
+    with pytest.raises(MonoscopeError, match="more often than their parent"):
+        World(eye, np.array([0.0, 0.2, 0.1]), parents=np.array([-1, 0, -1]))
     with pytest.raises(MonoscopeError, match="before its parent"):
         World(eye, np.array([0.1, 0.2, 0.1]), parents=np.array([1, -1, -1]))
     with pytest.raises(MonoscopeError, match="average"):

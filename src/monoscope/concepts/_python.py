@@ -13,6 +13,7 @@ import keyword
 import token as token_kinds
 import tokenize
 import warnings
+from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
@@ -72,9 +73,24 @@ class Python:
         assert last is not None and node.end_col_offset is not None  # the parser always sets them
         return self.line_starts[first] + node.col_offset, self.line_starts[last] + node.end_col_offset
 
-    def start(self, node: ast.expr | ast.stmt | ast.arg | ast.keyword | ast.alias | ast.excepthandler) -> int:
+    def start(
+        self, node: ast.expr | ast.stmt | ast.arg | ast.keyword | ast.alias | ast.excepthandler | ast.pattern
+    ) -> int:
         """The first byte of a node."""
         return self.line_starts[node.lineno] + node.col_offset
+
+    def header_end(self, start: int, body: int) -> int:
+        """The byte after the colon of the header that begins at ``start``, and whose block has ``body`` in it."""
+        colons = self.by_string[":"]
+        last = bisect_left(colons, body, key=self.starts.__getitem__) - 1
+        while self.depth[colons[last]]:  # of a lambda, say, in brackets before the body's first statement
+            last -= 1
+        return max(start, int(self.ends[colons[last]]))
+
+    def keyword_after(self, keyword: str, start: int) -> int:
+        """The first token that is this keyword at or after the byte ``start``."""
+        places = self.by_string[keyword]
+        return places[bisect_left(places, start, key=self.starts.__getitem__)]
 
     def spans_of(self, tokens: list[int]) -> Int[np.ndarray, " n"]:
         """The byte spans of tokens, flat."""
@@ -184,7 +200,7 @@ def _brackets(kinds: list[int], strings: list[str]) -> tuple[list[int], list[int
         if is_op and string in "([{":
             bracket[i] = _use(string, [(kinds[j], strings[j]) for j in before])
             stack.append(i)
-        elif is_op and stack and bracket[stack[-1]] == "set" and string in (":", "**"):
+        elif is_op and stack and bracket[stack[-1]] == "set" and _of_dict(string, strings[before[-1]]):
             bracket[stack[-1]] = "dict"
         if kind not in (token_kinds.NL, token_kinds.COMMENT):
             before = [*before[-1:], i]
@@ -192,6 +208,11 @@ def _brackets(kinds: list[int], strings: list[str]) -> tuple[list[int], list[int
         if use == "set" and i + 1 < len(strings) and strings[i + 1] == "}":
             bracket[i] = "dict"
     return owner, depth, bracket
+
+
+def _of_dict(string: str, before: str) -> bool:
+    """Whether an operator directly in braces makes them a dictionary's: a colon, or two stars that are no power."""
+    return string == ":" or (string == "**" and before in ("{", ","))
 
 
 def _use(string: str, before: list[tuple[int, str]]) -> str:

@@ -145,7 +145,7 @@ def _keywords(python: Python, call: ast.Call, spans: Spans) -> None:
             spans.add("first_keyword_name", name)
         if keyword.arg == _target(keyword.value):
             spans.add("same_name_keyword", (start, end))
-        if isinstance(keyword.value, ast.Constant) and keyword.value.value in (True, False, None):
+        if isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, bool | None):
             spans.add("boolean_keyword", (start, end))
 
 

@@ -70,7 +70,12 @@ def _collect(document: Analysed, spans: Spans) -> None:
     python = document.python
     assert python is not None  # painted_python asks for Python only
     methods = {id(s) for c in python.nodes(ast.ClassDef) for s in c.body if isinstance(s, _Function)}
-    for function in python.nodes(ast.FunctionDef, ast.AsyncFunctionDef):
+    covered = 0  # up to where functions reach that began before
+    for function in sorted(python.nodes(ast.FunctionDef, ast.AsyncFunctionDef), key=python.start):
+        start, end = python.span(function)
+        if start < covered:
+            spans.add("in_nested_function", (start, end))
+        covered = max(covered, end)
         _header(python, document.data, function, id(function) in methods, spans)
         _parameters(python, function.args, spans)
         _body(python, function, id(function) in methods, spans)
@@ -95,19 +100,16 @@ def _name_span(python: Python, argument: ast.arg) -> tuple[int, int]:
     return start, start + len(argument.arg.encode())
 
 
-def _defined(data: bytes, name: str, start: int, word: bytes) -> tuple[int, int]:
+def _defined(python: Python, keyword: str, start: int) -> tuple[int, int]:
     """Where the name stands after ``def`` or ``class``."""
-    place = data.find(word, start) + len(word)
-    encoded = name.encode()
-    found = data.find(encoded, place)
-    return found, found + len(encoded)
+    name = python.keyword_after(keyword, start) + 1
+    return int(python.starts[name]), int(python.ends[name])
 
 
 def _header(python: Python, data: bytes, function: _Function, is_method: bool, spans: Spans) -> None:
     start = python.start(function)
-    end = python.start(function.body[0])
-    name = _defined(data, function.name, start, b"def ")
-    signature = (start, max(start, data.rfind(b":", start, end) + 1))
+    name = _defined(python, "def", start)
+    signature = (start, python.header_end(start, python.start(function.body[0])))
     spans.add("function_name", name)
     spans.add("in_signature", signature)
     dunder = function.name.startswith("__") and function.name.endswith("__")
@@ -175,9 +177,15 @@ def _annotation(python: Python, node: ast.expr, name: str, spans: Spans) -> None
     optional = (
         isinstance(node, ast.Subscript) and getattr(node.value, "id", getattr(node.value, "attr", "")) == "Optional"
     )
-    none = isinstance(node, ast.BinOp) and isinstance(node.right, ast.Constant) and node.right.value is None
-    if optional or none:
+    if optional or (isinstance(node, ast.BinOp) and _allows_none(node)):
         spans.add("optional_annotation", span)
+
+
+def _allows_none(node: ast.expr) -> bool:
+    """Whether None is one of the types that bars stand between."""
+    if isinstance(node, ast.BinOp):
+        return _allows_none(node.left) or _allows_none(node.right)
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 def _decorator_names(node: _Function | ast.ClassDef) -> set[str]:
@@ -190,8 +198,6 @@ def _body(python: Python, function: _Function, is_method: bool, spans: Spans) ->
     body = (python.start(first), python.span(last)[1])
     spans.add("function_first_statement", python.span(first))
     spans.add("function_last_statement", python.span(last))
-    inner = [n for s in function.body for n in (s, *ast.iter_child_nodes(s))]
-    yields = any(isinstance(n, ast.Yield | ast.YieldFrom) for n in inner)
     holds = {
         "in_function": True,
         "in_async_function": isinstance(function, ast.AsyncFunctionDef),
@@ -199,16 +205,25 @@ def _body(python: Python, function: _Function, is_method: bool, spans: Spans) ->
         "in_init": is_method and function.name == "__init__",
         "in_test_function": function.name.startswith("test"),
         "in_property": bool(_decorator_names(function) & {"property", "cached_property", "setter"}),
-        "in_generator": yields,
+        "in_generator": bool(python.nodes(ast.Yield, ast.YieldFrom)) and _yields(function),
         "in_module_function": function.col_offset == 0,
         "stub_body": len(function.body) == 1 and _does_nothing(first),
     }
     for name, true in holds.items():
         if true:
             spans.add(name, body)
-    for statement in function.body:
-        if isinstance(statement, _Function):
-            spans.add("in_nested_function", python.span(statement))
+
+
+def _yields(function: _Function) -> bool:
+    """Whether a yield is the function's own, and not one of a function within it."""
+    waiting: list[ast.AST] = [*function.body]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Yield | ast.YieldFrom):
+            return True
+        if not isinstance(node, _Function | ast.Lambda | ast.ClassDef):
+            waiting += ast.iter_child_nodes(node)
+    return False
 
 
 def _does_nothing(statement: ast.stmt) -> bool:
@@ -219,9 +234,8 @@ def _does_nothing(statement: ast.stmt) -> bool:
 
 def _class(python: Python, data: bytes, cls: ast.ClassDef, spans: Spans) -> None:
     start, end = python.span(cls)
-    first = python.start(cls.body[0])
-    spans.add("class_name", _defined(data, cls.name, start, b"class "))
-    spans.add("in_class_header", (start, max(start, data.rfind(b":", start, first) + 1)))
+    spans.add("class_name", _defined(python, "class", start))
+    spans.add("in_class_header", (start, python.header_end(start, python.start(cls.body[0]))))
     _decorators(python, data, cls.decorator_list, spans)
     for base in cls.bases:
         spans.add("base_class", python.span(base))

@@ -65,7 +65,7 @@ def _from(python: Python, data: bytes, node: ast.ImportFrom, spans: Spans) -> No
     if node.module == "__future__":
         spans.add("in_future_import", span)
     first_name = python.start(node.names[0])
-    keyword = data.rfind(b"import", start, first_name)
+    keyword = int(python.starts[python.keyword_after("import", start)])
     spans.add("from_keyword_of_import", (start, start + 4))
     spans.add("import_keyword_after_from", (keyword, keyword + 6))
     if b"(" in data[keyword:first_name]:

@@ -153,7 +153,7 @@ def _strings(python: Python, data: bytes, docstrings: set[int], spans: Spans) ->
         while between > last >= 0 and python.kinds[between] in skipped:
             between -= 1
         if last >= 0 and between == last:
-            spans["in_adjacent_strings"] += (last_end - len(python.strings[last].encode()), last_end, start, end)
+            spans["in_adjacent_strings"] += (int(python.starts[last]), last_end, start, end)
         last, last_end = i, end
         _one_string(data, start, end, start in docstrings, spans)
 
@@ -191,16 +191,20 @@ def _one_string(data: bytes, start: int, end: int, is_docstring: bool, spans: Sp
             spans[name] += found.span(1)
     if b"f" in prefix:
         spans["in_fstring"] += (start, end)
-        _fields(data, inner, outer, spans)
+        _fields(data, inner, outer, spans, raw=b"r" in prefix)
 
 
-def _fields(data: bytes, start: int, end: int, spans: Spans) -> None:
+def _fields(data: bytes, start: int, end: int, spans: Spans, *, raw: bool) -> None:
     """Split the inside of an f-string into text and fields (PEP 498); a nested field is part of its outer one."""
     place = text = start
     while place < end:
         byte = data[place : place + 1]
+        if byte == b"\\" and not raw:  # before a brace it escapes nothing; \\ and \N{…} are one character each
+            named = data.find(b"}", place, end) + 1 if data.startswith(b"\\N{", place) else 0
+            place = named or place + (2 if data.startswith(b"\\\\", place) else 1)
+            continue
         if byte not in (b"{", b"}") or data[place + 1 : place + 2] == byte:
-            place += 2 if byte in (b"{", b"}", b"\\") else 1
+            place += 2 if byte in (b"{", b"}") else 1
             continue
         if byte == b"}":
             place += 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import token as kinds
+from bisect import bisect_left
 from itertools import pairwise
 
 import numpy as np
@@ -36,8 +38,8 @@ WORDS = {
 }
 
 _BLOCKS = (
-    ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.With, ast.AsyncWith, ast.FunctionDef, ast.AsyncFunctionDef,
-    ast.ClassDef, ast.ExceptHandler,
+    ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.TryStar, ast.With, ast.AsyncWith, ast.FunctionDef,
+    ast.AsyncFunctionDef, ast.ClassDef, ast.ExceptHandler, ast.match_case,
 )  # fmt: skip
 
 
@@ -100,15 +102,24 @@ def _block_depth(python: Python, n_bytes: int, spans: Spans) -> None:
     for node in python.nodes(*_BLOCKS):
         for name in ("body", "orelse", "finalbody"):
             body: list[ast.stmt] = getattr(node, name, [])
-            # "elif" is an else that holds one if: it opens no block of its own.
-            if body and not (name == "orelse" and isinstance(node, ast.If) and isinstance(body[0], ast.If)):
+            if body and not (name == "orelse" and _is_elif(node, body[0])):
                 change[python.start(body[0])] += 1
                 change[python.span(body[-1])[1]] -= 1
+    indents = [i for i, kind in enumerate(python.kinds) if kind == kinds.INDENT]
+    for match in python.nodes(ast.Match):  # its cases stand in a block, and have no places of their own
+        header = python.header_end(python.start(match), python.start(match.cases[0].pattern))
+        change[python.ends[indents[bisect_left(indents, header, key=python.starts.__getitem__)]]] += 1
+        change[python.span(match)[1]] -= 1
     depth = np.minimum(np.cumsum(change)[: n_bytes + 1], 4)
     edges = np.concatenate([[0], np.flatnonzero(np.diff(depth)) + 1, [n_bytes]]).tolist()
     for first, last in pairwise(edges):
         here = int(depth[first])
         spans[f"block_depth_{here}" if here < 4 else "block_depth_4_or_more"] += (first, last)
+
+
+def _is_elif(node: ast.AST, first: ast.stmt) -> bool:
+    """Whether what stands first in an ``else`` is its ``elif``, which opens no block of its own."""
+    return isinstance(node, ast.If) and isinstance(first, ast.If) and first.col_offset == node.col_offset
 
 
 def _is_python(document: Analysed) -> Bool[np.ndarray, " n_tokens"]:

@@ -11,7 +11,7 @@ from monoscope.concepts._python import CLOSER, KEYWORDS, Python
 FAMILY = "operators"
 
 _CLASSES: dict[str, tuple[str, str]] = {
-    "arithmetic": ("an arithmetic operator", "/ // %"),  # and + - * ** where they stand between operands
+    "arithmetic": ("an arithmetic operator", "// %"),  # and / + - * ** where they stand between operands
     "comparison_operator": ("a comparison operator", "== != < > <= >="),
     "equality_operator": ("== or !=", "== !="),
     "augmented_assignment": ("an augmented assignment", "+= -= *= /= //= %= **= @= &= |= ^= >>= <<="),
@@ -154,6 +154,9 @@ def _stars_and_signs(python: Python, spans: Spans) -> None:
                 or before in CLOSER
             )
             _add(python, spans, "arithmetic" if binary else name, i)
+    for i in python.by_string.get("/", []):
+        if python.strings[i + 1] not in (",", ")", ":"):  # which follow the mark of positional parameters
+            _add(python, spans, "arithmetic", i)
 
 
 def _dots_and_decorators(python: Python, spans: Spans) -> None:
@@ -165,7 +168,7 @@ def _dots_and_decorators(python: Python, spans: Spans) -> None:
             following += 1
     line_begins = (kinds.NEWLINE, kinds.NL, kinds.INDENT, kinds.DEDENT, kinds.COMMENT)
     for i in python.by_string.get("@", []):
-        if i == 0 or python.kinds[i - 1] in line_begins:
+        if python.depth[i] == 0 and (i == 0 or python.kinds[i - 1] in line_begins):
             _add(python, spans, "decorator_at", i)
 
 

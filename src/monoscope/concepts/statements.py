@@ -69,8 +69,8 @@ _SIMPLE = (
     ast.ImportFrom, ast.Global, ast.Nonlocal, ast.Pass, ast.Break, ast.Continue,
 )  # fmt: skip
 _COMPOUND = (
-    ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.With, ast.AsyncWith, ast.FunctionDef, ast.AsyncFunctionDef,
-    ast.ClassDef, ast.Match,
+    ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.TryStar, ast.With, ast.AsyncWith, ast.FunctionDef,
+    ast.AsyncFunctionDef, ast.ClassDef, ast.Match,
 )  # fmt: skip
 
 
@@ -169,7 +169,8 @@ def _loops(python: Python, spans: Spans) -> None:
     for node in python.nodes(ast.For, ast.AsyncFor):
         spans.add("for_target", python.span(node.target))
         spans.add("for_iterable", python.span(node.iter))
-        spans.add("in_for_header", (python.start(node), python.start(node.body[0])))
+        start = python.start(node)
+        spans.add("in_for_header", (start, python.header_end(start, python.start(node.body[0]))))
 
 
 def _contexts(python: Python, spans: Spans) -> None:
@@ -215,7 +216,7 @@ def _blocks(python: Python, spans: Spans) -> None:
         spans.add("in_for_body", _block(python, loop.body))
     for repeat in python.nodes(ast.While):
         spans.add("in_while_body", _block(python, repeat.body))
-    for attempt in python.nodes(ast.Try):
+    for attempt in python.nodes(ast.Try, ast.TryStar):
         spans.add("in_try_body", _block(python, attempt.body))
         if attempt.finalbody:
             spans.add("in_finally_body", _block(python, attempt.finalbody))

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from monoscope import plugins
 from monoscope.dictionary.base import Dictionary
+from monoscope.errors import MonoscopeError
 from monoscope.evaluate.intervals import Estimate
 from monoscope.evaluate.truth import _case
 from monoscope.types import Code
@@ -29,7 +30,15 @@ def judge(
     Returns:
         The dictionary's measures by name, and those of its controls: ``random_directions`` has the dictionary's codes
         but random directions, matched anew; ``shuffled`` has its directions, with the matched pairs mixed up.
+
+    Raises:
+        MonoscopeError: the dictionary is no autoencoder of rows of that width.
     """
+    if not dictionary.d_in == dictionary.d_out == world.d:
+        raise MonoscopeError(
+            f"a dictionary from {dictionary.d_in} to {dictionary.d_out} numbers, and a world of {world.d}",
+            fix="judge an autoencoder of the world's rows: what a transcoder writes are not their directions",
+        )
     code = dictionary.encode(x)  # of a pursuit random directions would find another one
     given = _case.case(world, x, truth, dictionary, code)
     at_random = _case.case(world, x, truth, _case.randomised(dictionary), code)

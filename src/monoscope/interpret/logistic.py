@@ -10,6 +10,7 @@ from torch import Tensor
 
 PENALTY = 1e-4  # on the squared weights of standardised columns, beside the mean loss of a row
 STEPS = 60
+ROUNDING = 4  # units in the last place of a column's mean: what varies by less does not vary
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,12 @@ class Logistic:
 def fit(
     x: Float[Tensor, "n d"], y: Bool[Tensor, "n n_targets"], *, penalty: float = PENALTY, steps: int = STEPS
 ) -> Logistic:
-    """The minimum of ``mean log-loss + penalty · ‖w‖²`` for each target, w in units of a column's spread."""
-    mean, spread = x.mean(0), x.std(0).clamp(min=1e-8)
+    """The minimum of ``mean log-loss + penalty · ‖w‖²`` for each target, w in units of a column's spread.
+
+    A column that does not vary has the weight 0.
+    """
+    mean, spread = x.mean(0), x.std(0)
+    spread[~(spread > ROUNDING * torch.finfo(x.dtype).eps * mean.abs())] = torch.inf  # what never varies says nothing
     rows, wanted = (x - mean) / spread, y.to(x)
     weights = torch.zeros(x.shape[1], y.shape[1], dtype=x.dtype, requires_grad=True)
     rate = wanted.mean(0).clamp(1e-6, 1 - 1e-6)

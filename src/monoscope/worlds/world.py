@@ -161,7 +161,7 @@ def _families(
         raise MonoscopeError("a feature stands before its parent", fix="number parents before their children")
     children = np.argsort(parents, kind="stable")[np.count_nonzero(parents < 0) :]
     starts = np.searchsorted(parents[children], np.arange(n + 1))
-    shares = frequencies[children] / frequencies[parents[children]]
+    shares = frequencies[children] / np.maximum(frequencies[parents[children]], np.finfo(float).tiny)
     total = np.bincount(parents[children], shares, n)
     if (shares > 1 + 1e-9).any() or (total[exclusive] > 1 + 1e-9).any():
         raise MonoscopeError(

@@ -13,7 +13,7 @@ SELECTING = ("topk", "batch_topk", "matching_pursuit")
 PEERS = {
     "topk": ("saelens:topk", "dictionary_learning:topk", "sparsify:topk"),
     "batch_topk": ("saelens:batch_topk", "dictionary_learning:batch_topk"),
-    "l1": ("saelens:standard", "dictionary_learning:standard"),
+    "l1": ("saelens:standard", "dictionary_learning:standard_april"),
     "l1_2023": ("dictionary_learning:standard",),
     "gated": ("saelens:gated", "dictionary_learning:gated"),
     "jumprelu": ("saelens:jumprelu", "dictionary_learning:jumprelu"),

@@ -15,12 +15,12 @@ from monoscope.app.bench import machine, speed
 from monoscope.app.bench.contenders import is_ours
 
 LEDS = {
-    "saelens:standard", "saelens:gated", "dictionary_learning:standard", "dictionary_learning:gated",
-    "dictionary_learning:p_anneal",
+    "saelens:standard", "saelens:gated", "dictionary_learning:standard", "dictionary_learning:standard_april",
+    "dictionary_learning:gated", "dictionary_learning:p_anneal",
 }  # fmt: skip
 LED = (
-    "A penalty without a wanted L0 of its own (SAELens' standard and gated; dictionary_learning's standard, gated and "
-    "p_anneal) is led to it: after each step, off the clock, its coefficient is multiplied by what "
+    "A penalty without a wanted L0 of its own (SAELens' standard and gated; dictionary_learning's, but for its "
+    "JumpReLU) is led to it: after each step, off the clock, its coefficient is multiplied by what "
     "the L0 of 256 rows asks."
 )
 

@@ -9,7 +9,7 @@ from numba import njit
 from monoscope.evaluate.intervals import Estimate
 from monoscope.evaluate.truth._case import Case, mixture, share
 
-PART = 0.4  # of the parent's true value, as in arXiv 2409.14507
+PART = 0.4  # of what the parent writes, as in arXiv 2409.14507
 MATCHED = True
 
 
@@ -18,17 +18,19 @@ def measure(case: Case) -> dict[str, Estimate]:
 
     In the spirit of arXiv 2409.14507, with the truth in place of probes. A firing of a parent p is absorbed when p's
     matched feature is silent in the row, and the matched feature of a descendant c that fires there is active and
-    writes at least 0.4 of p's true value: its activation times the coefficient of p's direction when its own direction
-    is decomposed, by least squares, into those of c and p. Only parents and descendants whose match has an absolute
-    cosine of at least 0.5 count. The share is over all firings of such parents; the interval is over parents.
+    writes at least 0.4 of what p writes (its value times its direction's length): its activation times the coefficient
+    of p's direction when its own direction is decomposed, by least squares, into those of c and p. Only parents and
+    descendants whose match has an absolute cosine of at least 0.5 count. The share is over all firings of such parents;
+    the interval is over parents.
     """
     found = case.matching.found
     stands = np.full(case.code.n_features, -1)
     stands[case.matching.learned[found]] = found
+    written = case.truth.values * case.world.directions.norm(dim=1)[case.truth.indices.long()]
     firings, absorbed = _count(
         case.truth.offsets.numpy(),
         case.truth.indices.numpy(),
-        case.truth.values.numpy(),
+        written.numpy(),
         case.code.offsets.numpy(),
         case.code.indices.numpy(),
         case.code.values.numpy(),

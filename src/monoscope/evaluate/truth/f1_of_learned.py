@@ -15,7 +15,8 @@ def measure(case: Case) -> dict[str, Estimate]:
     """``f1_of_learned``: F1 of "the learned feature is active" for "its nearest true feature fires".
 
     The mean over the features that are active in the rows; nearest by absolute cosine. SynthSAEBench (2602.14687)
-    reports this one. Several learned features may stand for one true feature here, and true features that none is
+    reports the like over all learned features, of which silent ones score 0: where many are silent its number is lower.
+    Several learned features may stand for one true feature here, and true features that none is
     near do not count. Interval over features.
     """
     alive = np.flatnonzero(case.alive)

@@ -24,6 +24,7 @@ def dictionary_learning_trainer(kind: str, width: int, setting: dict[str, Any]) 
         "topk": (top_k.TopKTrainer, selecting),
         "batch_topk": (batch_top_k.BatchTopKTrainer, selecting),
         "standard": (standard.StandardTrainer, penalised),
+        "standard_april": (standard.StandardTrainerAprilUpdate, penalised),
         "gated": (gdm.GatedSAETrainer, penalised),
         "jumprelu": (jumprelu.JumpReluTrainer, {**penalised, "target_l0": float(setting["k"])}),
         "p_anneal": (p_anneal.PAnnealTrainer, {**annealed, "sparsity_function": "Lp^p"}),
@@ -43,7 +44,9 @@ def dictionary_learning_trainer(kind: str, width: int, setting: dict[str, Any]) 
     )
 
 
-COEFFICIENTS = {"standard": "l1_penalty", "gated": "l1_penalty", "p_anneal": "sparsity_coeff"}
+COEFFICIENTS = {
+    "standard": "l1_penalty", "standard_april": "l1_penalty", "gated": "l1_penalty", "p_anneal": "sparsity_coeff",
+}  # fmt: skip
 
 
 def contender(setting: dict[str, Any], width: int, kind: str) -> Contender:
