@@ -22,7 +22,18 @@ STEPS, PENALISED_STEPS = 24, 100
 RATE = 1e-3  # of the peers; ours has its default
 ROWS = 65_536
 CLEAR = 1.15  # times as fast as the other way that a peer must be for that way to be left out of later rounds
-WAYS = {False: "fp32", True: "autocast"}
+WAYS: dict[str, dict[str, bool]] = {  # that a peer may run in; the last is SAELens' own option, the others have none
+    "fp32": {},
+    "autocast": {"autocast": True},
+    "compiled": {"autocast": True, "compiled": True},
+}
+
+
+def ways(contender: str) -> list[str]:
+    """In which of ``WAYS`` a contender is timed."""
+    if is_ours(contender):
+        return ["fp32"]
+    return [way for way in WAYS if way != "compiled" or contender.startswith("saelens:")]
 
 
 def rows_for(batch: int) -> int:
@@ -66,7 +77,7 @@ class Trial:
             windows = {"start": [untimed, untimed + length], "late": [steps - length, steps]}
         return {
             "features": features, "k": self.k, "batch": self.batch, "steps": steps, "rate": RATE, "seed": 0,
-            "autocast": False, "threads": self.threads, "dead": self.dead, "rows": rows_for(self.batch),
+            "autocast": False, "compiled": False, "threads": self.threads, "dead": self.dead, "rows": rows_for(self.batch),
             "held_out": 0, "windows": windows,
         }  # fmt: skip
 
@@ -118,9 +129,9 @@ def measure(trial: Trial, size: Size) -> dict[str, Any]:
         told = trial.setting("monoscope:topk", size[1])
         limit = contend("product", path, told, trial.peers)
         runs = [
-            Timed(contender, WAYS[cast], trial.batch)
+            Timed(contender, way, trial.batch)
             for contender in trial.contenders
-            for cast in ((False,) if is_ours(contender) else (False, True))
+            for way in ways(contender)
         ]
         title = sizes.name(size)
         settings = {one: trial.setting(one, size[1]) | {"blocking": limit["blocking"]} for one in trial.contenders}
@@ -129,7 +140,7 @@ def measure(trial: Trial, size: Size) -> dict[str, Any]:
             for _ in range(trial.rounds):
                 for run in runs:
                     if run.failure is None and not _slower(run, runs):
-                        setting = settings[run.contender] | {"autocast": run.way == WAYS[True]}
+                        setting = settings[run.contender] | WAYS[run.way]
                         _take(run, path, setting, trial, report)
     found = {
         "size": title,

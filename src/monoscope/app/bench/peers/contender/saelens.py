@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .trainer import LONG, Codes, Contender, dense, lengths
@@ -44,6 +45,8 @@ def contender(setting: dict[str, Any], width: int, kind: str) -> Contender:
 
     steps, warm, decay = lengths(setting)
     sae = saelens_sae(kind, width, setting, warm)
+    if setting.get("compiled"):  # what its runner does where ``compile_sae`` is set
+        sae.training_forward_pass = torch.compile(sae.training_forward_pass, backend="inductor")
     trainer = SAETrainer(
         SAETrainerConfig(
             total_training_samples=steps * setting["batch"],
