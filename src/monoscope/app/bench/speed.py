@@ -128,11 +128,7 @@ def measure(trial: Trial, size: Size) -> dict[str, Any]:
     with _rows(trial, size) as path:
         told = trial.setting("monoscope:topk", size[1])
         limit = contend("product", path, told, trial.peers)
-        runs = [
-            Timed(contender, way, trial.batch)
-            for contender in trial.contenders
-            for way in ways(contender)
-        ]
+        runs = [Timed(contender, way, trial.batch) for contender in trial.contenders for way in ways(contender)]
         title = sizes.name(size)
         settings = {one: trial.setting(one, size[1]) | {"blocking": limit["blocking"]} for one in trial.contenders}
         total = sum(trial.rounds * settings[run.contender]["steps"] for run in runs)
