@@ -43,9 +43,10 @@ class Trial:
     batch: int = 4096
     threads: int = 0
     peers: Path | None = None
+    silence: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("seeds", 1), ("features", 1), ("k", 1), ("batch", 1)):
+        for name, least in (("seeds", 1), ("features", 1), ("k", 1), ("batch", 1), ("silence", 0)):
             if getattr(self, name) < least:
                 raise MonoscopeError(f"{name} is {getattr(self, name)}", fix=f"choose at least {least}")
         if not self.rates or min(self.rates) <= 0:
@@ -65,7 +66,7 @@ class Trial:
         """What a record must agree with to be one of this trial's."""
         return {
             "rows": fingerprint(self.rows), "tokens": self.tokens, "features": self.features, "k": self.k,
-            "batch": self.batch, "threads": self.threads,
+            "batch": self.batch, "threads": self.threads, **({"silence": self.silence} if self.silence else {}),
         }  # fmt: skip
 
     def setting(self, rate: float | None, seed: int) -> dict[str, Any]:
@@ -75,7 +76,7 @@ class Trial:
         return {
             "features": self.features, "k": self.k, "batch": self.batch, "steps": self.tokens // self.batch,
             "rate": rate, "seed": seed, "autocast": False, "threads": self.threads, "dead": 0.0,
-            "rows": total - held_out, "held_out": held_out, "windows": {},
+            "rows": total - held_out, "held_out": held_out, "windows": {}, "silence": self.silence,
         }  # fmt: skip
 
 

@@ -77,8 +77,8 @@ class Trial:
             windows = {"start": [untimed, untimed + length], "late": [steps - length, steps]}
         return {
             "features": features, "k": self.k, "batch": self.batch, "steps": steps, "rate": RATE, "seed": 0,
-            "autocast": False, "compiled": False, "threads": self.threads, "dead": self.dead, "rows": rows_for(self.batch),
-            "held_out": 0, "windows": windows,
+            "autocast": False, "compiled": False, "threads": self.threads, "dead": self.dead,
+            "rows": rows_for(self.batch), "held_out": 0, "windows": windows,
         }  # fmt: skip
 
 

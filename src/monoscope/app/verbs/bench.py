@@ -103,6 +103,7 @@ def quality(
     features: int = 3072,
     k: int = 32,
     batch: int = 4096,
+    silence: int = 0,
     threads: int = 0,
     out: Path = Path("bench-quality.jsonl"),
     json: bool = False,
@@ -127,6 +128,9 @@ def quality(
         Active features per row; penalties are led to it.
     batch
         Rows per step.
+    silence
+        Rows of silence after which other libraries count a feature as dead and revive it; by default what each has,
+        which can be longer than the training. Ours has its own.
     threads
         Threads of everyone; by default what each chooses.
     out
@@ -142,7 +146,8 @@ def quality(
 
     names = contenders.contenders(contenders.chosen(architectures), peers=peers is not None, only=only)
     versions = process.versions(peers, names) if peers else {}
-    trial = trained.Trial(names, rows, tokens, trained.numbers(rates), seeds, features, k, batch, threads, peers)
+    swept = trained.numbers(rates)
+    trial = trained.Trial(names, rows, tokens, swept, seeds, features, k, batch, threads, peers, silence)
     facts, said = machine.header(threads, versions), Console(stderr=True)
     records = trained.Records(out, trial.facts(), {"machine": facts})
     report = Report(facts, trial.to_json(), as_json=json, out=None)

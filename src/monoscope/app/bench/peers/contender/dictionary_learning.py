@@ -53,6 +53,8 @@ def contender(setting: dict[str, Any], width: int, kind: str) -> Contender:
     """Its trainer's ``update``."""
     trainer, at = dictionary_learning_trainer(kind, width, setting), SimpleNamespace(step=0)
     ae = trainer.ae
+    if setting.get("silence"):
+        trainer.dead_feature_threshold = setting["silence"]
 
     def step(batch: Tensor) -> None:
         with autocast(setting):

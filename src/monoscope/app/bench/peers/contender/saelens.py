@@ -47,8 +47,11 @@ def contender(setting: dict[str, Any], width: int, kind: str) -> Contender:
     sae = saelens_sae(kind, width, setting, warm)
     if setting.get("compiled"):  # what its runner does where ``compile_sae`` is set
         sae.training_forward_pass = torch.compile(sae.training_forward_pass, backend="inductor")
+    told = setting.get("silence")
+    window = {"dead_feature_window": max(1, told // setting["batch"])} if told else {}
     trainer = SAETrainer(
         SAETrainerConfig(
+            **window,
             total_training_samples=steps * setting["batch"],
             train_batch_size_samples=setting["batch"],
             lr=setting["rate"],

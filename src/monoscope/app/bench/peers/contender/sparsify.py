@@ -13,7 +13,7 @@ from .trainer import LONG, Codes, Contender, autocast, lengths
 
 
 def contender(setting: dict[str, Any], width: int, kind: str) -> Contender:
-    """Its coder, stepped as its trainer does with Adam; its AuxK, off by default, with ``dead`` features."""
+    """Its coder, stepped as its trainer does with Adam; its AuxK, off by default, with ``dead`` or ``silence``."""
     os.environ["SPARSIFY_DISABLE_TRITON"] = "1"  # its own switch: Triton has nothing to run on here
     from sparsify import SparseCoder, SparseCoderConfig
 
@@ -22,7 +22,8 @@ def contender(setting: dict[str, Any], width: int, kind: str) -> Contender:
     optimiser = torch.optim.Adam(coder.parameters(), lr=setting["rate"])
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda i: min(1.0, (i + 1) / warm, (steps - i) / decay))
     since = torch.zeros(setting["features"], dtype=torch.long)
-    weight, at = (1 / 32 if setting["dead"] else 0.0), SimpleNamespace(first=True)
+    long = setting.get("silence") or 10_000_000
+    weight, at = (1 / 32 if setting["dead"] or setting.get("silence") else 0.0), SimpleNamespace(first=True)
     parts = (at, SimpleNamespace(coder=coder, optimiser=optimiser, schedule=schedule, since=since))
 
     def step(batch: Tensor) -> None:
@@ -31,7 +32,7 @@ def contender(setting: dict[str, Any], width: int, kind: str) -> Contender:
             at.first = False
         coder.set_decoder_norm_to_unit_norm()
         with autocast(setting):
-            out = coder(batch, dead_mask=since > 10_000_000 if weight else None)
+            out = coder(batch, dead_mask=since > long if weight else None)
         fired = torch.zeros_like(since, dtype=torch.bool)
         fired[out.latent_indices.flatten()] = True
         (out.fvu + weight * out.auxk_loss).backward()
