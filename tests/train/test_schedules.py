@@ -103,8 +103,10 @@ def test_rows_that_are_told_no_batch_have_the_usual_one():
 
 def test_the_usual_rate_falls_with_steps_and_features_and_gives_way_to_what_is_told():
     data = rows.from_arrays(torch.randn(2000, 8), None, 100, None, 0, hold_back=False)
-    of = {name: Recipe.of(name, 16, k=2).trainee(data).schedule.rate for name in ("topk", "l1", "l1_2023")}
+    names = ("topk", "l1", "l1_2023", "matching_pursuit", "nonnegative_pursuit")
+    of = {name: Recipe.of(name, 16, k=2).trainee(data).schedule.rate for name in names}
     assert of["topk"] == of["l1"] == schedules.usual_rate(20, 16) == schedules.RATE
+    assert of["nonnegative_pursuit"] < of["topk"] < of["matching_pursuit"]
     assert of["l1_2023"] == RATE
     assert Recipe.of("topk", 16, k=2, rate=1e-3).trainee(data).schedule.rate == 1e-3
     rates = [schedules.usual_rate(*at) for at in ((200, 3072), (1600, 3072), (200, 12_288), (1600, 12_288))]

@@ -17,8 +17,10 @@ from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.matching_pursuit import Architecture
 from monoscope.ops import pursuit
 from monoscope.ops.differences import less, mean_square
-from monoscope.train import gradients, objective
+from monoscope.train import gradients, objective, schedules
 from monoscope.train.options import COUNT, NOT_NEGATIVE, Allowed
+
+RATE = 1.5  # of what schedules has (docs/log/2026-11-30-pursuits.md)
 
 
 class Objective(objective.Objective):
@@ -26,6 +28,11 @@ class Objective(objective.Objective):
 
     defaults: ClassVar[dict[str, Any]] = {"auxk": 1 / 32, "dead_after": 0, **gradients.DEFAULTS}
     allowed: ClassVar[dict[str, Allowed]] = {"auxk": NOT_NEGATIVE, "dead_after": COUNT, **gradients.ALLOWED}
+
+    @classmethod
+    def usual_rate(cls, steps: int, n_features: int) -> float:
+        """By the rule of ``schedules``, and more."""
+        return RATE * schedules.usual_rate(steps, n_features)
 
     def initialise(self, dictionary: Dictionary, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]) -> None:
         """Random unit rows; there is no encoder to be like them."""

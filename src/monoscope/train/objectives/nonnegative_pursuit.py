@@ -31,7 +31,7 @@ from monoscope.ops.coactive import overlap
 from monoscope.ops.differences import less
 from monoscope.ops.topk import topk_of_tiles
 from monoscope.ops.transpose import ByFeature, transpose
-from monoscope.train import gradients, objective
+from monoscope.train import gradients, objective, schedules
 from monoscope.train.moments import Moments
 from monoscope.train.objectives.matching_pursuit import unexplained
 from monoscope.train.options import COUNT, NOT_NEGATIVE, POSITIVE, SHARE, Allowed, Range
@@ -42,6 +42,7 @@ WIDE, ABOVE, NARROWED = 4.5, 1.5, 0.7  # the start's k, in units of k: at first,
 DECAY, LEAST = 0.3, 0.02  # share of the start in which its rate falls, and to what
 SCALE = 0.5  # of the start's first encoder, in units of the decoder
 BETAS, DECODER_RATE = (0.8, 0.99), 2.0
+RATE = 0.7  # of what schedules has (docs/log/2026-11-30-pursuits.md)
 GAIN = 0.05  # of the floor's logarithm, by that of L0 over what is wanted, a batch
 SAMPLE, HELD_OUT = 2048, 8192  # rows that a floor is searched with: for the training, and at its end
 STEPS = 12  # of a search for a floor, within a factor of NEAR of the last one, or from SMALLEST of the longest row on
@@ -93,6 +94,11 @@ class Objective(objective.Objective):
     def betas(self) -> tuple[float, float]:
         """Adam's, as in ``Descent``."""
         return BETAS
+
+    @classmethod
+    def usual_rate(cls, steps: int, n_features: int) -> float:
+        """By the rule of ``schedules``, and less: directions learn twice as fast."""
+        return RATE * schedules.usual_rate(steps, n_features)
 
     def rate_of(self, name: str, dictionary: Dictionary) -> float:
         """Eased towards the end of the start; the directions learn faster, as in ``Descent``."""
