@@ -30,7 +30,7 @@ class Plain(SimpleHTTPRequestHandler):
 
 
 class Large:
-    """Features that fire on every token, four examples each; every text is numbers."""
+    """Features that fire on every fourth token, four examples each; every text is numbers."""
 
     def __init__(self, n: int) -> None:
         self.n = n
@@ -84,7 +84,7 @@ class Large:
         return []
 
     def activations(self, feature: int, document: int, first: int, last: int) -> np.ndarray:
-        return np.full(last - first, 0.5, np.float32)
+        return np.where(np.arange(first, last) % 4, np.float32(0), np.float32(0.5))
 
     def excerpt(self, document: int, position: int, before: int, after: int, feature: int | None = None) -> list[Any]:
         first, last = max(0, position - before), min(LENGTH, position + after + 1)

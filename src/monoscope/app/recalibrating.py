@@ -72,9 +72,7 @@ def untested(store: TokenStore) -> Int[np.ndarray, " n"]:
     """
     signatures = np.stack([near_duplicates.signature(store.text(d).decode()) for d in range(len(store.names))])
     clusters, shares = near_duplicates.clusters(signatures), {FIT: 1 - TESTED, TEST: TESTED}
-    sizes = [0] * len(
-        signatures
-    )  # drawn whatever their size: large ones, which a run may not draw, it does not test on
-    drawn = splits.assign(store.names, sizes, clusters, shares)
+    # whatever their size: what is too large for a run to draw, it does not test on
+    drawn = splits.assign(store.names, [0] * len(signatures), clusters, shares)
     kept = np.flatnonzero(np.array(drawn) == FIT)
     return kept if len(kept) else np.arange(len(drawn))
