@@ -8,6 +8,7 @@ import os
 import stat
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -373,3 +374,11 @@ def test_rows_of_a_model(tmp_path: Path, capsys) -> None:
     assert np.abs(rows).sum(1).min() > 0 and not out.with_name("rows.npy.partial").exists()
     call(*arguments, "--out", tmp_path / "some.npy", "--tokens", "100")
     assert np.load(tmp_path / "some.npy").shape == (100, 512)
+
+
+def test_more_rows_than_the_disk_holds_are_refused(tmp_path: Path, capsys, monkeypatch) -> None:
+    (tmp_path / "a.txt").write_text("def f(x):\n    return x\n" * 40)
+    monkeypatch.setattr("monoscope.app.bench.data.shutil.disk_usage", lambda place: SimpleNamespace(free=10**5))
+    where = ["--model", "reference-a", "--site", "mlp_act.0", "--text", f"files:{tmp_path}/a.txt"]
+    call("bench", "rows", *where, "--out", tmp_path / "rows.npy", code=2)
+    assert "rows of 512 numbers take" in capsys.readouterr().err and not list(tmp_path.glob("*.npy*"))

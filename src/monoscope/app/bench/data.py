@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,8 @@ def harvest(model: str, site: str, text: str, out: Path, tokens: int | None = No
         tokens: how many rows; None: as many as the text has.
 
     Raises:
-        MonoscopeError: an unknown model, site or text, a text that is too short, or a file that cannot be written.
+        MonoscopeError: an unknown model, site or text, a text that is too short, or a file that cannot be written, or
+            is larger than what the disk has left.
     """
     lm = load_model(model)
     width = lm.width(site)
@@ -37,10 +39,16 @@ def harvest(model: str, site: str, text: str, out: Path, tokens: int | None = No
         n = tokens or sum(source.counts)
         place = np.random.default_rng(seed).permutation(sum(source.counts))
         out.parent.mkdir(parents=True, exist_ok=True)
+        size, free = n * width * 4 / 1e9, shutil.disk_usage(out.parent).free / 1e9
+        if size > free:
+            raise MonoscopeError(
+                f"{n:,} rows of {width} numbers take {size:,.1f} GB, and {free:,.1f} are left at {out.parent}",
+                fix="name fewer with --tokens",
+            )
         partial = out.with_name(out.name + ".partial")
         rows = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float32, shape=(n, width))
         at = 0
-        with progress.bar(f"harvesting {site}", n, unit="rows") as report:
+        with progress.bar(f"harvesting {site}, {size:,.1f} GB", n, unit="rows") as report:
             for index, count in enumerate(source.counts):
                 places = place[at : at + count]
                 kept = places < n
