@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -39,11 +41,11 @@ def test_intervals_of_few_documents_hold_the_truth_as_often_as_the_docs_say(n, s
     assert hits / 400 == pytest.approx(share, abs=0.05)  # two standard errors of a share of 400
 
 
-@pytest.mark.parametrize("n", [4, 7, 12, 30, 10_000])
-def test_tails_are_hesterberg_s(n):
-    """His table of expanded levels: 0.00012, 0.0040, 0.0108, 0.0187, and 0.025 of many."""
-    wanted = {4: 0.00012, 7: 0.0041, 12: 0.0108, 30: 0.0189, 10_000: 0.025}[n]
-    assert tail(n) == pytest.approx(wanted, rel=0.02)
+@pytest.mark.parametrize(("n", "t"), [(2, 12.7062), (4, 3.1824), (7, 2.4469), (12, 2.2010), (30, 2.0452)])
+def test_tails_are_those_of_the_expanded_interval(n, t):
+    """Hesterberg's level: a normal distribution's tail beyond Student's t of n - 1, widened by sqrt(n / (n - 1))."""
+    assert tail(n) == pytest.approx(math.erfc(t * math.sqrt(n / (n - 1) / 2)) / 2, rel=0.02, abs=1e-12)
+    assert tail(n) < tail(10_000) == pytest.approx(0.025, rel=1e-3)
 
 
 def test_more_tokens_within_documents_do_not_narrow_it():
