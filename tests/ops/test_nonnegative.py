@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from monoscope.ops import coactive, nonnegative
+from monoscope.ops import coactive, nonnegative, nonnegative_batched
 from monoscope.ops.transpose import transpose
 from monoscope.types import Code
 
@@ -16,6 +16,7 @@ shapes = st.tuples(
     st.integers(1, 30), st.integers(1, 90), st.integers(1, 20), st.integers(1, 12), st.integers(0, 2**31)
 )
 quick = settings(max_examples=60, deadline=None)
+every_form = pytest.mark.parametrize("form", [nonnegative, nonnegative_batched], ids=["by row", "batched"])
 
 
 def case(n: int, n_atoms: int, d: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -33,12 +34,13 @@ def case(n: int, n_atoms: int, d: int, seed: int) -> tuple[Tensor, Tensor]:
     return x, atoms
 
 
+@every_form
 @quick
-@given(shapes, st.sampled_from([0.0, 0.1, 0.7]))
-def test_amounts_are_positive_distinct_and_add_up_to_the_row_less_what_is_left(shape, floor):
+@given(shape=shapes, floor=st.sampled_from([0.0, 0.1, 0.7]))
+def test_amounts_are_positive_distinct_and_add_up_to_the_row_less_what_is_left(form, shape, floor):
     n, n_atoms, d, most, seed = shape
     x, atoms = case(n, n_atoms, d, seed)
-    found = nonnegative.pursue(x, atoms, floor, most)
+    found = form.pursue(x, atoms, floor, most)
     assert torch.equal(found.picks >= 0, found.values > 0)
     code = found.code(n_atoms)
     assert int(code.counts().max()) <= most
@@ -49,33 +51,36 @@ def test_amounts_are_positive_distinct_and_add_up_to_the_row_less_what_is_left(s
     torch.testing.assert_close((code.to_dense() @ atoms + found.residual) / size, x / size, rtol=0, atol=1e-5)
 
 
+@every_form
 @pytest.mark.parametrize("floor", [0.05, 0.3, 1.0])
-def test_no_atom_would_take_off_more_than_the_floor_and_the_active_ones_nothing(floor):
+def test_no_atom_would_take_off_more_than_the_floor_and_the_active_ones_nothing(form, floor):
     """The conditions of Karush, Kuhn and Tucker, in float64, where the atoms are few enough to be fitted at all."""
     generator = torch.Generator().manual_seed(3)
     atoms = torch.nn.functional.normalize(torch.randn(60, 40, generator=generator))
     x = (torch.rand(300, 60, generator=generator) < 0.05) * (1 + torch.rand(300, 60, generator=generator)) @ atoms
-    found = nonnegative.pursue(x, atoms, floor, 40)
+    found = form.pursue(x, atoms, floor, 40)
     dense = found.code(60).to_dense().double()
     scores = (x.double() - dense @ atoms.double()) @ atoms.double().T
     assert bool((scores <= floor * 1.001 + 1e-5).all())
     assert bool((scores[dense > 0].abs() <= 0.02 * floor + 1e-5).all())
 
 
-def test_what_few_well_separated_atoms_made_is_found_again():
+@every_form
+def test_what_few_well_separated_atoms_made_is_found_again(form):
     generator = torch.Generator().manual_seed(5)
     atoms = torch.nn.functional.normalize(torch.randn(80, 64, generator=generator))
     true = (torch.rand(200, 80, generator=generator) < 0.04) * (1 + torch.rand(200, 80, generator=generator))
-    found = nonnegative.pursue(true @ atoms, atoms, 1e-3, 32).code(80).to_dense()
+    found = form.pursue(true @ atoms, atoms, 1e-3, 32).code(80).to_dense()
     torch.testing.assert_close(found, true, rtol=0, atol=0.02)
 
 
+@every_form
 @pytest.mark.parametrize("d", [3, 16, 33])
-def test_where_nothing_ties_it_is_the_reference(d):
+def test_where_nothing_ties_it_is_the_reference(form, d):
     generator = torch.Generator().manual_seed(d)
     atoms = torch.nn.functional.normalize(torch.randn(70, d, generator=generator))
     x = torch.randn(100, d, generator=generator)
-    mine = nonnegative.pursue(x, atoms, 0.4, 8)
+    mine = form.pursue(x, atoms, 0.4, 8)
     wanted = nonnegative.reference(x.double(), atoms.double(), 0.4, 8)
     same = (mine.picks == wanted.picks).all(1)
     assert int(same.sum()) >= 98
@@ -96,10 +101,11 @@ def test_a_row_is_alone_with_or_without_the_gram_matrix(shape):
             assert all(torch.equal(a[0], b[i]) for a, b in zip(alone, whole, strict=True))
 
 
-def test_an_atom_that_the_fit_leaves_nothing_is_dropped():
+@every_form
+def test_an_atom_that_the_fit_leaves_nothing_is_dropped(form):
     """The first pick lies between two others, and is not needed once both are there."""
     atoms = torch.nn.functional.normalize(torch.tensor([[1.0, 1.0, 0.5], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
-    found = nonnegative.pursue(torch.tensor([[1.0, 1.0, -0.1]]), atoms, 0.01, 3)
+    found = form.pursue(torch.tensor([[1.0, 1.0, -0.1]]), atoms, 0.01, 3)
     assert sorted(found.picks[0].tolist()) == [-1, 1, 2]
     torch.testing.assert_close(found.code(3).to_dense(), torch.tensor([[0.0, 1.0, 1.0]]), rtol=0, atol=1e-3)
 

@@ -12,7 +12,7 @@ from pretended_device import PLACE
 from monoscope.dictionary import io
 from monoscope.dictionary.base import architectures
 from monoscope.errors import MonoscopeError
-from monoscope.ops import devices
+from monoscope.ops import devices, nonnegative
 from monoscope.train import rows, transfer
 from monoscope.train.fit import Recipe, fit, known_options
 from monoscope.train.loop import Keeping, train
@@ -99,6 +99,23 @@ def test_a_step_waits_for_its_device_as_seldom_as_is_said(name, waits):
         counted.clear()
         trainee.step(x, x, 8, 32)
     assert counted.total() == waits, counted
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a real device shows it: the tests that are marked gpu")
+def test_a_non_negative_pursuit_stays_on_its_device_and_waits_as_often_for_many_rows_as_for_few():
+    generator = torch.Generator().manual_seed(3)
+    atoms = torch.nn.functional.normalize(torch.randn(40, 12, generator=generator, dtype=torch.float64))
+    x = torch.randn(20, 12, generator=generator, dtype=torch.float64)
+    wanted = nonnegative.reference(x, atoms, 0.3, 6)
+    counts = []
+    with pretended_device.there() as counted:
+        for times in (1, 5):
+            counted.clear()
+            found = nonnegative.pursue(x.repeat(times, 1).to(PLACE), atoms.to(PLACE), 0.3, 6)
+            counts.append(counted.total())
+            assert {part.device for part in found} == {PLACE}
+            assert torch.equal(found.picks.cpu(), wanted.picks.repeat(times, 1))
+    assert counts[0] == counts[1] > 0
 
 
 @pytest.mark.gpu

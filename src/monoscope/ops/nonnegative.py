@@ -11,6 +11,8 @@ squares to within ``floor``: what is left is orthogonal to every active atom, an
 The kernel keeps every atom's inner product with what is left up to date by rows of the Gram matrix, which is held in 16
 bits. These numbers only *preselect*, as in ``ops.pursuit``: all that decides is computed of the row alone, in one
 order, so that a row's code does not depend on its neighbours by a single bit.
+
+On other devices ``ops.nonnegative_batched`` does the same for many rows together.
 """
 
 from __future__ import annotations
@@ -102,7 +104,9 @@ def pursue(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], floor: fl
     """
     x, atoms = x.detach(), atoms.detach()
     if x.device.type != "cpu":  # row by row is no work for a device
-        return Found(*(part.to(x.device) for part in pursue(x.cpu(), atoms.cpu(), floor, most)))
+        from monoscope.ops import nonnegative_batched
+
+        return nonnegative_batched.pursue(x, atoms, floor, most)
     if any(t.dtype != torch.float32 for t in (x, atoms)):
         return reference(x, atoms, floor, most)
     x, atoms = x.contiguous(), atoms.contiguous()

@@ -37,6 +37,7 @@ PART = 32  # groups of scores that are passed over at once
 AT_ONCE = 128  # rows of it that are made at once
 ROWS = 512  # whose picks are compared with each other at once
 SCORES, SPACE = 1 << 19, 1 << 20  # numbers in a block of scores, and of gradients
+DENSE = 1 << 26  # scores that are made at once where torch makes them
 
 
 class Gram(NamedTuple):
@@ -101,7 +102,9 @@ def pursue(
     """
     x, atoms = x.detach(), atoms.detach()
     if not _on_cpu(x, atoms):
-        return reference(x, atoms, k, enough, once)
+        blocks = x.split(max(1, DENSE // len(atoms)))
+        found = zip(*(reference(rows, atoms, k, enough, once) for rows in blocks), strict=True)
+        return Pursuit(*(torch.cat(parts) for parts in found))
     atoms, left = atoms.contiguous(), room_like(x).copy_(x)
     picks, values = np.full((len(x), k), -1, np.int32), np.zeros((len(x), k), np.float32)
     worth = len(x) * k >= len(atoms) and len(atoms) ** 2 <= LARGEST
@@ -157,22 +160,28 @@ def reference_residual(
 class _Residual(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, atoms: Tensor, found: Pursuit) -> Tensor:
-        ctx.on_cpu = _on_cpu(x, atoms)
-        ctx.save_for_backward(atoms, *(() if ctx.on_cpu else (x,)))  # there what was found is enough
+        ctx.save_for_backward(atoms)
         ctx.found = found
         return found.residual.detach()  # another tensor with the same numbers, so that it is not its own ancestor
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        atoms, *others = ctx.saved_tensors
-        if not ctx.on_cpu:
-            (x,) = others
-            with torch.enable_grad():
-                x, atoms = x.detach().requires_grad_(), atoms.detach().requires_grad_()
-                made = reference_residual(x, atoms, ctx.found.picks)
-            towards_x, towards_atoms = torch.autograd.grad(made, [x, atoms], grads[0])
-            return towards_x, towards_atoms, None
-        return *_backward(atoms, ctx.found, grads[0]), None
+        (atoms,) = ctx.saved_tensors
+        backward = _backward if _on_cpu(atoms, grads[0]) else _reference_backward
+        return *backward(atoms, ctx.found, grads[0]), None
+
+
+def _reference_backward(atoms: Tensor, found: Pursuit, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients towards rows and atoms in plain torch, back from the last step: nothing is kept of a step."""
+    left, towards = found.residual, torch.zeros_like(atoms)
+    for at, value in zip(reversed(found.picks.long().unbind(1)), reversed(found.values.unbind(1)), strict=True):
+        place = at.clamp_min(0)
+        chosen, v = atoms[place] * (at >= 0)[:, None], value[:, None]
+        along = (chosen * grad).sum(1, keepdim=True)
+        left = left + v * chosen
+        towards.index_put_((place,), -v * grad - along * left, accumulate=True)  # on a device in one order, by sorting
+        grad = grad - along * chosen
+    return grad, towards
 
 
 def _backward(atoms: Tensor, found: Pursuit, grad: Tensor) -> tuple[Tensor, Tensor]:
