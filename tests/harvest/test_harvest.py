@@ -131,6 +131,23 @@ def test_an_interrupted_harvest_goes_on(chunks, tmp_path, monkeypatch):
         assert torch.equal(whole.chunk(index).values[SITES[1]], resumed.chunk(index).values[SITES[1]])
 
 
+def test_of_each_document_so_many_tokens_are_enough(lm, text):
+    whole = Stream(lm, text, text.documents(), SITES, seed=3).windows[0]
+    longest = max(text.length(d) for d in text.documents().tolist())
+    for of_each in (1, 300, longest):
+        some = Stream(lm, text, text.documents(), SITES, seed=3, of_each=of_each).windows[0]
+        wanted, begun = [], dict.fromkeys(whole[:, 0].tolist(), 0)
+        for window in whole.tolist():
+            if begun[window[0]] < of_each:
+                wanted.append(window)
+            begun[window[0]] += window[2]
+        assert some.tolist() == wanted and set(some[:, 0]) == set(whole[:, 0])
+    assert len(some) == len(whole)
+    least = sum(Stream(lm, text, text.documents(), SITES, seed=3, of_each=1).counts)
+    asked = Stream(lm, text, text.documents(), SITES, seed=3, of_each=1, n_rows=least + 1)
+    assert least < sum(asked.counts) < text.n_tokens
+
+
 def test_another_harvest_is_refused_and_damage_is_named(lm, text, chunks, tmp_path):
     shards.write(chunks, tmp_path / "a")
     other = Stream(lm, text, text.documents(), SITES, seed=4, rows_per_chunk=4000)

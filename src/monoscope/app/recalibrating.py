@@ -61,7 +61,7 @@ def on_text(dictionary: Dictionary, lm: LanguageModel, site: str, text: str) -> 
         documents = untested(store)
         held = int((store.token_offsets[documents + 1] - store.token_offsets[documents]).sum())
         n_rows = min(rows.CALIBRATION, held)
-        return recalibrate(dictionary, Stream(lm, store, documents, [site], n_rows=n_rows), text)
+        return recalibrate(dictionary, Stream(lm, store, documents, [site], n_rows=n_rows, of_each=rows.OF_EACH), text)
 
 
 def untested(store: TokenStore) -> Int[np.ndarray, " n"]:

@@ -73,9 +73,14 @@ def stream(run: Run, lm: LanguageModel) -> Stream:
 
 
 def calibration(run: Run, lm: LanguageModel) -> Stream:
-    """Activations of texts that no dictionary is trained or judged on, for thresholds; rows of many windows mixed."""
-    rows_wanted = min(CALIBRATED, run.store.tokens_in(FIT))
-    return Stream(lm, run.store, run.store.documents(FIT), [run.plan.site], n_rows=rows_wanted, seed=run.plan.seed)
+    """Activations of texts that no dictionary is trained or judged on, for thresholds; rows of many windows mixed.
+
+    Long documents give no more than others do, so that the L0 of other texts is what was wanted.
+    """
+    return Stream(
+        lm, run.store, run.store.documents(FIT), [run.plan.site],
+        n_rows=min(CALIBRATED, run.store.tokens_in(FIT)), of_each=rows.OF_EACH, seed=run.plan.seed,
+    )  # fmt: skip
 
 
 def activations(run: Run) -> Shards:

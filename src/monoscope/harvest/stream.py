@@ -56,6 +56,7 @@ class Stream:
         sites: Sequence[Site | str],
         *,
         n_rows: int | None = None,
+        of_each: int | None = None,
         seed: int = 0,
         dtype: torch.dtype = torch.bfloat16,
         rows_per_chunk: int = ROWS_PER_CHUNK,
@@ -66,6 +67,8 @@ class Stream:
             documents: indices into ``store``.
             sites: what is read, row-aligned.
             n_rows: stop after the windows that hold so many rows (None: all of them).
+            of_each: so many tokens of each document are enough, and its window in which they are reached is its last;
+                more where ``n_rows`` asks for more (None: all of them).
             dtype: of the values; bf16 is what shards hold, so that a stream and its shards train alike.
 
         Raises:
@@ -83,6 +86,9 @@ class Stream:
                 f"{n_rows:,} tokens are wanted, the text holds {available:,}",
                 fix="give more text, or ask for fewer tokens",
             )
+        if of_each is not None:
+            windows = evenly(windows, of_each, n_rows or 0)
+            ends = np.cumsum(windows[:, 2])
         last = len(windows) if n_rows is None else int(np.searchsorted(ends, n_rows)) + 1
         chunk_of = (ends[:last] - windows[:last, 2]) // rows_per_chunk
         self.windows = [windows[:last][chunk_of == c] for c in range(int(chunk_of[-1]) + 1 if last else 0)]
@@ -113,3 +119,19 @@ class Stream:
             documents[place], positions[place] = rows.documents.int(), rows.positions.int()
             at += len(rows)
         return Activations(values, documents, positions)
+
+
+def evenly(windows: Int[np.ndarray, "n 3"], of_each: int, wanted: int) -> Int[np.ndarray, "m 3"]:
+    """Those before which their document has fewer than ``of_each`` tokens, in their order.
+
+    It is doubled until ``wanted`` tokens are left; there must be so many.
+    """
+    order = np.argsort(windows[:, 0], kind="stable")
+    documents, lengths = windows[order, 0], windows[order, 2]
+    begun = np.cumsum(lengths) - lengths
+    firsts = np.flatnonzero(np.diff(documents, prepend=-1))
+    before = np.empty_like(begun)
+    before[order] = begun - np.repeat(begun[firsts], np.diff(firsts, append=len(order)))
+    while windows[before < of_each, 2].sum() < wanted:
+        of_each *= 2
+    return windows[before < of_each]

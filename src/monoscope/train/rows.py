@@ -26,6 +26,9 @@ from monoscope.train.transfer import Pair
 from monoscope.types import Activations, as_tensor
 
 CALIBRATION = 16_384  # rows for calibration; of those that are trained on at most a twentieth is kept back
+OF_EACH = (
+    1000  # tokens of a document that are enough for it: a few long ones do not decide (docs/log/2026-11-30-even.md)
+)
 
 
 def from_source(
