@@ -19,7 +19,6 @@ from monoscope.signals.features import Watched
 
 every_architecture = pytest.mark.parametrize("name", architectures())
 either_way = pytest.mark.parametrize("row_norm", [False, True], ids=["", "row_norm"])
-every_transcoder = pytest.mark.parametrize("name", [n for n in architectures() if architecture(n).own_encoder])
 
 
 def made(
@@ -163,21 +162,30 @@ def test_scaling_and_shifting_fold_exactly(name):
     torch.testing.assert_close(folded(x), wanted, rtol=1e-4, atol=1e-4)
 
 
-@every_transcoder
+@every_architecture
 def test_a_transcoder_may_write_another_width(name):
     dictionary = made(name, d_out=5)
     assert dictionary(rows()).shape == (64, 5)
 
 
+@pytest.mark.parametrize("name", [n for n in architectures() if "untied" in architecture(n).settings])
+def test_what_reads_along_what_it_writes_reconstructs_what_it_reads(name):
+    for options in ({"d_out": 5}, {"skip": True}):
+        assert made(name, **options).options()["untied"] is True and "untied" not in made(name).options()
+        with pytest.raises(MonoscopeError, match="only reconstruct what it reads"):
+            made(name, untied=False, **options)
+
+
 @every_architecture
-def test_without_an_encoder_of_its_own_there_is_no_transcoder(name):
-    if not architecture(name).own_encoder:
-        for options in ({"d_out": 5}, {"skip": True}):
-            with pytest.raises(MonoscopeError, match="only reconstruct what it reads"):
-                made(name, **options)
+def test_what_a_transcoder_reads_may_be_measured_in_another_unit(name):
+    dictionary, x = made(name, d_out=5, skip=True), rows()
+    code, wanted = dictionary.encode(x), dictionary(x)
+    dictionary.scale_input(3.5)
+    torch.testing.assert_close(dictionary.encode(3.5 * x).to_dense(), code.to_dense(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(dictionary(3.5 * x), wanted, rtol=1e-4, atol=1e-4)
 
 
-@every_transcoder
+@every_architecture
 def test_a_skip_map_sees_the_rows_beside_the_code(name):
     plain, skipping, x = made(name, d_out=5), made(name, d_out=5, skip=True), rows()
     plain.load_state_dict({n: t for n, t in skipping.state_dict().items() if n != "w_skip"})
@@ -190,7 +198,7 @@ def test_a_skip_map_sees_the_rows_beside_the_code(name):
         skipping.decode(code)
 
 
-@every_transcoder
+@every_architecture
 def test_a_skip_map_folds_exactly(name):
     x, mean_in, mean_out, scale = rows(), torch.linspace(-2, 2, 12), torch.linspace(1, 3, 5), 3.5
     inner, folded = made(name, d_out=5, skip=True), made(name, d_out=5, skip=True)
@@ -200,7 +208,7 @@ def test_a_skip_map_folds_exactly(name):
     torch.testing.assert_close(folded(x), wanted, rtol=1e-4, atol=1e-4)
 
 
-@every_transcoder
+@every_architecture
 def test_a_skip_map_is_saved(name, tmp_path):
     dictionary, x = made(name, skip=True), rows()
     dictionary.save(tmp_path)
@@ -228,11 +236,11 @@ def test_save_and_load_are_inverse(name, row_norm, tmp_path):
     assert torch.equal(again(x), dictionary(x))
 
 
-@either_way
+@pytest.mark.parametrize("options", [{}, {"row_norm": True}, {"d_out": 5}], ids=["", "row_norm", "transcoder"])
 @every_architecture
 @pytest.mark.parametrize("form", io.writable())
-def test_another_format_keeps_what_is_computed_or_refuses(name, row_norm, form, tmp_path):
-    dictionary, x = made(name, row_norm=row_norm), rows()
+def test_another_format_keeps_what_is_computed_or_refuses(name, options, form, tmp_path):
+    dictionary, x = made(name, **options), rows()
     try:
         dictionary.save(tmp_path / "d", format=form)
     except MonoscopeError as error:

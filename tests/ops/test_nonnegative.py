@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from monoscope.ops import coactive, nonnegative, nonnegative_batched
+from monoscope.ops import coactive, fitted, nonnegative, nonnegative_batched
 from monoscope.ops.transpose import transpose
 from monoscope.types import Code
 
@@ -143,3 +143,25 @@ def test_overlap_by_blocks_is_that_of_whole_matrices_and_so_is_its_gradient(n, n
     close = {"rtol": 1e-5, "atol": 1e-6 * n * n_features}
     torch.testing.assert_close(found.double(), wanted.detach(), **close)
     torch.testing.assert_close(mine.grad.double(), whole.grad, **close)
+
+
+@quick
+@given(shapes, st.sampled_from([1, 1 << 22]))
+def test_fitted_amounts_have_the_gradient_of_the_fit(shape, space):
+    n, n_atoms, d, most, seed = shape
+    generator = torch.Generator().manual_seed(seed)
+    d += 4 * most  # few atoms of many numbers are told apart well
+    atoms = torch.nn.functional.normalize(torch.randn(n_atoms, d, generator=generator))
+    x = torch.randn(n, d, generator=generator)
+    found = nonnegative.pursue(x, atoms, 0.1, most)
+    upstream = torch.randn(n, most, generator=generator)
+    mine, exact = ([t.to(kind).requires_grad_() for t in (x, atoms)] for kind in (torch.float32, torch.float64))
+    made = fitted.amounts(*mine, found)
+    assert torch.equal(made, found.values)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitted, "SPACE", space)
+        gradients = torch.autograd.grad((made * upstream).sum(), mine)
+    written = fitted.reference(*exact, found)
+    torch.testing.assert_close(written, found.values.double(), rtol=0, atol=1e-2)  # to the floor, and a fit ends early
+    for a, b in zip(gradients, torch.autograd.grad((written * upstream).sum(), exact), strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-2, atol=1e-2 * float(1 + b.abs().max()))

@@ -143,6 +143,14 @@ def test_an_atom_that_is_picked_again_adds_up():
     torch.testing.assert_close(found.code(2).to_dense(), torch.tensor([[0.875, 0.9375]]))
 
 
+def pulled(
+    made: tuple[torch.Tensor, torch.Tensor], leaves: list[torch.Tensor], upstream: list[torch.Tensor]
+) -> tuple[torch.Tensor, ...]:
+    """The gradients of values alone, of what is left alone, and of both."""
+    sums = [(m * u).sum() for m, u in zip(made, upstream, strict=True)]
+    return tuple(g for s in [*sums, sums[0] + sums[1]] for g in torch.autograd.grad(s, leaves, retain_graph=True))
+
+
 @quick
 @given(shapes, st.sampled_from([1, 1 << 22]))
 def test_gradients_are_those_of_the_steps(shape, space):
@@ -150,12 +158,14 @@ def test_gradients_are_those_of_the_steps(shape, space):
     x, atoms = case(n, n_atoms, d, seed)
     x = torch.nn.functional.normalize(x)
     found = pursuit.pursue(x, atoms, k)
-    upstream = torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    upstream = [torch.randn(n, m, generator=generator) for m in (k, d)]
     mine, exact = ([t.to(kind).requires_grad_() for t in (x, atoms)] for kind in (torch.float32, torch.float64))
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pursuit, "SPACE", space)
-        gradients = torch.autograd.grad((pursuit.residual(*mine, found) * upstream).sum(), mine)
-    wanted = torch.autograd.grad((pursuit.reference_residual(*exact, found.picks) * upstream).sum(), exact)
+        gradients = pulled(pursuit.steps(*mine, found), mine, upstream)
+    wanted = pulled(pursuit.reference_steps(*exact, found.picks), exact, upstream)
     for a, b in zip(gradients, wanted, strict=True):
         torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-4 * float(1 + b.abs().max()))
 
@@ -168,11 +178,11 @@ def test_gradients_in_plain_torch_are_those_of_the_steps(shape):
     x, atoms = (t.double() for t in case(n, n_atoms, d, seed))
     x = torch.nn.functional.normalize(x)
     found = pursuit.pursue(x, atoms, k)
-    upstream = torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    upstream = [torch.randn(n, m, generator=generator, dtype=torch.float64) for m in (k, d)]
     inputs = [x.requires_grad_(), atoms.requires_grad_()]
-    mine = torch.autograd.grad((pursuit.residual(*inputs, found) * upstream).sum(), inputs)
-    wanted = torch.autograd.grad((pursuit.reference_residual(*inputs, found.picks) * upstream).sum(), inputs)
-    for a, b in zip(mine, wanted, strict=True):
+    wanted = pulled(pursuit.reference_steps(*inputs, found.picks), inputs, upstream)
+    for a, b in zip(pulled(pursuit.steps(*inputs, found), inputs, upstream), wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12 * float(1 + b.abs().max()))
 
 

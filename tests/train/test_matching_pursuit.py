@@ -83,12 +83,12 @@ def test_dead_atoms_pursue_what_is_left():
     dead = torch.zeros(20, dtype=torch.bool)
     dead[[2, 5, 11]] = True
     left = x - x.mean(0)
-    share = unexplained(left, made.w_dec, dead, 2)
-    wanted = pursuit.reference(left, made.w_dec[dead].detach(), 2).residual.square().sum() / left.square().sum()
+    share = unexplained(made, left, left, dead)
+    wanted = pursuit.reference(left, made.w_dec[dead].detach(), 3).residual.square().sum() / left.square().sum()
     torch.testing.assert_close(share, wanted)
     share.backward()
     assert torch.equal(made.w_dec.grad.abs().sum(1) > 0, dead)
-    assert float(unexplained(left, made.w_dec, torch.zeros(20, dtype=torch.bool), 2)) == 0
+    assert float(unexplained(made, left, left, torch.zeros(20, dtype=torch.bool))) == 0
 
 
 def test_atoms_that_never_fire_come_back():

@@ -26,7 +26,6 @@ from monoscope.ops.encode import Gates
 from monoscope.ops.row_norm import normed
 from monoscope.types import Code, as_tensor
 
-SHARED = ("b_dec", "w_skip")  # parameters that belong to no feature
 NOWHERE = ("unknown", "another array")  # a transcoder's target in its provenance, where no site is known
 ALWAYS: dict[str, type] = {"skip": bool, "row_norm": bool}  # options that every architecture has
 SHOWN = ("model", "site", "hook", "target", "text", "n_tokens", "seed")  # of the provenance, in a notebook
@@ -52,7 +51,7 @@ class Dictionary(nn.Module):
     """
 
     settings: ClassVar[dict[str, type]] = {}
-    own_encoder: ClassVar[bool] = True  # False: no w_enc and b_enc; what is read must then be what is written
+    own_encoder: ClassVar[bool] = True  # False: a code is not made of x @ w_encᵀ + b_enc, but searched for
     objective: ClassVar[str]
     architecture: ClassVar[str]
     w_skip: nn.Parameter | None
@@ -79,11 +78,6 @@ class Dictionary(nn.Module):
             raise MonoscopeError(
                 f"{self.architecture} has no option {sorted(unknown)[0]!r}",
                 fix=f"its options: {', '.join([*self.settings, *ALWAYS])}",
-            )
-        if not self.own_encoder and (skip or d_in != (d_out or d_in)):
-            raise MonoscopeError(
-                f"{self.architecture} has no encoder of its own, so it can only reconstruct what it reads",
-                fix="leave out target and skip, or use another architecture",
             )
         if row_norm and (skip or d_in != (d_out or d_in) or d_in < 2):
             raise MonoscopeError(
@@ -217,6 +211,13 @@ class Dictionary(nn.Module):
         with torch.no_grad():
             self.b_enc.mul_(s)
             self.b_dec.mul_(s)
+
+    def scale_input(self, s: float) -> None:
+        """Make a transcoder of ``x / s`` one of ``x``; codes and what is written stay as they are."""
+        with torch.no_grad():
+            self.w_enc.div_(s)
+            if self.w_skip is not None:
+                self.w_skip.div_(s)
 
     def shift(self, mean_in: Float[Tensor, " d_in"], mean_out: Float[Tensor, " d_out"]) -> None:
         """Make a dictionary of ``x - mean_in`` one of ``x``, with ``mean_out`` added to what it decodes."""

@@ -9,25 +9,24 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from monoscope.dictionary.base import Dictionary
+from monoscope.dictionary._pursuing import Pursuing
 from monoscope.errors import MonoscopeError
 from monoscope.ops import pursuit
 from monoscope.types import Code
 
 
-class Architecture(Dictionary):
+class Architecture(Pursuing):
     """``encode(x)``: k steps of pursuit of ``x − b_dec`` by the unit rows of ``w_dec``; at most k features a row.
 
     A row may end sooner: with ``enough``, where what is left is shorter than that, in units of ``x`` (of normalised
-    rows during a training, and with ``row_norm``); with ``once``, where a feature is picked again.
+    rows during a training, and with ``row_norm``); with ``once``, where a feature is picked again. ``untied``, it is
+    ``x − b_in`` that is pursued by the rows of ``w_enc``.
     """
 
-    settings: ClassVar[dict[str, type]] = {"k": int, "enough": float, "once": bool}
-    own_encoder: ClassVar[bool] = False
+    settings: ClassVar[dict[str, type]] = {**Pursuing.settings, "enough": float, "once": bool}
     objective = "matching_pursuit"
 
     def __init__(
@@ -36,35 +35,23 @@ class Architecture(Dictionary):
         n_features: int,
         d_out: int | None = None,
         *,
-        k: int = 32,
         enough: float = 0.0,
         once: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(d_in, n_features, d_out, **options)
-        if not 1 <= k <= n_features:
-            raise MonoscopeError(
-                f"k = {k} with {n_features} features", fix="choose k between 1 and the number of features"
-            )
         if not (enough >= 0 and math.isfinite(enough)):
             raise MonoscopeError(f"enough is {enough}", fix="it is a length: 0, or more")
-        self.k, self.enough, self.once = int(k), float(enough), bool(once)
+        self.enough, self.once = float(enough), bool(once)
 
     def pursue(self, x: Float[Tensor, "n d_in"]) -> pursuit.Pursuit:
-        """The pursuit of rows from which ``b_dec`` has been taken off."""
-        return pursuit.pursue(x, self.w_dec, self.k, self.enough, self.once)
+        """The pursuit of rows from which ``middle`` has been taken off."""
+        return pursuit.pursue(x, self.atoms, self.k, self.enough, self.once)
 
     def code_of(self, x: Float[Tensor, "n d_in"]) -> Code:
         """What k steps pick, and how much of it."""
-        return self.pursue(x - self.b_dec.detach()).code(self.n_features)
+        return self.measured(self.pursue(x - self.middle.detach()).code(self.n_features))
 
-    def scale(self, s: float) -> None:
-        """Pursuit is homogeneous."""
-        with torch.no_grad():
-            self.b_dec.mul_(s)
+    def stretch(self, s: float) -> None:
+        """``enough`` is a length."""
         self.enough *= s
-
-    def shift(self, mean_in: Float[Tensor, " d_in"], mean_out: Float[Tensor, " d_out"]) -> None:
-        """What is taken off before the pursuit is what is added after it."""
-        with torch.no_grad():
-            self.b_dec.add_(mean_out)

@@ -8,52 +8,40 @@ it such that k features a row are active on average.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from monoscope.dictionary.base import Dictionary
-from monoscope.errors import MonoscopeError
+from monoscope.dictionary._pursuing import Pursuing
 from monoscope.ops import nonnegative
 from monoscope.types import Code
 
 MOST = 8  # active features of a row, at most, in units of k
 
 
-class Architecture(Dictionary):
-    """``encode(x)``: non-negative pursuit of ``x − b_dec`` by the rows of ``w_dec`` down to ``floor`` (a buffer)."""
+class Architecture(Pursuing):
+    """``encode(x)``: non-negative pursuit of ``x − b_dec`` by the rows of ``w_dec`` down to ``floor`` (a buffer).
 
-    settings: ClassVar[dict[str, type]] = {"k": int}
-    own_encoder: ClassVar[bool] = False
+    ``untied``, it is ``x − b_in`` that is pursued, by the rows of ``w_enc``.
+    """
+
     objective = "nonnegative_pursuit"
     floor: Tensor
 
-    def __init__(self, d_in: int, n_features: int, d_out: int | None = None, *, k: int = 32, **options: Any) -> None:
+    def __init__(self, d_in: int, n_features: int, d_out: int | None = None, **options: Any) -> None:
         super().__init__(d_in, n_features, d_out, **options)
-        if not 1 <= k <= n_features:
-            raise MonoscopeError(
-                f"k = {k} with {n_features} features", fix="choose k between 1 and the number of features"
-            )
-        self.k = int(k)
         self.register_buffer("floor", torch.zeros(()))
 
     def pursue(self, x: Float[Tensor, "n d_in"]) -> nonnegative.Found:
-        """The pursuit of rows from which ``b_dec`` has been taken off."""
-        return nonnegative.pursue(x, self.w_dec, float(self.floor), min(self.n_features, MOST * self.k))
+        """The pursuit of rows from which ``middle`` has been taken off."""
+        return nonnegative.pursue(x, self.atoms, float(self.floor), min(self.n_features, MOST * self.k))
 
     def code_of(self, x: Float[Tensor, "n d_in"]) -> Code:
         """What the pursuit picks, and how much of it."""
-        return self.pursue(x - self.b_dec.detach()).code(self.n_features)
+        return self.measured(self.pursue(x - self.middle.detach()).code(self.n_features))
 
-    def scale(self, s: float) -> None:
-        """Pursuit is homogeneous."""
-        with torch.no_grad():
-            self.b_dec.mul_(s)
-            self.floor.mul_(s)
-
-    def shift(self, mean_in: Float[Tensor, " d_in"], mean_out: Float[Tensor, " d_out"]) -> None:
-        """What is taken off before the pursuit is what is added after it."""
-        with torch.no_grad():
-            self.b_dec.add_(mean_out)
+    def stretch(self, s: float) -> None:
+        """``floor`` is a length."""
+        self.floor.mul_(s)

@@ -137,66 +137,82 @@ def gram_matrix(atoms: Float[Tensor, "n_atoms d"]) -> Gram:
     return Gram(multiples.numpy(), np.float32(grain))
 
 
-def residual(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], found: Pursuit) -> Float[Tensor, "n d"]:
-    """``found.residual``, differentiable in ``x`` and ``atoms`` with what was picked held fixed.
+def steps(
+    x: Float[Tensor, "n d_in"], atoms: Float[Tensor, "n_atoms d"], found: Pursuit
+) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n d"]]:
+    """``found.values`` and ``found.residual``, differentiable in ``x`` and ``atoms`` with what was picked held fixed.
 
-    The gradient is that of all steps, values included: ``r_t+1 = r_t − (d·r_t) d`` with ``d`` the atom of step t. With
-    ``g`` the gradient of what a step left, the step's atom gets ``−(d·r_t) g − (d·g) r_t`` and ``r_t`` gets
-    ``g − (d·g) d``. Wherever no two atoms tie, it is the gradient of matching pursuit itself.
+    The gradient is that of all steps: ``v_t = d·r_t`` and ``r_t+1 = r_t − v_t d`` with ``d`` the atom of step t. With
+    ``g`` the gradient of what a step left, ``h`` that of its value and ``a = d·g − h``, the step's atom gets
+    ``−v_t g − a r_t`` and ``r_t`` gets ``g − a d``. Wherever no two atoms tie, it is the gradient of matching pursuit
+    itself.
     """
-    return _Residual.apply(x, atoms, found)
+    return _Steps.apply(x, atoms, found)
 
 
-def reference_residual(
+def residual(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], found: Pursuit) -> Float[Tensor, "n d"]:
+    """``found.residual``, differentiable as in ``steps``."""
+    return steps(x, atoms, found)[1]
+
+
+def reference_steps(
     x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], picks: Int[Tensor, "n k"]
-) -> Float[Tensor, "n d"]:
+) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n d"]]:
     """The steps written out, for autograd."""
+    values = []
     for at in picks.long().unbind(1):
         chosen = atoms[at.clamp_min(0)] * (at >= 0)[:, None]
-        x = x - (chosen * x).sum(1, keepdim=True) * chosen
-    return x
+        values.append((chosen * x).sum(1))
+        x = x - values[-1][:, None] * chosen
+    return torch.stack(values, 1), x
 
 
-class _Residual(torch.autograd.Function):
+class _Steps(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, atoms: Tensor, found: Pursuit) -> Tensor:
+    def forward(ctx: Any, x: Tensor, atoms: Tensor, found: Pursuit) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(atoms)
         ctx.found = found
-        return found.residual.detach()  # another tensor with the same numbers, so that it is not its own ancestor
+        ctx.set_materialize_grads(False)
+        return found.values.detach(), found.residual.detach()  # others with these numbers: not their own ancestors
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor, Tensor, None]:
         (atoms,) = ctx.saved_tensors
-        backward = _backward if _on_cpu(atoms, grads[0]) else _reference_backward
-        return *backward(atoms, ctx.found, grads[0]), None
+        backward = _backward if _on_cpu(atoms, *(g for g in grads if g is not None)) else _reference_backward
+        of_values, of_left = (
+            torch.zeros_like(t) if g is None else g for t, g in zip(ctx.found[1:], grads, strict=True)
+        )
+        return *backward(atoms, ctx.found, of_values, of_left), None
 
 
-def _reference_backward(atoms: Tensor, found: Pursuit, grad: Tensor) -> tuple[Tensor, Tensor]:
+def _reference_backward(atoms: Tensor, found: Pursuit, pulls: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     """The gradients towards rows and atoms in plain torch, back from the last step: nothing is kept of a step."""
     left, towards = found.residual, torch.zeros_like(atoms)
-    for at, value in zip(reversed(found.picks.long().unbind(1)), reversed(found.values.unbind(1)), strict=True):
+    steps = (t.unbind(1) for t in (found.picks.long(), found.values, pulls))
+    for at, value, pull in reversed(list(zip(*steps, strict=True))):
         place = at.clamp_min(0)
         chosen, v = atoms[place] * (at >= 0)[:, None], value[:, None]
-        along = (chosen * grad).sum(1, keepdim=True)
+        along = (chosen * grad).sum(1, keepdim=True) - (pull * (at >= 0))[:, None]
         left = left + v * chosen
         towards.index_put_((place,), -v * grad - along * left, accumulate=True)  # on a device in one order, by sorting
         grad = grad - along * chosen
     return grad, towards
 
 
-def _backward(atoms: Tensor, found: Pursuit, grad: Tensor) -> tuple[Tensor, Tensor]:
+def _backward(atoms: Tensor, found: Pursuit, pulls: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     """The gradients towards rows and atoms, a block of rows at a time: each step's part is a vector of its own."""
     n, k = found.picks.shape
-    out, towards = room_like(grad).copy_(grad), room_like(atoms).zero_()
+    out, towards, pulls = room_like(grad).copy_(grad), room_like(atoms).zero_(), pulls.contiguous()
     size = max(1, SPACE // (k * atoms.shape[1]))
     for first in range(0, n, size):
         picks, values, left = (t[first : first + size] for t in found)
         parts = room(*picks.shape, atoms.shape[1])
-        passed = out[first : first + size].numpy()
-        _unwind(picks.numpy(), values.numpy(), left.numpy().copy(), atoms.contiguous().numpy(), passed, parts.numpy())
+        passed, pulled = (t[first : first + size].numpy() for t in (out, pulls))
+        grown = left.numpy().copy()
+        _unwind(picks.numpy(), values.numpy(), grown, atoms.contiguous().numpy(), pulled, passed, parts.numpy())
         at = picks.flatten()
-        steps = Code.from_rows(at[:, None], (at >= 0).float()[:, None], len(atoms))
-        towards += weighted_rows.scatter(transpose(steps), steps.values, parts.view(len(at), -1))
+        chosen = Code.from_rows(at[:, None], (at >= 0).float()[:, None], len(atoms))
+        towards += weighted_rows.scatter(transpose(chosen), chosen.values, parts.view(len(at), -1))
     return out, towards
 
 
@@ -289,7 +305,7 @@ def _pursue(scores, left, atoms, gram, grain, length, enough, once, picks, value
 
 
 @parallel(fastmath={"contract", "reassoc"})
-def _unwind(picks, values, left, atoms, grad, parts):  # type: ignore[no-untyped-def]
+def _unwind(picks, values, left, atoms, pulls, grad, parts):  # type: ignore[no-untyped-def]
     """Go back from the last step to the first: ``left`` grows to the row, ``grad`` becomes the row's gradient."""
     n, k = picks.shape
     for i in prange(n):
@@ -298,7 +314,7 @@ def _unwind(picks, values, left, atoms, grad, parts):  # type: ignore[no-untyped
             at, v = picks[i, step], values[i, step]
             if at < 0:
                 continue
-            along = _dot(atoms[at], grad[i])
+            along = _dot(atoms[at], grad[i]) - pulls[i, step]
             for j in range(atoms.shape[1]):
                 left[i, j] += v * atoms[at, j]
                 parts[i, step, j] = -v * grad[i, j] - along * left[i, j]

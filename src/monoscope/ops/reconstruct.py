@@ -68,28 +68,34 @@ def reference_decoding_error(
 def decoding_error(
     y: Float[Tensor, "n d"], w: Float[Tensor, "n_features d"], bias: Float[Tensor, " d"], code: Code, by: ByFeature
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "n d"]]:
-    """``squared_error`` of a code whose values are held fast: its gradient reaches ``w`` and ``bias`` alone."""
+    """``squared_error`` of a code whose values come from elsewhere: the gradient reaches ``y``, ``w`` and ``bias``, and
+    ``code.values`` where these want one; else they are held fast.
+    """
     if any(t.device.type != "cpu" or t.dtype != torch.float32 for t in (y, w, bias, code.values)):
         return reference_decoding_error(y, w, bias, code, by)
-    error, left = _DecodingError.apply(y, w, bias, code, by)
+    error, left = _DecodingError.apply(y, w, bias, code.values, code, by)
     return error, left
 
 
 class _DecodingError(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, y: Tensor, w: Tensor, bias: Tensor, code: Code, by: ByFeature) -> tuple[Tensor, Tensor]:
-        found = residual.residual(code, code.values, w, bias, y)
-        ctx.save_for_backward(found.left)
-        ctx.code, ctx.by = code, by
+    def forward(
+        ctx: Any, y: Tensor, w: Tensor, bias: Tensor, values: Tensor, code: Code, by: ByFeature
+    ) -> tuple[Tensor, Tensor]:
+        found = residual.residual(code, values, w, bias, y)
+        ctx.save_for_backward(found.left, values, *([found.slopes] if ctx.needs_input_grad[3] else []))
+        ctx.by = by
         ctx.mark_non_differentiable(found.left)
         ctx.set_materialize_grads(False)
         return (found.error / y.numel()).float(), found.left
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (left,) = ctx.saved_tensors
+        left, values, *slopes = ctx.saved_tensors
         scale = float(grads[0]) * -2 / left.numel()
-        return None, weighted_rows.scatter(ctx.by, ctx.code.values * scale, left), left.sum(0) * scale, None, None
+        towards_y = left * -scale if ctx.needs_input_grad[0] else None
+        pulls = slopes[0] * scale if slopes else None
+        return towards_y, weighted_rows.scatter(ctx.by, values * scale, left), left.sum(0) * scale, pulls, None, None
 
 
 class _SquaredError(torch.autograd.Function):

@@ -151,12 +151,8 @@ class Recipe:
                 "rows that are each normalised by themselves are what is reconstructed, not another target",
                 fix="leave out row_norm (of a preset: row_norm=false), or target",
             )
-        if transcodes and not kind.own_encoder:
-            raise MonoscopeError(
-                f"{self.architecture} has no encoder of its own, so it can only reconstruct what it reads",
-                fix="leave out target, or use another architecture",
-            )
-        made = kind(d_in, self.n_features, d_out, row_norm=self.normalising.row_norm, **self.settings)
+        settings = self.settings | ({"untied": True} if transcodes and "untied" in kind.settings else {})
+        made = kind(d_in, self.n_features, d_out, row_norm=self.normalising.row_norm, **settings)
         made.row_norm = False  # until it has learned: what it learns from was normalised before
         if transcodes:  # what is read is not what is decoded, so that is not subtracted from it
             made.provenance["target"] = "another array"

@@ -46,6 +46,7 @@ class Objective(nn.Module):
         self.silence = Silence(dictionary.n_features)
         again = self.options.get("resample_at")
         self.resampling = Resampling(self.options, dictionary.n_features, n_tokens, seed) if again else None
+        self.held = "w_dec"  # the parameter whose rows ``unit_rows`` speaks of
         self.l0 = 0.0  # of the newest batch, for the progress bar
 
     @classmethod
@@ -55,7 +56,7 @@ class Objective(nn.Module):
 
     @property
     def unit_rows(self) -> bool:
-        """Whether decoder rows are held to unit norm."""
+        """Whether directions are held to unit norm: rows of the decoder, or of what else is ``held``."""
         return True
 
     @property

@@ -166,7 +166,7 @@ class Trainee:
         for name, parameter in self.parameters.items():
             first, second = self.moments[name]
             tensors = [t.view(1, -1) if t.ndim == 1 else t for t in (parameter.data, gradients[name], first, second)]
-            unit = self.objective.unit_rows and name == "w_dec"
+            unit = self.objective.unit_rows and name == self.objective.held
             own = rate * self.objective.rate_of(name, self.dictionary)
             adam(*tensors, rate=own, unit_rows=unit, **how)
             parameter.grad = None
@@ -185,10 +185,7 @@ class Trainee:
         self.objective.finish(self.dictionary, held_out)
         made = self.dictionary.requires_grad_(False)
         if units.scale_in != units.scale_out:  # a transcoder's codes are measured in units of what it writes
-            with torch.no_grad():
-                made.w_enc.mul_(units.scale_out / units.scale_in)
-                if made.w_skip is not None:
-                    made.w_skip.mul_(units.scale_out / units.scale_in)
+            made.scale_input(units.scale_in / units.scale_out)
         made.scale(units.scale_out)
         made.shift(units.mean_in, units.mean_out)
         made.row_norm = units.row_norm

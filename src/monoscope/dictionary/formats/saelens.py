@@ -104,7 +104,15 @@ def _selecting(dictionary: Dictionary) -> tuple[dict[str, Any], dict[str, Tensor
 
 
 def _pursuing(dictionary: Pursuing) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Configuration and tensors of a matching pursuit, which has no encoder."""
+    """Configuration and tensors of a matching pursuit, which has no encoder.
+
+    Raises:
+        MonoscopeError: it reads along other directions than it writes.
+    """
+    if dictionary.untied:
+        raise MonoscopeError(
+            "SAELens' matching pursuit reads along what it writes", fix="save it in the format monoscope"
+        )
     told = dictionary.provenance
     config = {
         **_facts(told, PURSUIT, dictionary.d_in, dictionary.n_features, True, dictionary.row_norm),
