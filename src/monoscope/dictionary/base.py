@@ -29,7 +29,7 @@ from monoscope.types import Code, as_tensor
 SHARED = ("b_dec", "w_skip")  # parameters that belong to no feature
 NOWHERE = ("unknown", "another array")  # a transcoder's target in its provenance, where no site is known
 ALWAYS: dict[str, type] = {"skip": bool, "row_norm": bool}  # options that every architecture has
-SHOWN = ("model", "site", "hook", "target", "text", "n_tokens", "seed")  # of the provenance, in a notebook
+SHOWN = ("source", "model", "site", "hook", "target", "text", "n_tokens", "seed")  # of the provenance, in a notebook
 
 
 class Dictionary(nn.Module):

@@ -32,7 +32,8 @@ def convert(
     Parameters
     ----------
     source
-        A folder or file, or a repository of the Hugging Face Hub as org/repo or org/repo:sub/folder.
+        A folder or file, or a repository of the Hugging Face Hub as org/repo or org/repo:sub/folder, at a branch, tag
+        or commit as org/repo@revision:sub/folder.
     out
         The folder to write.
     format
