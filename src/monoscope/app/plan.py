@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from monoscope import folder
+from monoscope import folder, model_names
 from monoscope.dictionary.base import NOWHERE, Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.models import LanguageModel
@@ -23,6 +23,7 @@ from monoscope.types import Site
 NAME = "plan.json"
 CONTROLS = ("basic", "full")
 TOKENS, FEATURES, K = 2_000_000, 4096, 32
+DEFAULT_MODEL = "reference-a"
 ENOUGH = 250_000  # tokens each to find labels and to test them, of at most four times those of the training
 TESTED = 2 / 5  # the largest share of a text that a run tests on: twice the training's tokens, beside as many to fit on
 ROWS, STEPS, EPOCHS = 1_600_000, 400, 8  # a small budget is read several times, until a dictionary has settled
@@ -241,6 +242,10 @@ def refuse_stranger(dictionary: Dictionary, lm: LanguageModel, site: str) -> Non
     _refuse_width("reads", dictionary.d_in, lm, site)
 
 
+    if known.get("fingerprint") is None and model_names.same(str(known.get("model", "")), lm.name) is False:
+        raise MonoscopeError(
+            f"the dictionary was trained on {known['model']}, not on {lm.name}", fix=f"pass --model {known['model']}"
+        )
 def refuse_target(dictionary: Dictionary, lm: LanguageModel, target: str) -> None:
     """Raise ``MonoscopeError`` when a dictionary does not write there; an autoencoder writes where it reads."""
     known = dictionary.provenance

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from monoscope import hub
+from monoscope import hub, model_names
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.models import reference
 from monoscope.models.language_model import LanguageModel
@@ -71,6 +71,8 @@ def _source(name: str) -> tuple[str, str, str]:
     repository, revision = hub.split(name)
     if path.exists() or path.is_absolute() or hub.is_path(repository):
         raise MonoscopeError(f"there is no folder {name!r}", fix=f"check the path, or {_choices()}")
+    if (known := model_names.on_hub(repository) or repository).lower() != repository.lower():
+        raise MonoscopeError(f"on the Hub, {name} is {known}", fix=f"name it {known}")
     cached = _cached(repository, revision)
     if (cached is None or not _whole(cached)) and hub.answers(repository):
         return repository, revision or MAIN, name

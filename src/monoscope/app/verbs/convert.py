@@ -69,9 +69,9 @@ def calibrated(made: Dictionary, source: str, model: str | None, site: str | Non
         MonoscopeError: model, site or text are not known, or do not belong to the dictionary.
     """
     from monoscope.app import recalibrating
+    from monoscope.app.given import model_of
     from monoscope.app.plan import refuse_stranger
     from monoscope.errors import MonoscopeError
-    from monoscope.models import load_model
     from monoscope.types import Site
 
     name, place = model or made.provenance.get("model"), site or made.provenance.get("site")
@@ -83,6 +83,6 @@ def calibrated(made: Dictionary, source: str, model: str | None, site: str | Non
             fix=f"add {' '.join(flag for flag, given in wanted.items() if given is None)}, and it is set on what the "
             f"model makes of that text, for {made.options()['k']} features a token",
         )
-    lm, place = load_model(name), str(Site.parse(place))
+    lm, place = model_of(made, model), str(Site.parse(place))
     refuse_stranger(made, lm, place)
     return recalibrating.on_text(made, lm, place, text)

@@ -319,7 +319,7 @@ def _metadata(told: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
     """Where a dictionary belongs, in SAELens' words, and ``ours`` as it is."""
     return {
         "sae_lens_version": VERSION,
-        "model_name": told.get("model"),
+        "model_name": told.get("model_there") or told.get("model"),
         "hook_name": _sites.hook_of(told.get("site")) or told.get("hook") or told.get("site"),
         **({"hook_head_index": told["head"]} if "head" in told else {}),
         "monoscope": ours,

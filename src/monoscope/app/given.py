@@ -1,0 +1,27 @@
+"""A dictionary trained elsewhere: which model it is of."""
+
+from __future__ import annotations
+
+from monoscope.dictionary.base import Dictionary
+from monoscope.errors import MonoscopeError
+from monoscope.models import LanguageModel, load_model
+
+
+def model_of(dictionary: Dictionary, asked: str | None) -> LanguageModel:
+    """The model that was asked for, or else the one that the dictionary names.
+
+    Raises:
+        MonoscopeError: neither names one, or it cannot be loaded.
+    """
+    name = asked or dictionary.provenance.get("model")
+    if name is None:
+        raise MonoscopeError("the dictionary does not name its model", fix="pass --model")
+    try:
+        return load_model(str(name))
+    except MonoscopeError as error:
+        if asked:
+            raise
+        raise MonoscopeError(
+            f"the dictionary names the model {name}, which is not to be had: {error.what}",
+            fix=f"pass --model with the name under which it is; or {error.fix}",
+        ) from error
