@@ -435,6 +435,38 @@ def test_where_a_dictionary_belongs_is_read(tmp_path):
     assert told == {"model": "gpt2", "hook": "blocks.3.hook_resid_post", "unread": ["new_in_a_later_version"]}
 
 
+@pytest.mark.parametrize("legacy", [False, True])
+def test_the_windows_of_a_training_are_kept_and_written_again(legacy, tmp_path):
+    files.saelens(tmp_path / "a", legacy=legacy)
+    config = json.loads((tmp_path / "a/cfg.json").read_text())
+    told = {"context_size": 128, "prepend_bos": False, "seqpos_slice": [5, -5], "exclude_special_tokens": [3, 4]}
+    usual = {"disable_concat_sequences": False, "model_class_name": "HookedTransformer"}
+    where = config if legacy else config["metadata"]
+    where |= told | usual
+    (tmp_path / "a/cfg.json").write_text(json.dumps(config))
+    made = io.load(tmp_path / "a")
+    assert made.provenance == {"model": "gpt2", "site": "resid_post.3", "windows": told}
+    made.save(tmp_path / "b", format="saelens")
+    written = json.loads((tmp_path / "b/cfg.json").read_text())["metadata"]
+    assert {name: written[name] for name in told} == told
+    assert io.load(tmp_path / "b").provenance == made.provenance
+    where |= {"context_size": -1, "prepend_bos": 1, "seqpos_slice": [None], "exclude_special_tokens": False}
+    (tmp_path / "a/cfg.json").write_text(json.dumps(config))
+    assert "windows" not in io.load(tmp_path / "a").provenance
+    for nonsense in (True, "128", 128.0, [128], None):
+        where["context_size"] = nonsense
+        (tmp_path / "a/cfg.json").write_text(json.dumps(config))
+        assert "windows" not in io.load(tmp_path / "a").provenance
+
+
+def test_dictionary_learning_says_how_long_its_windows_were(tmp_path):
+    files.dictionary_learning(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for buffer, told in (({"ctx_len": 64}, {"context_size": 64}), ({}, None), ({"ctx_len": "64"}, None), ([1], None)):
+        (tmp_path / "config.json").write_text(json.dumps(config | {"buffer": buffer}))
+        assert io.load(tmp_path).provenance.get("windows") == told
+
+
 REFUSED = {
     "layer_norm, which does not fold into a transcoder": lambda p: files.saelens(
         p, "transcoder", centred=False, normalize_activations="layer_norm"

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from monoscope import folder
 from monoscope.app import plan as plans
-from monoscope.app import stages
+from monoscope.app import stages, windows
 from monoscope.app.budget import affordable
 from monoscope.app.given import model_of
 from monoscope.app.plan import CONTROLS
@@ -66,6 +66,7 @@ def quickstart(
         seed=seed, dictionary=given, origin=None if dictionary is None else str(dictionary),
     ).settle(out)  # fmt: skip
     run = Run(out)
+    windows.cut(lm, run.plan.window, run.plan.eos_first)
     run.lm = lm
     with run.timed("text"):
         stages.text(run)

@@ -68,7 +68,7 @@ def calibrated(made: Dictionary, source: str, model: str | None, site: str | Non
     Raises:
         MonoscopeError: model, site or text are not known, or do not belong to the dictionary.
     """
-    from monoscope.app import recalibrating
+    from monoscope.app import recalibrating, windows
     from monoscope.app.given import model_of
     from monoscope.app.plan import refuse_stranger
     from monoscope.errors import MonoscopeError
@@ -85,4 +85,7 @@ def calibrated(made: Dictionary, source: str, model: str | None, site: str | Non
         )
     lm, place = model_of(made, model), str(Site.parse(place))
     refuse_stranger(made, lm, place)
+    windows.cut_for(lm, made)
+    for remark in windows.remarks(made, lm):
+        say(remark)
     return recalibrating.on_text(made, lm, place, text)

@@ -23,7 +23,7 @@ from torch import Tensor
 from monoscope import folder
 from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.batch_topk import CALIBRATE
-from monoscope.dictionary.formats import _config, _form, _sites, _weights
+from monoscope.dictionary.formats import _config, _form, _sites, _weights, _windows
 from monoscope.dictionary.formats._config import Config
 from monoscope.dictionary.formats._form import Form
 from monoscope.dictionary.formats._weights import Weights
@@ -253,6 +253,7 @@ def _provenance(config: Config, name: str) -> dict[str, Any]:
     head = told.values.get("hook_head_index", told.values.get("hook_point_head_index"))
     centred = told.part("model_from_pretrained_kwargs").values.get("center_writing_weights")
     made = _sites.provenance(told.get("model_name", str), hook, told.get("hook_name_out", str))
+    made |= _windows.provenance(told.values)
     if "site" in made and (head is not None or centred):
         made.pop("site")  # one head of many, or a residual stream whose mean was taken out: not our site
         made["hook"] = hook
@@ -322,6 +323,7 @@ def _metadata(told: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
         "model_name": told.get("model_there") or told.get("model"),
         "hook_name": _sites.hook_of(told.get("site")) or told.get("hook") or told.get("site"),
         **({"hook_head_index": told["head"]} if "head" in told else {}),
+        **(told["windows"] if isinstance(told.get("windows"), dict) else {}),
         "monoscope": ours,
     }
 
