@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from monoscope.app import cli, comparison, plan, windows
+from monoscope.app.given import remarks
 from monoscope.app.run import Run
 from monoscope.dictionary import io
 from monoscope.dictionary.base import Dictionary, architecture
@@ -120,6 +121,13 @@ def test_what_is_said_where_windows_are_others(lm):
     ]
     made = given(prepend_bos=True)
     assert "here they do not" in windows.remarks(made, without_bos(lm))[0]
+
+
+def test_what_the_file_does_not_say_of_rows_is_said(lm):
+    made = given()
+    assert remarks(made, lm) == []
+    made.provenance["row_mean"] = "not stated"
+    assert ["does not say whether each row's mean was taken out" in said for said in remarks(made, lm)] == [True]
 
 
 def call(*arguments: object) -> int:

@@ -1,7 +1,8 @@
-"""A dictionary trained elsewhere: which model it is of."""
+"""A dictionary trained elsewhere: which model it is of, and what must be said of it."""
 
 from __future__ import annotations
 
+from monoscope.app import windows
 from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.models import LanguageModel, load_model
@@ -25,3 +26,14 @@ def model_of(dictionary: Dictionary, asked: str | None) -> LanguageModel:
             f"the dictionary names the model {name}, which is not to be had: {error.what}",
             fix=f"pass --model with the name under which it is; or {error.fix}",
         ) from error
+
+
+def remarks(dictionary: Dictionary, lm: LanguageModel) -> list[str]:
+    """In a sentence each: what its activations on the rows that ``lm`` gives must be read with."""
+    said = windows.remarks(dictionary, lm)
+    if dictionary.provenance.get("row_mean") == "not stated":
+        said.append(
+            "its file does not say whether each row's mean was taken out in its training, as TransformerLens does "
+            "unless told otherwise; it is read on rows as they are"
+        )
+    return said

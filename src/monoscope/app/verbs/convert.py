@@ -68,8 +68,7 @@ def calibrated(made: Dictionary, source: str, model: str | None, site: str | Non
     Raises:
         MonoscopeError: model, site or text are not known, or do not belong to the dictionary.
     """
-    from monoscope.app import recalibrating, windows
-    from monoscope.app.given import model_of
+    from monoscope.app import given, recalibrating, windows
     from monoscope.app.plan import refuse_stranger
     from monoscope.errors import MonoscopeError
     from monoscope.types import Site
@@ -80,12 +79,12 @@ def calibrated(made: Dictionary, source: str, model: str | None, site: str | Non
         raise MonoscopeError(
             "the threshold of this dictionary was never set, so nothing says which features are active",
             where=source,
-            fix=f"add {' '.join(flag for flag, given in wanted.items() if given is None)}, and it is set on what the "
+            fix=f"add {' '.join(flag for flag, known in wanted.items() if known is None)}, and it is set on what the "
             f"model makes of that text, for {made.options()['k']} features a token",
         )
-    lm, place = model_of(made, model), str(Site.parse(place))
+    lm, place = given.model_of(made, model), str(Site.parse(place))
     refuse_stranger(made, lm, place)
     windows.cut_for(lm, made)
-    for remark in windows.remarks(made, lm):
+    for remark in given.remarks(made, lm):
         say(remark)
     return recalibrating.on_text(made, lm, place, text)
