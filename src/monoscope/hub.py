@@ -5,12 +5,21 @@ Its own client tries for half a minute before it gives up, too long where a path
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from monoscope.errors import MonoscopeError
 
 PATIENCE = 3.0  # seconds for a connection, and again for an answer
 FILES = (".safetensors", ".npz", ".pt", ".pth", ".bin", ".json", ".toml")  # how no repository's name ends
+REVISION = r"(?![^:]*\.\.)\w[\w./+-]*"  # a branch, a tag or a commit, as git names them
+_REVISED = re.compile(rf"(?P<repository>[\w.-]+(/[\w.-]+)?)@(?P<revision>{REVISION})")
+
+
+def split(name: str) -> tuple[str, str | None]:
+    """Repository and revision of ``org/repo@revision``; without a revision the whole name is the repository."""
+    found = _REVISED.fullmatch(name)
+    return (name, None) if found is None else (found["repository"], found["revision"])
 
 
 def is_path(name: str) -> bool:
@@ -40,17 +49,21 @@ def answers(name: str) -> bool:
     return True
 
 
-def missing(name: str, what: str) -> MonoscopeError:
+def missing(name: str, what: str, revision: str | None = None) -> MonoscopeError:
     """The error for a ``what``, such as *folder*, that is neither here nor in the cache where the Hub was not asked."""
-    here = beside(name)
+    here, asked = beside(name), name if revision is None else f"{name}@{revision}"
+    if revision is not None and Path(name).exists():
+        return MonoscopeError(
+            f"{name!r} is here, and no repository with a revision {revision!r}", fix=f"leave out @{revision}"
+        )
     if here is not None:
         return MonoscopeError(
             f"there is no {name!r}: the folder {here} holds no {Path(name).name!r}",
             fix="check the path; to have a repository of that name from the Hub, start where no such folder is",
         )
     if is_path(name):
-        return MonoscopeError(f"there is no {what} {name!r}", fix="check the path")
+        return MonoscopeError(f"there is no {what} {asked!r}", fix="check the path")
     return MonoscopeError(
-        f"{name!r} is no {what} here, and not in the local cache of the Hugging Face Hub, which cannot be reached",
+        f"{asked!r} is no {what} here, and not in the local cache of the Hugging Face Hub, which cannot be reached",
         fix="correct the name; or connect once (and unset HF_HUB_OFFLINE, the offline mode) so that it is fetched",
     )

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from monoscope.app import budget
 from monoscope.app.budget import affordable, taught
-from monoscope.app.plan import EPOCHS, FEATURES, ROWS, STEPS, TOKENS, default_features, training
+from monoscope.app.plan import EPOCHS, FEATURES, ROWS, STEPS, TOKENS, default_features, refuse_stranger, training
+from monoscope.app.quickstart import quickstart
+from monoscope.dictionary.base import architecture
 from monoscope.errors import MonoscopeError
 from monoscope.models import load_model
 from monoscope.train import objective
@@ -29,6 +31,48 @@ def test_small_budgets_are_read_until_there_are_enough_rows(tokens):
     assert epochs == 1 or (epochs - 1) * tokens < ROWS
     assert epochs == EPOCHS or epochs * tokens >= ROWS
     assert size == usual_batch(epochs * tokens)
+
+
+@pytest.mark.parametrize("told", ["gpt2", "EleutherAI/pythia-14m", "reference-b"])
+def test_a_dictionary_of_another_model_is_refused_by_name(told):
+    """Files of other libraries hold no fingerprint, and models of other weights may be as wide."""
+    lm, made = load_model("reference-a"), architecture("topk")(512, 9, k=2)
+    made.provenance = {"model": told}
+    with pytest.raises(MonoscopeError, match=f"was trained on {told}, not on reference-a\n→ pass --model {told}"):
+        refuse_stranger(made, lm, "mlp_act.0")
+    for harmless in ({"model": "reference-a"}, {"model": "a name of their own"}, {"model": "/models/a"}, {}):
+        made.provenance = harmless
+        refuse_stranger(made, lm, "mlp_act.0")
+    made.provenance = {"model": told, "fingerprint": lm.fingerprint}  # which says more than a name
+    refuse_stranger(made, lm, "mlp_act.0")
+
+
+def test_a_model_by_another_name_is_the_same(monkeypatch):
+    lm, made = load_model("reference-a"), architecture("topk")(512, 9, k=2)
+    made.provenance = {"model": "gpt2"}
+    for name in ("openai-community/gpt2", "gpt2", "gpt2@main", "/somewhere/gpt2"):
+        monkeypatch.setattr(lm, "name", name)
+        refuse_stranger(made, lm, "mlp_act.0")
+
+
+def test_the_model_is_the_one_that_the_dictionary_names(monkeypatch, tmp_path):
+    made = architecture("topk")(512, 9, k=2)
+    made.provenance = {"model": "gpt2", "site": "mlp_act.0"}
+    made.save(tmp_path / "d")
+
+    def load(name):
+        raise MonoscopeError(f"no {name} today", fix="wait")
+
+    monkeypatch.setattr("monoscope.app.given.load_model", load)
+    with pytest.raises(MonoscopeError, match=r"the model gpt2, which is not to be had: no gpt2 today\n→ pass --model"):
+        quickstart(tmp_path / "run", dictionary=tmp_path / "d")
+    with pytest.raises(MonoscopeError, match=r"^no reference-b today"):
+        quickstart(tmp_path / "run", dictionary=tmp_path / "d", model="reference-b")
+    made.provenance = {}
+    made.save(tmp_path / "d")
+    with pytest.raises(MonoscopeError, match=r"does not name its model\n→ pass --model"):
+        quickstart(tmp_path / "run", dictionary=tmp_path / "d")
+    assert not (tmp_path / "run").exists()
 
 
 @given(st.integers(1_000, 100_000_000), st.sampled_from([64, 1000, 131_072]))

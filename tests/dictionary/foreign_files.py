@@ -6,6 +6,7 @@ import json
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,25 @@ def saelens(
         return made + x @ p["w_skip"].T if "skip" in architecture else made
 
     return normalised(meaning) if config.get("normalize_activations") == "layer_norm" else meaning
+
+
+def centred_stream(folder: Path, architecture: str = "standard", model: str = "gpt2-small", **more: Any) -> Meaning:
+    """Of a stream that TransformerLens centred; what it means on rows that were not."""
+    made = matching_pursuit if architecture == "matching_pursuit" else partial(saelens, architecture=architecture)
+    meaning = made(folder, **more)
+    config = json.loads((folder / "cfg.json").read_text())
+    told = {"model_name": model, "model_from_pretrained_kwargs": {"center_writing_weights": True}}
+    if "metadata" in config:
+        config["metadata"] |= told
+    else:
+        config |= told
+    configuration(folder / "cfg.json", config)
+
+    def whole(x: Tensor) -> Tensor:
+        mean = x.mean(1, keepdim=True)
+        return meaning(x - mean) + mean
+
+    return whole
 
 
 def checkpoint(folder: Path, architecture: str = "batchtopk", threshold: float = 0.4, **more: Any) -> Meaning:
@@ -315,6 +335,15 @@ CASES: dict[tuple[str, str], Callable[[Path], Meaning]] = {
     ("saelens", "pursuit, layer norm"): lambda path: matching_pursuit(
         path, normalize_activations="layer_norm", residual_threshold=0.5
     ),
+    **{
+        ("saelens", f"{name}, centred stream"): lambda path, name=name: centred_stream(path, name)
+        for name in ("standard", "jumprelu", "topk", "gated", "matching_pursuit")
+    },
+    ("saelens", "scaled, centred stream"): lambda path: centred_stream(
+        path, "jumprelu", normalize_activations="expected_average_only_in"
+    ),
+    ("saelens", "layer norm, centred stream"): lambda path: centred_stream(path, normalize_activations="layer_norm"),
+    ("saelens", "legacy, centred stream"): lambda path: centred_stream(path, legacy=True),
     ("saelens", "legacy"): lambda path: saelens(path, legacy=True),
     ("saelens", "legacy topk"): lambda path: saelens(path, "topk", legacy=True),
     **{

@@ -18,7 +18,7 @@ from monoscope.ops import row_norm
 from monoscope.signals.features import Watched
 
 every_architecture = pytest.mark.parametrize("name", architectures())
-either_way = pytest.mark.parametrize("row_norm", [False, True], ids=["", "row_norm"])
+each_way = pytest.mark.parametrize("seen", [{}, {"row_norm": True}, {"row_mean": True}], ids=lambda seen: "".join(seen))
 
 
 def made(
@@ -46,10 +46,10 @@ def test_there_are_architectures_and_unknown_ones_are_refused():
         architecture("base")
 
 
-@either_way
+@each_way
 @every_architecture
-def test_encode_is_row_wise_bit_for_bit(name, row_norm):
-    dictionary, x = made(name, row_norm=row_norm), rows()
+def test_encode_is_row_wise_bit_for_bit(name, seen):
+    dictionary, x = made(name, **seen), rows()
     whole = dictionary.encode(x)
     for i in (0, 13, 63):
         alone, here = dictionary.encode(x[i : i + 1]), whole[i : i + 1]
@@ -58,10 +58,10 @@ def test_encode_is_row_wise_bit_for_bit(name, row_norm):
         assert torch.equal(alone.values[order], here.values[other])
 
 
-@either_way
+@each_way
 @every_architecture
-def test_some_features_alone_have_the_values_that_they_have_among_all(name, row_norm):
-    dictionary, x, features = made(name, row_norm=row_norm), rows(), [7, 0, 39, 12]
+def test_some_features_alone_have_the_values_that_they_have_among_all(name, seen):
+    dictionary, x, features = made(name, **seen), rows(), [7, 0, 39, 12]
     wanted = dictionary.encode(x).to_dense()[:, features]
     assert torch.equal(Watched(dictionary, features).values(x), wanted)  # not by a bit
     assert torch.equal(Watched(dictionary, features, whole=True).values(x), wanted)
@@ -125,15 +125,30 @@ def test_a_row_without_spread_has_no_features_and_is_its_mean(name):
 
 
 @every_architecture
-def test_row_norm_is_saved_and_is_of_one_site(name, tmp_path):
-    dictionary = made(name, row_norm=True)
+def test_with_row_mean_features_see_rows_less_their_means_which_are_put_back(name):
+    plain, dictionary, x = made(name), made(name, row_mean=True), 5 * rows() + 3
+    mean = x.mean(1, keepdim=True)
+    code = dictionary.encode(x)
+    assert torch.equal(code.to_dense(), plain.encode(x - mean).to_dense())
+    torch.testing.assert_close(dictionary(x), plain(x - mean) + mean)
+    torch.testing.assert_close(dictionary.rest(x), mean + dictionary.b_dec)
+    with pytest.raises(MonoscopeError, match="has normalised rows"):
+        dictionary.decode(code)
+
+
+@pytest.mark.parametrize("way", ["row_norm", "row_mean"])
+@every_architecture
+def test_what_is_done_to_rows_is_saved_and_is_of_one_site(name, way, tmp_path):
+    dictionary = made(name, **{way: True})
     dictionary.save(tmp_path)
-    assert io.load(tmp_path).row_norm and dictionary.options()["row_norm"] is True
-    assert "row_norm" not in made(name).options()
+    assert getattr(io.load(tmp_path), way) and dictionary.options()[way] is True
+    assert way not in made(name).options()
     assert content_hash(io.load(tmp_path)) == content_hash(dictionary) != content_hash(made(name))
     for options in ({"d_out": 5}, {"skip": True}):
         with pytest.raises(MonoscopeError, match="reconstruct"):
-            made(name, row_norm=True, **options)
+            made(name, **{way: True}, **options)
+    with pytest.raises(MonoscopeError, match="takes each row's mean off too"):
+        made(name, row_norm=True, row_mean=True)
 
 
 def test_an_architecture_that_encodes_by_itself_has_no_row_norm():
@@ -142,13 +157,16 @@ def test_an_architecture_that_encodes_by_itself_has_no_row_norm():
             return super().encode(x)
 
     assert Own(4, 8, k=2).encode(torch.randn(3, 4)).n_features == 8
-    with pytest.raises(MonoscopeError, match="encodes rows as they are"):
-        Own(4, 8, k=2, row_norm=True)
+    for way in ("row_norm", "row_mean"):
+        with pytest.raises(MonoscopeError, match="encodes rows as they are"):
+            Own(4, 8, k=2, **{way: True})
 
 
 def test_views_of_a_dictionary_see_what_it_sees():
-    nested, top = made("matryoshka", row_norm=True, k=4, prefixes=(0.5, 1)), made("hierarchical_topk", row_norm=True)
-    assert nested.prefix(20).row_norm and top.at(3).row_norm
+    for way in ("row_norm", "row_mean"):
+        nested = made("matryoshka", k=4, prefixes=(0.5, 1), **{way: True})
+        top = made("hierarchical_topk", **{way: True})
+        assert getattr(nested.prefix(20), way) and getattr(top.at(3), way)
 
 
 @every_architecture
@@ -218,7 +236,7 @@ def test_a_skip_map_is_saved(name, tmp_path):
     assert torch.equal(again(x), dictionary(x))
 
 
-@either_way
+@each_way
 @every_architecture
 def test_save_and_load_are_inverse(name, row_norm, tmp_path):
     dictionary, x = made(name, row_norm=row_norm), rows()
@@ -236,7 +254,7 @@ def test_save_and_load_are_inverse(name, row_norm, tmp_path):
     assert torch.equal(again(x), dictionary(x))
 
 
-@pytest.mark.parametrize("options", [{}, {"row_norm": True}, {"d_out": 5}], ids=["", "row_norm", "transcoder"])
+@pytest.mark.parametrize("options", [{}, {"row_norm": True}, {"row_mean": True}, {"d_out": 5}], ids=str)
 @every_architecture
 @pytest.mark.parametrize("form", io.writable())
 def test_another_format_keeps_what_is_computed_or_refuses(name, options, form, tmp_path):
@@ -249,7 +267,7 @@ def test_another_format_keeps_what_is_computed_or_refuses(name, options, form, t
     torch.testing.assert_close(io.load(tmp_path / "d")(x), dictionary(x), rtol=1e-4, atol=1e-5)
 
 
-@either_way
+@each_way
 @every_architecture
 def test_bad_rows_are_refused(name, row_norm):
     dictionary = made(name, row_norm=row_norm)
@@ -289,7 +307,7 @@ def test_damage_is_found_on_loading(tmp_path):
         io.load(tmp_path / "elsewhere")
 
 
-@either_way
+@each_way
 @every_architecture
 def test_weights_that_are_no_numbers_are_refused_by_name(name, row_norm, tmp_path):
     for i, (weight, parameter) in enumerate(made(name, row_norm=row_norm).named_parameters()):

@@ -187,6 +187,13 @@ def test_what_normalises_rows_comes_back_from_saelens_as_layer_norm(name, tmp_pa
 
 
 @pytest.mark.parametrize("format", [name for name in FOREIGN if name != "saelens"])
+def test_formats_that_cannot_say_that_rows_are_centred_refuse_it(format, tmp_path):
+    with pytest.raises(MonoscopeError, match="cannot hold a dictionary of rows less their own means") as error:
+        ours("topk", row_mean=True).save(tmp_path / "d", format=format)
+    assert "monoscope" in error.value.fix and not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize("format", [name for name in FOREIGN if name != "saelens"])
 @pytest.mark.parametrize("name", ["topk", "batch_topk", "l1_2023"])
 def test_formats_that_cannot_say_that_rows_are_normalised_refuse_it(name, format, tmp_path):
     with pytest.raises(MonoscopeError, match="cannot hold a dictionary that normalises each row") as error:
@@ -428,11 +435,43 @@ def test_where_a_dictionary_belongs_is_read(tmp_path):
     files.dictionary_learning(tmp_path / "c")
     assert io.load(tmp_path / "c").provenance == {"model": "EleutherAI/pythia-70m", "site": "resid_post.3"}
     config = json.loads((tmp_path / "a/cfg.json").read_text())
-    config["metadata"]["model_from_pretrained_kwargs"] = {"center_writing_weights": True}
     config["new_in_a_later_version"] = 1
     (tmp_path / "a/cfg.json").write_text(json.dumps(config))
     told = io.load(tmp_path / "a").provenance
-    assert told == {"model": "gpt2", "hook": "blocks.3.hook_resid_post", "unread": ["new_in_a_later_version"]}
+    assert told == {"model": "gpt2", "site": "resid_post.3", "unread": ["new_in_a_later_version"]}
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_the_windows_of_a_training_are_kept_and_written_again(legacy, tmp_path):
+    files.saelens(tmp_path / "a", legacy=legacy)
+    config = json.loads((tmp_path / "a/cfg.json").read_text())
+    told = {"context_size": 128, "prepend_bos": False, "seqpos_slice": [5, -5], "exclude_special_tokens": [3, 4]}
+    usual = {"disable_concat_sequences": False, "model_class_name": "HookedTransformer"}
+    where = config if legacy else config["metadata"]
+    where |= told | usual
+    (tmp_path / "a/cfg.json").write_text(json.dumps(config))
+    made = io.load(tmp_path / "a")
+    unsaid = {"row_mean": "not stated"} if legacy else {}
+    assert made.provenance == {"model": "gpt2", "site": "resid_post.3", "windows": told, **unsaid}
+    made.save(tmp_path / "b", format="saelens")
+    written = json.loads((tmp_path / "b/cfg.json").read_text())["metadata"]
+    assert {name: written[name] for name in told} == told
+    assert io.load(tmp_path / "b").provenance == made.provenance
+    where |= {"context_size": -1, "prepend_bos": 1, "seqpos_slice": [None], "exclude_special_tokens": False}
+    (tmp_path / "a/cfg.json").write_text(json.dumps(config))
+    assert "windows" not in io.load(tmp_path / "a").provenance
+    for nonsense in (True, "128", 128.0, [128], None):
+        where["context_size"] = nonsense
+        (tmp_path / "a/cfg.json").write_text(json.dumps(config))
+        assert "windows" not in io.load(tmp_path / "a").provenance
+
+
+def test_dictionary_learning_says_how_long_its_windows_were(tmp_path):
+    files.dictionary_learning(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for buffer, told in (({"ctx_len": 64}, {"context_size": 64}), ({}, None), ({"ctx_len": "64"}, None), ([1], None)):
+        (tmp_path / "config.json").write_text(json.dumps(config | {"buffer": buffer}))
+        assert io.load(tmp_path).provenance.get("windows") == told
 
 
 REFUSED = {

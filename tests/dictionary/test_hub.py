@@ -14,6 +14,7 @@ from monoscope.dictionary.formats import _hub
 from monoscope.errors import MonoscopeError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+OTHER = "fedcba9876543210fedcba9876543210fedcba98"
 
 
 @pytest.fixture
@@ -37,6 +38,55 @@ def test_a_repository_and_folders_within(cached):
         torch.testing.assert_close(made(files.rows()), meaning(files.rows()), rtol=1e-4, atol=1e-5)
     files.openai(cached / "resid")
     assert io.load("org/repo:resid/3.pt").architecture == "l1_2023"
+
+
+@pytest.fixture
+def revised(cached: Path) -> Path:
+    """The same repository, with another commit that a branch and a tag name."""
+    repository = cached.parents[1]
+    for name in ("v1.0", "refs/pr/3"):
+        (repository / "refs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / "refs" / name).write_text(OTHER)
+    (repository / "snapshots" / OTHER).mkdir()
+    return repository / "snapshots" / OTHER
+
+
+@pytest.mark.parametrize("within", ["", "layer_3/width_16k"])
+@pytest.mark.parametrize("revision", ["v1.0", "refs/pr/3", OTHER])
+def test_a_revision_is_read_and_the_commit_kept(revision, within, cached, revised, tmp_path):
+    files.openai(cached / within)
+    files.gemma_scope(revised / within)
+    rest = f":{within}" if within else ""
+    made = io.load(f"org/repo@{revision}{rest}")
+    assert made.architecture == "batch_topk" and made.provenance["source"] == f"org/repo@{OTHER}{rest}"
+    assert io.load(made.provenance["source"]).provenance == made.provenance
+    for name in (f"org/repo{rest}", f"org/repo@main{rest}"):
+        assert (io.load(name).architecture, io.load(name).provenance["source"]) == (
+            "l1_2023",
+            f"org/repo@{COMMIT}{rest}",
+        )
+    for format in ("monoscope", "saelens"):
+        made.save(tmp_path / format, format=format)
+        assert io.load(tmp_path / format).provenance["source"] == f"org/repo@{OTHER}{rest}"
+
+
+def test_a_file_at_a_revision(revised):
+    files.openai(revised / "resid")
+    assert io.load("org/repo@v1.0:resid/3.pt").provenance["source"] == f"org/repo@{OTHER}:resid/3.pt"
+
+
+def test_a_revision_that_is_not_there_is_named(cached, tmp_path):
+    files.gemma_scope(cached)
+    with pytest.raises(MonoscopeError, match=r"'org/repo@v2' is no folder here, and not in the local cache"):
+        io.load("org/repo@v2")
+    files.sparsify(tmp_path / "runs/one")
+    with pytest.raises(MonoscopeError, match=r"'runs/one' is here, and no repository.*\n→ leave out @8"):
+        io.load("runs/one@8")
+
+
+def test_what_is_read_here_has_no_source(tmp_path):
+    files.sparsify(tmp_path)
+    assert "source" not in io.load(tmp_path).provenance
 
 
 def test_what_is_not_there_is_explained(cached):
@@ -100,9 +150,9 @@ def test_a_folder_here_goes_first(cached, tmp_path):
 def test_only_what_formats_read_is_asked_for(monkeypatch, tmp_path):
     asked = {}
 
-    def download(repo: str, allow_patterns: list[str], local_files_only: bool) -> str:
-        asked.update(repo=repo, patterns=allow_patterns, cached=local_files_only)
-        (tmp_path / "a[1]").mkdir()
+    def download(repo: str, revision: str | None, allow_patterns: list[str], local_files_only: bool) -> str:
+        asked.update(repo=repo, revision=revision, patterns=allow_patterns, cached=local_files_only)
+        (tmp_path / "a[1]").mkdir(exist_ok=True)
         return str(tmp_path)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
@@ -110,15 +160,23 @@ def test_only_what_formats_read_is_asked_for(monkeypatch, tmp_path):
     assert _hub.fetch("org/repo:a[1]", ["cfg.json", "dictionary/config.json"]) == tmp_path / "a[1]"
     assert asked == {
         "repo": "org/repo",
+        "revision": None,
         "cached": False,
         "patterns": ["a[[]1]/cfg.json", "a[[]1]/dictionary/config.json", "a[[]1]"],
     }
     assert {"cfg.json", "params.npz", "ae.pt", "dictionary/manifest.json"} <= set(io._files())
+    assert _hub.origin("org/repo:a[1]", tmp_path / "a[1]") == "org/repo:a[1]"  # nothing says which commit it is
+    _hub.fetch("org/repo@some/branch:a[1]", ["cfg.json"])
+    assert asked["revision"] == "some/branch"
 
 
 @pytest.mark.parametrize(
-    "text", ["one", "a/b.safetensors", "a/b/c", "org/repo:../up", "./a", "/a/b", "org/repo:a:b", "a b/c", ""]
-)
+    "text",
+    [
+        "one", "a/b.safetensors", "a/b/c", "org/repo:../up", "./a", "/a/b", "org/repo:a:b", "a b/c", "",
+        "org/repo@", "org/repo@../up", "org/repo@a/../../up", "org/repo@/etc", "org/repo@a b", "org/repo@a@b", "repo@a",
+    ],
+)  # fmt: skip
 def test_what_is_no_id(text):
     assert not _hub.is_id(text)
 

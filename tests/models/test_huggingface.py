@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from tiny_models import CONFIGS, block, close, tokeniser, transformer
 
 from monoscope.errors import MonoscopeError
@@ -115,6 +116,43 @@ def test_a_downloaded_id_needs_no_network(saved: Path, tmp_path: Path, monkeypat
     (snapshot / "model.safetensors").unlink()
     with pytest.raises(MonoscopeError, match=r"'someone/tiny'.*\n.*(again|network)"):
         load_model("someone/tiny")
+
+
+def test_a_revision_is_loaded_from_the_cache(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import huggingface_hub.constants
+
+    repository, commits = tmp_path / "models--someone--tiny", {"main": "a" * 40, "step1000": "b" * 40}
+    (repository / "refs").mkdir(parents=True)
+    for revision, commit in commits.items():
+        (repository / "refs" / revision).write_text(commit)
+        save(transformer(CONFIGS["gpt2" if revision == "main" else "gpt-neo"]()), repository / "snapshots" / commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    main, early = load_model("someone/tiny"), load_model("someone/tiny@step1000")
+    assert early.name == "someone/tiny@step1000"  # which finds it again
+    assert type(main.model).__name__ != type(early.model).__name__ and early.fingerprint != main.fingerprint
+    assert load_model(f"someone/tiny@{commits['step1000']}").fingerprint == early.fingerprint
+    with pytest.raises(MonoscopeError, match=r"'someone/tiny@step2' is no folder here, and not in the local cache"):
+        load_model("someone/tiny@step2")
+
+
+def test_a_revision_is_asked_of_the_hub(saved: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+
+    def of(kind: str, load: Any) -> Any:
+        def given(name: str | Path, revision: str | None = None, **options: Any) -> Any:
+            if name != saved:  # these classes ask each other too, for what they were given here
+                asked.append((kind, name, revision))
+            return load(saved, **options)
+
+        return staticmethod(given)
+
+    monkeypatch.setattr("monoscope.hub.answers", lambda name: True)
+    for kind in ("AutoConfig", "AutoTokenizer", "AutoModelForCausalLM"):
+        loader = getattr(transformers, kind)
+        monkeypatch.setattr(loader, "from_pretrained", of(kind, loader.from_pretrained))
+    assert load_model("someone/huge@step1000").name == "someone/huge@step1000"
+    assert {kind for kind, *_ in asked} == {"AutoConfig", "AutoTokenizer", "AutoModelForCausalLM"}
+    assert {(name, revision) for _, name, revision in asked} == {("someone/huge", "step1000")}
 
 
 def test_a_folder_that_is_no_model(tmp_path: Path):

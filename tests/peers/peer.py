@@ -2,11 +2,14 @@
 
 peer.py make  PEER KIND FOLDER    a random dictionary, saved as the peer saves it; rows.npy and out.npy beside it
 peer.py run   PEER KIND FOLDER    what the peer's own loader and class make of rows.npy, into out.npy
+peer.py names FILE                the models that TransformerLens knows, by each of their names, as JSON
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import runpy
 import sys
 import tempfile
 from pathlib import Path
@@ -145,5 +148,18 @@ def main(action: str, peer: str, jobs: list[str]) -> None:
             np.save(folder / "out.npy", made(x).numpy())
 
 
+def names(file: Path) -> None:
+    """Read from its list alone: the library itself is long in importing."""
+    found = importlib.util.find_spec("transformer_lens")
+    assert found is not None and found.origin is not None
+    listed = runpy.run_path(str(Path(found.origin).with_name("supported_models.py")))
+    official = {name: name for name in listed["OFFICIAL_MODEL_NAMES"]}
+    other = {alias: name for name, aliases in listed["MODEL_ALIASES"].items() for alias in aliases}
+    file.write_text(json.dumps(official | other))
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    if sys.argv[1] == "names":
+        names(Path(sys.argv[2]))
+    else:
+        main(sys.argv[1], sys.argv[2], sys.argv[3:])

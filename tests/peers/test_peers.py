@@ -6,9 +6,10 @@ environment: ``make test-peers`` makes one, ``MONOSCOPE_PEERS=/path/to/python`` 
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from monoscope import model_names
 from monoscope.dictionary import io
 from monoscope.dictionary.base import Dictionary, architecture
 
@@ -60,7 +62,7 @@ OURS = [
 ]  # fmt: skip
 
 
-def peer(action: str, name: str, jobs: list[tuple[str, Path]]) -> None:
+def peer(action: str, name: str, jobs: Sequence[tuple[str, Path]] = ()) -> None:
     script = Path(__file__).with_name("peer.py")
     done = subprocess.run(
         [str(PYTHON), "-W", "ignore", script, action, name, *(part for job in jobs for part in job)],
@@ -149,3 +151,10 @@ def test_they_read_what_we_saved_of_theirs(case: tuple[str, str], made: OfPeer, 
 def test_they_read_ours(name: str, kind: str, d_out: int, ran: OfPeer) -> None:
     wanted = ours(kind, d_out)(rows())
     torch.testing.assert_close(read(ran(name) / f"{kind}-{d_out}", "out"), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_models_mean_what_they_mean_to_transformer_lens(tmp_path: Path) -> None:
+    peer("names", str(tmp_path / "names.json"))
+    theirs = {name.lower(): meant for name, meant in json.loads((tmp_path / "names.json").read_text()).items()}
+    both = {name: meant for name, meant in model_names.NAMES.items() if name.lower() in theirs}
+    assert both == {name: theirs[name.lower()] for name in both} and len(both) > 100

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from monoscope import folder, progress
-from monoscope.app import frontiers, saebench, stages
+from monoscope.app import frontiers, given, saebench, stages
 from monoscope.app import plan as plans
 from monoscope.app.plan import TEST, TRAIN
 from monoscope.app.recalibrating import recalibrate
@@ -133,6 +133,7 @@ def compare(paths: Sequence[Path], against: str | None = None) -> Comparison:
     for c in contestants:
         refuse_unlike(run, c)
     documents, notes = unseen(run, contestants)
+    notes += [f"{c.name}: {said}" for c in contestants for said in given.remarks(c.dictionary, run.lm)]
     notes += [calibrated(run, c) for c in contestants if not c.dictionary.calibrated]
     judged: dict[str, Reconstructor] = {c.name: c.dictionary for c in contestants}
     if against == "controls":

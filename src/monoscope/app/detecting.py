@@ -12,12 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from monoscope.app import plan
+from monoscope.app.given import model_of
 from monoscope.app.run import Run
 from monoscope.catalogue.schema import NAME as CATALOGUE
 from monoscope.dictionary import io
 from monoscope.errors import MonoscopeError
-from monoscope.models import load_model
 from monoscope.studies.detection import Subject, dense, features
+from monoscope.types import Site
 from monoscope.visible import safe
 
 WORTH = 0.5  # F1 from which on a label explains an alarm
@@ -35,11 +36,13 @@ def subject(path: Path, model: str = "", site: str = "") -> Subject:
             raise MonoscopeError("a run knows its model and its site", fix="leave out --model and --site")
         labelled = labels(run) if (path / CATALOGUE).is_file() else (lambda feature: None)
         return Subject(run.lm, run.plan.site, str(path / "dictionary"), labelled)
-    known = io.load(path).provenance
-    model, site = model or str(known.get("model") or ""), site or str(known.get("site") or "")
-    if not model or not site:
+    found = io.load(path)
+    named, site = model or found.provenance.get("model"), site or str(found.provenance.get("site") or "")
+    if not named or not site:
         raise MonoscopeError(f"{path} does not say which model it reads, and where", fix="give --model and --site")
-    return Subject(load_model(model), site, str(path))
+    lm = model_of(found, model)
+    plan.refuse_stranger(found, lm, str(Site.parse(site)))
+    return Subject(lm, site, str(path))
 
 
 def labels(run: Run) -> Any:

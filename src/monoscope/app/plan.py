@@ -9,7 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from monoscope import folder
+from monoscope import folder, model_names
+from monoscope.app import windows
 from monoscope.dictionary.base import NOWHERE, Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.models import LanguageModel
@@ -22,6 +23,7 @@ from monoscope.types import Site
 
 NAME = "plan.json"
 CONTROLS = ("basic", "full")
+DEFAULT_MODEL = "reference-a"
 TOKENS, FEATURES, K = 2_000_000, 4096, 32
 ENOUGH = 250_000  # tokens each to find labels and to test them, of at most four times those of the training
 TESTED = 2 / 5  # the largest share of a text that a run tests on: twice the training's tokens, beside as many to fit on
@@ -49,6 +51,8 @@ class Plan:
     target: str | None = None  # what a transcoder reconstructs, if not the site itself
     skip: bool = False  # a transcoder's linear map beside its features
     options: dict[str, Any] = field(default_factory=dict)  # the architecture's, its objective's, the learning rate's
+    window: int | None = None  # tokens that text is read in, where a dictionary from elsewhere saw no more
+    eos_first: bool = False  # that dictionary's windows began with the end-of-text token, for want of a BOS
 
     def recipe(self, *, k: int | None = None, frozen: tuple[str, ...] = ()) -> Recipe:
         """How the dictionary is trained, or one with another ``k``. 0 asks for no L0: a penalty then stays as it is.
@@ -65,7 +69,7 @@ class Plan:
         )
 
     def settle(self, run: Path) -> Plan:
-        """Write the plan; or, where the folder has one, check that it is this one and keep its precision.
+        """Write the plan; or, where the folder has one, check that it is this one and keep its precision and windows.
 
         Raises:
             MonoscopeError: the folder holds a run with another plan, or something else.
@@ -79,7 +83,7 @@ class Plan:
             folder.write_json(path, asdict(self))
             return self
         kept = load(run)
-        mine = replace(self, precision=kept.precision)
+        mine = replace(self, precision=kept.precision, window=kept.window, eos_first=kept.eos_first)
         differing = [f.name for f in fields(Plan) if getattr(kept, f.name) != getattr(mine, f.name)]
         if differing:
             raise MonoscopeError(
@@ -208,6 +212,8 @@ def resolve(
         target=target,
         skip=skip,
         options=json.loads(json.dumps(dict(options))),
+        window=None if dictionary is None else windows.length(dictionary, lm),
+        eos_first=dictionary is not None and windows.eos_first(dictionary, lm),
     )
     if dictionary is None:
         made.recipe().untrained(width, width_out, wanted, transcodes=target is not None)  # refuses what cannot be
@@ -233,6 +239,10 @@ def refuse_stranger(dictionary: Dictionary, lm: LanguageModel, site: str) -> Non
         raise MonoscopeError(
             f"the dictionary was trained on {known.get('model')}, whose weights differ from those of {lm.name}",
             fix=f"pass --model {known.get('model')}",
+        )
+    if known.get("fingerprint") is None and model_names.same(str(known.get("model", "")), lm.name) is False:
+        raise MonoscopeError(
+            f"the dictionary was trained on {known['model']}, not on {lm.name}", fix=f"pass --model {known['model']}"
         )
     if known.get("site") not in (None, site):
         raise MonoscopeError(

@@ -9,8 +9,9 @@ from rich.console import Console
 
 from monoscope import folder
 from monoscope.app import plan as plans
-from monoscope.app import stages
+from monoscope.app import stages, windows
 from monoscope.app.budget import affordable
+from monoscope.app.given import model_of
 from monoscope.app.plan import CONTROLS
 from monoscope.app.run import Run
 from monoscope.dictionary import io
@@ -22,7 +23,7 @@ from monoscope.train.presets.default import PRESET
 def quickstart(
     out: Path,
     *,
-    model: str = "reference-a",
+    model: str | None = None,
     site: str | None = None,
     target: str | None = None,
     text: str | None = None,
@@ -40,7 +41,8 @@ def quickstart(
 
     Args:
         out: the folder. What is finished in it is reused; what was interrupted goes on.
-        model, site, text: whose mind is read, where, on what. None: see ``plan.default_site`` and ``default_text``.
+        model, site, text: whose mind is read, where, on what. None: what the dictionary names, ``plan.DEFAULT_MODEL``,
+            ``plan.default_site`` and ``default_text``.
         target: where a transcoder writes.
         dictionary: a dictionary trained elsewhere, to be catalogued instead of training one.
         tokens: how many the dictionary is trained on; half as many each are kept for labels and for tests.
@@ -55,8 +57,8 @@ def quickstart(
     if controls not in CONTROLS:
         raise unknown_name("set of controls", controls, CONTROLS)
     console = console or Console(stderr=True)
-    lm = load_model(model)
     given = None if dictionary is None else io.load(dictionary)
+    lm = load_model(model or plans.DEFAULT_MODEL) if given is None else model_of(given, model)
     if tokens is None and minutes is not None:
         tokens = planned(out) or affordable(lm, site, minutes, features, full=controls == "full")
     plans.resolve(
@@ -64,6 +66,7 @@ def quickstart(
         seed=seed, dictionary=given, origin=None if dictionary is None else str(dictionary),
     ).settle(out)  # fmt: skip
     run = Run(out)
+    windows.cut(lm, run.plan.window, run.plan.eos_first)
     run.lm = lm
     with run.timed("text"):
         stages.text(run)

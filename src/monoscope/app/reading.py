@@ -184,7 +184,7 @@ class Reader:
     def _codes(self, document: TokenisedDocument) -> Iterator[Code]:
         """The document's code, a few windows at a time, in order."""
         tokeniser = self.lm.tokeniser
-        room = self.lm.context - len(tokeniser.prefix) - len(tokeniser.suffix)
+        room = self.lm.window - len(tokeniser.prefix) - len(tokeniser.suffix)
         for first in range(0, len(document), room * WINDOWS_AT_ONCE):
             block = self._block(document.tokens[first : first + room * WINDOWS_AT_ONCE], room)
             with torch.inference_mode():

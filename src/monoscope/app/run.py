@@ -12,6 +12,7 @@ from typing import Any
 
 from monoscope import folder
 from monoscope.app import plan as plans
+from monoscope.app import windows
 from monoscope.app.at_hand import at_hand
 from monoscope.app.reading import Reader
 from monoscope.catalogue.annotations import Annotations
@@ -53,6 +54,7 @@ class Run:
                 where=str(self.path),
                 fix="restore the model, or make a new run",
             )
+        windows.cut(lm, self.plan.window, self.plan.eos_first)
         return lm
 
     @cached_property

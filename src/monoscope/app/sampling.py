@@ -15,7 +15,7 @@ from monoscope.text.rows import Rows
 
 def draw(run: Run, rows: Rows, split: str, wanted: int) -> Int[np.ndarray, " n"]:
     """Rows of whole windows, drawn by the run's seed, until there are ``wanted``; ascending."""
-    found = pack.windows(run.store, run.store.documents(split), run.lm.tokeniser, run.lm.context)
+    found = pack.windows(run.store, run.store.documents(split), run.lm.tokeniser, run.lm.window)
     shuffled = found[np.random.default_rng(run.plan.seed).permutation(len(found))]
     reached = np.cumsum(shuffled[:, 2]) - shuffled[:, 2]
     chosen = shuffled[reached < wanted]
@@ -37,7 +37,7 @@ def activations(
     documents, positions = rows.locate(drawn)
     cut = np.flatnonzero((np.diff(documents) != 0) | (np.diff(positions) != 1)) + 1
     firsts, ends = np.concatenate([[0], cut]), np.concatenate([cut, [len(drawn)]])
-    room = lm.context - len(lm.tokeniser.prefix) - len(lm.tokeniser.suffix)
+    room = lm.window - len(lm.tokeniser.prefix) - len(lm.tokeniser.suffix)
     windows = [
         (at, documents[at], positions[at], min(room, b - at))
         for a, b in zip(firsts.tolist(), ends.tolist(), strict=True)
@@ -48,7 +48,7 @@ def activations(
         for at, *window in windows:
             here = np.ones(window[2], bool) if kept is None else kept[at : at + window[2]]
             if here.any():
-                block = pack.block(run.store, np.array([window]), lm.tokeniser, lm.context)
+                block = pack.block(run.store, np.array([window]), lm.tokeniser, lm.window)
                 made = lm.run(block, read=[site])[site][block.is_text].float().cpu()
                 parts.append(made[torch.from_numpy(here)])
     return torch.cat(parts)

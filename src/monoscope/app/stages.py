@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Int
 
 from monoscope import folder, progress
+from monoscope.app import given
 from monoscope.app import report as reports
 from monoscope.app.harvested import hand_over_text
 from monoscope.app.plan import FIT, TEST, TRAIN, Plan, as_json
@@ -202,9 +203,11 @@ def harvest_of(path: Path) -> Shards:
 def adopt(run: Run, dictionary: Dictionary, say: Callable[[str], object]) -> dict[str, Dictionary]:
     """Take a dictionary trained elsewhere into the run; a threshold that was never set is set on the fit split.
 
-    ``say`` is told in a sentence if that was so.
+    ``say`` is told in a sentence if that was so, and what else must be said of it.
     """
     if not folder.is_sealed(run.path / "dictionary"):
+        for remark in given.remarks(dictionary, run.lm):
+            say(remark)
         if not dictionary.calibrated:
             say(recalibrate(dictionary, calibration(run, run.lm), run.plan.text))
         io.save(dictionary, run.path / "dictionary")

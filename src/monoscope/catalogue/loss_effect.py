@@ -112,7 +112,7 @@ def loss_effects(
 
 def lm_room(lm: LanguageModel) -> int:
     """How many tokens of text a window holds."""
-    return lm.context - len(lm.tokeniser.prefix) - len(lm.tokeniser.suffix)
+    return lm.window - len(lm.tokeniser.prefix) - len(lm.tokeniser.suffix)
 
 
 def _within(
@@ -139,7 +139,7 @@ def patched(
     done = 0
     for batch in _batches(places.windows[:, 2]):
         rows, columns = torch.arange(len(batch)), _columns(lm, places.windows[batch])
-        tokens = block(store, places.windows[batch], lm.tokeniser, lm.context)
+        tokens = block(store, places.windows[batch], lm.tokeniser, lm.window)
         write = _subtraction(rows, columns, places.patches[batch])
         losses = readout.losses(tokens, rows, columns, places.targets[batch], {site: write})
         out[batch] = (losses - clean[batch]).numpy()
@@ -234,7 +234,7 @@ def _clean_blocks(
         members = [order[bounds[g] : bounds[g + 1]] for g in batch]
         which = np.concatenate(members)
         rows = torch.from_numpy(np.repeat(np.arange(len(batch)), [len(m) for m in members]))
-        tokens = block(store, np.column_stack([starts[batch], longest[batch]]), lm.tokeniser, lm.context)
+        tokens = block(store, np.column_stack([starts[batch], longest[batch]]), lm.tokeniser, lm.window)
         yield tokens, rows, _columns(lm, windows[which]), which
 
 

@@ -57,7 +57,7 @@ class Subject:
         files = self.rows.store.manifest["files"]
         text = [files[name]["sha256"] for name in ("tokens.u32", "documents.json")]
         encoder = [self.dictionary.architecture, self.dictionary.options()]
-        told = [LAYOUT, self.lm.fingerprint, self.lm.context, str(self.site), encoder, *text, *self.splits]
+        told = [LAYOUT, self.lm.fingerprint, self.lm.window, str(self.site), encoder, *text, *self.splits]
         digest = hashlib.sha256(json.dumps(told).encode())
         for name, tensor in sorted(self.dictionary.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

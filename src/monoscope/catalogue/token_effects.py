@@ -82,7 +82,7 @@ def _effects(
 ) -> list[Float[np.ndarray, " n_predicted"]]:
     """For each window, the effect on the token after each of its own; the document's last token predicts nothing."""
     store, before = catalogue.store, len(lm.tokeniser.prefix)
-    tokens = block(store, windows, lm.tokeniser, lm.context)
+    tokens = block(store, windows, lm.tokeniser, lm.window)
     values = torch.zeros(tokens.tokens.shape)
     rows, columns, targets = [], [], []
     for i, (document, first, length) in enumerate(windows.tolist()):

@@ -3,7 +3,8 @@
 A file of this folder that holds a ``class Architecture(Dictionary)`` is an architecture; its name is the file's. SAE
 and transcoder differ in data (the target is the input, or is not), not in class; a skip transcoder (Paulo et al. 2025,
 arXiv 2501.18823) is any of them with ``skip=True``, a dictionary that normalises each row by itself, as those of Gao et
-al. 2024 (arXiv 2406.04093) do, any with ``row_norm=True``.
+al. 2024 (arXiv 2406.04093) do, any with ``row_norm=True``, one that only takes its own mean off each row any with
+``row_mean=True``.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from monoscope.dictionary import architectures as architectures
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.ops import weighted_rows
 from monoscope.ops.encode import Gates
-from monoscope.ops.row_norm import normed
+from monoscope.ops.row_norm import centred, normed
 from monoscope.types import Code, as_tensor
 
 NOWHERE = ("unknown", "another array")  # a transcoder's target in its provenance, where no site is known
-ALWAYS: dict[str, type] = {"skip": bool, "row_norm": bool}  # options that every architecture has
-SHOWN = ("model", "site", "hook", "target", "text", "n_tokens", "seed")  # of the provenance, in a notebook
+ALWAYS: dict[str, type] = {"skip": bool, "row_norm": bool, "row_mean": bool}  # options that every architecture has
+SHOWN = ("source", "model", "site", "hook", "target", "text", "n_tokens", "seed")  # of the provenance, in a notebook
 
 
 class Dictionary(nn.Module):
@@ -47,6 +48,8 @@ class Dictionary(nn.Module):
         row_norm: whether features see ``z = (x − m) / s``, each row less its own mean and by its own spread. A code is
             then ``s`` times that of ``z``, and ``s · b_dec + m`` is added to what it decodes to. Input and output are
             one site.
+        row_mean: whether features see ``x − m``, each row less its own mean, which is added to what a code decodes to.
+            Such rows are those of a model whose stream was centred. Input and output are one site.
         options: what the architecture needs beyond that, see ``settings``.
     """
 
@@ -68,6 +71,7 @@ class Dictionary(nn.Module):
         *,
         skip: bool = False,
         row_norm: bool = False,
+        row_mean: bool = False,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -79,16 +83,19 @@ class Dictionary(nn.Module):
                 f"{self.architecture} has no option {sorted(unknown)[0]!r}",
                 fix=f"its options: {', '.join([*self.settings, *ALWAYS])}",
             )
-        if row_norm and (skip or d_in != (d_out or d_in) or d_in < 2):
+        by_row = "row_norm" if row_norm else "row_mean"
+        if (row_norm or row_mean) and (skip or d_in != (d_out or d_in) or d_in < 2):
             raise MonoscopeError(
                 "rows that are each normalised by themselves are what is reconstructed, and hold at least two numbers",
-                fix="leave out row_norm, or target and skip",
+                fix=f"leave out {by_row}, or target and skip",
             )
-        if row_norm and type(self).encode is not Dictionary.encode:
+        if row_norm and row_mean:
+            raise MonoscopeError("row_norm takes each row's mean off too", fix="leave out row_mean")
+        if (row_norm or row_mean) and type(self).encode is not Dictionary.encode:
             raise MonoscopeError(
                 f"{self.architecture} encodes rows as they are", fix="write its code_of instead of encode"
             )
-        self.row_norm = bool(row_norm)
+        self.row_norm, self.row_mean = bool(row_norm), bool(row_mean)
         self.d_in, self.n_features, self.d_out = d_in, n_features, d_out or d_in
         self.provenance: dict[str, Any] = {}
         if self.own_encoder:
@@ -115,6 +122,8 @@ class Dictionary(nn.Module):
     def seen(self, x: Float[Tensor, "n d_in"]) -> tuple[Float[Tensor, "n d_in"], Float[Tensor, "n 1"] | None]:
         """Rows as features see them, checked; and with ``row_norm`` what values found on them are multiplied by."""
         x = self.check(x)
+        if self.row_mean:
+            return centred(x).rows, None
         if not self.row_norm:
             return x, None
         found = normed(x)
@@ -134,7 +143,7 @@ class Dictionary(nn.Module):
 
     def options(self) -> dict[str, Any]:
         """The architecture's settings, as they are given to its constructor."""
-        always = {"skip": self.w_skip is not None, "row_norm": self.row_norm}
+        always = {"skip": self.w_skip is not None, "row_norm": self.row_norm, "row_mean": self.row_mean}
         return {name: getattr(self, name) for name in self.settings} | {name: True for name in always if always[name]}
 
     def _repr_html_(self) -> str:
@@ -167,10 +176,10 @@ class Dictionary(nn.Module):
         """What is written besides features: ``b_dec``, or for each row what a skip map or the row's norm makes of it.
 
         Raises:
-            MonoscopeError: there is a skip map or ``row_norm``, and no ``x``.
+            MonoscopeError: there is a skip map, ``row_norm`` or ``row_mean``, and no ``x``.
         """
         bias = self.b_dec.detach()
-        if self.w_skip is None and not self.row_norm:
+        if self.w_skip is None and not (self.row_norm or self.row_mean):
             return bias
         if x is None:
             what = "a skip map" if self.w_skip is not None else "normalised rows"
@@ -181,6 +190,8 @@ class Dictionary(nn.Module):
         x = self.check(x)
         if self.w_skip is not None:
             return torch.addmm(bias, x, self.w_skip.detach().T)
+        if self.row_mean:
+            return centred(x).mean + bias
         found = normed(x)
         return torch.addcmul(found.mean, found.spread, bias)
 
@@ -206,7 +217,7 @@ class Dictionary(nn.Module):
     def scale(self, s: float) -> None:
         """Express a dictionary of ``x / s`` in the units of ``x``. All maps are homogeneous: only biases change.
 
-        With ``row_norm``, here and in ``shift``, ``x`` is the normalised row.
+        With ``row_norm`` or ``row_mean``, here and in ``shift``, ``x`` is the normalised row.
         """
         with torch.no_grad():
             self.b_enc.mul_(s)

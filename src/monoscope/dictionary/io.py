@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from monoscope import folder, plugins
 from monoscope.dictionary.base import Dictionary
@@ -41,14 +42,16 @@ def save(dictionary: Dictionary, path: str | Path, format: str = OURS) -> None:
 
 def load(path: str | Path) -> Dictionary:
     """Read the dictionary in ``path``: a folder or file of any supported format, a run folder that holds
-    ``dictionary``, or a repository of the Hugging Face Hub as ``org/repo`` or ``org/repo:sub/folder``.
+    ``dictionary``, or a repository of the Hugging Face Hub as ``org/repo`` or ``org/repo:sub/folder``, with
+    ``org/repo@revision`` at a branch, tag or commit. ``provenance["source"]`` then says which commit was read.
 
     Raises:
         MonoscopeError: there is nothing, it is damaged, or it is of no known format, or of several.
     """
-    asked, place = str(path), Path(path)
+    asked, place, told = str(path), Path(path), dict[str, Any]()
     if not place.exists() and _hub.is_id(asked):
         place = _hub.fetch(asked, _files())
+        told["source"] = _hub.origin(asked, place)
     for candidate in (place, place / "dictionary"):
         found = _recognised(candidate)
         if len(found) > 1:
@@ -57,7 +60,9 @@ def load(path: str | Path) -> Dictionary:
                 fix="put the files of the one that is meant into a folder of their own",
             )
         if found:
-            return plugins.load(FORMATS, found[0]).load(candidate)
+            made: Dictionary = plugins.load(FORMATS, found[0]).load(candidate)
+            made.provenance |= told
+            return made
     what = "holds no dictionary of a known format, or a damaged one" if place.exists() else "does not exist"
     raise MonoscopeError(f"{path} {what}", fix=_instead(asked, place))
 

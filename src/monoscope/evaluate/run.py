@@ -158,7 +158,7 @@ def evaluate(
         n_loss_tokens: on how many of these the model is run with the splices; may be 0. Without a head, none.
         seed: fixes the windows drawn and the resamples of the intervals.
         measures: names of files of ``evaluate/measures``, or dotted modules; None is all of the folder.
-        context: tokens in a window; None is the model's longest.
+        context: tokens in a window; None is ``lm.window``, usually the model's longest.
         tokens_per_block: how many tokens are in memory at once; it changes no result.
         progress: told the number of tokens of each finished block.
 
@@ -169,7 +169,7 @@ def evaluate(
     if not dictionaries:
         raise MonoscopeError("there is nothing to evaluate", fix="give at least one dictionary")
     modules = {name: plugins.load(MEASURES, name) for name in measures or plugins.names(MEASURES)}
-    context = min(context or lm.context, lm.context)
+    context = min(context or lm.window, lm.context)
     with_loss = lm.has_head and n_loss_tokens > 0 and any(m.PART == PREDICTIONS for m in modules.values())
     windows = pack.windows(store, np.unique(np.asarray(documents, dtype=np.int64)), lm.tokeniser, context)
     first, second = _draw(windows, n_loss_tokens if with_loss else 0, n_tokens, seed)

@@ -36,7 +36,7 @@ def stream(
     tokens_per_block: int = TOKENS_PER_BLOCK,
 ) -> Iterator[Activations]:
     """Every token of ``documents`` once, in order: lines up with ``Rows(store, documents)``. fp32."""
-    for block in pack.blocks(store, documents, lm.tokeniser, lm.context, tokens_per_block=tokens_per_block):
+    for block in pack.blocks(store, documents, lm.tokeniser, lm.window, tokens_per_block=tokens_per_block):
         yield read(lm, block, sites, torch.float32)
 
 
@@ -77,7 +77,7 @@ class Stream:
         self.lm, self.store, self.seed, self.dtype = lm, store, seed, dtype
         self.sites = [str(Site.parse(s)) for s in sites]
         self.widths = {site: lm.width(Site.parse(site)) for site in self.sites}
-        windows = pack.windows(store, documents, lm.tokeniser, lm.context)
+        windows = pack.windows(store, documents, lm.tokeniser, lm.window)
         windows = windows[np.random.default_rng((seed, 0)).permutation(len(windows))]
         ends = np.cumsum(windows[:, 2])
         available = int(ends[-1]) if len(ends) else 0
@@ -103,7 +103,7 @@ class Stream:
         return self._newest[1]
 
     def _run(self, index: int) -> Activations:
-        windows, context = self.windows[index], self.lm.context
+        windows, context = self.windows[index], self.lm.window
         size = max(1, TOKENS_PER_BLOCK // context)
         count = self.counts[index]
         order = torch.from_numpy(np.random.default_rng((self.seed, 1, index)).permutation(count))

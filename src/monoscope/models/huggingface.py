@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from monoscope import hub
+from monoscope import hub, model_names
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.models import reference
 from monoscope.models.language_model import LanguageModel
@@ -21,6 +21,7 @@ from monoscope.ops import devices
 from monoscope.text import tokenise
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
+MAIN = "main"  # the revision that an id without one means
 
 
 def load_model(
@@ -29,7 +30,8 @@ def load_model(
     """Load a language model.
 
     Args:
-        name: ``reference-a`` (``-b``, ``-c``), a folder, or a Hugging Face id.
+        name: ``reference-a`` (``-b``, ``-c``), a folder, or a Hugging Face id, with ``id@revision`` at a branch, tag or
+            commit.
         device: where it runs.
         dtype: of its weights and activations.
 
@@ -42,20 +44,21 @@ def load_model(
             missing, incomplete or damaged, or the device is not there.
     """
     name = str(name)
-    source, shown = _source(name)
+    source, revision, shown = _source(name)
     target = devices.find(device)
     with quiet():
-        config = _config(source, name)
-        tokeniser = _tokeniser(source, name)
-        model = _weights(source, name, config, dtype)
+        config = _config(source, revision, name)
+        tokeniser = _tokeniser(source, revision, name)
+        model = _weights(source, revision, name, config, dtype)
     model.eval().requires_grad_(False)
     return LanguageModel(model.to(target), tokeniser, name=shown)
 
 
-def _source(name: str) -> tuple[str, str]:
-    """What to hand to ``transformers``, and the name to keep: absolute for folders, so that it is found again."""
+def _source(name: str) -> tuple[str, str, str]:
+    """What to hand to ``transformers``, at which revision, and the name to keep: absolute for folders, so that it is
+    found again."""
     if name in reference.NAMES:
-        return str(reference.folder(name)), name
+        return str(reference.folder(name)), MAIN, name
     if name.startswith("reference-"):
         raise unknown_name("packaged model", name, reference.NAMES)
     path = Path(name).expanduser()
@@ -64,25 +67,28 @@ def _source(name: str) -> tuple[str, str]:
             raise MonoscopeError(
                 f"{name} is no model folder: it has no config.json", fix="name the folder that has one"
             )
-        return str(path.resolve()), str(path.resolve())
-    if path.exists() or path.is_absolute() or hub.is_path(name):
+        return str(path.resolve()), MAIN, str(path.resolve())
+    repository, revision = hub.split(name)
+    if path.exists() or path.is_absolute() or hub.is_path(repository):
         raise MonoscopeError(f"there is no folder {name!r}", fix=f"check the path, or {_choices()}")
-    cached = _cached(name)
-    if (cached is None or not _whole(cached)) and hub.answers(name):
-        return name, name
+    if (known := model_names.on_hub(repository) or repository).lower() != repository.lower():
+        raise MonoscopeError(f"on the Hub, {name} is {known}", fix=f"name it {known}")
+    cached = _cached(repository, revision)
+    if (cached is None or not _whole(cached)) and hub.answers(repository):
+        return repository, revision or MAIN, name
     if cached is None:
-        error = hub.missing(name, "folder")
+        error = hub.missing(repository, "folder", revision)
         raise MonoscopeError(error.what, fix=f"{error.fix}; or {_choices()}")
-    return str(cached), name
+    return str(cached), MAIN, name
 
 
-def _cached(name: str) -> Path | None:
+def _cached(name: str, revision: str | None) -> Path | None:
     """The folder where an id was downloaded to before, as much of it as was."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        config = try_to_load_from_cache(name, "config.json")
+        config = try_to_load_from_cache(name, "config.json", revision=revision)
     except HFValidationError as error:
         raise MonoscopeError(
             f"{name!r} is no model: neither packaged, nor a folder, nor an id", fix=_choices()
@@ -122,11 +128,11 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _config(source: str, name: str) -> Any:
+def _config(source: str, revision: str, name: str) -> Any:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(source, trust_remote_code=False)
+        return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     except OSError as error:
         raise MonoscopeError(
             f"the model {name!r} cannot be found: {_first_line(error)}",
@@ -139,12 +145,12 @@ def _config(source: str, name: str) -> Any:
         ) from error
 
 
-def _tokeniser(source: str, name: str) -> tokenise.Tokeniser:
+def _tokeniser(source: str, revision: str, name: str) -> tokenise.Tokeniser:
     folder = Path(source)
     if folder.is_dir() and not _any(folder, TOKENIZERS):
         raise MonoscopeError(f"{name} has no tokenizer", fix="save its tokenizer.json beside the weights")
     try:
-        return tokenise.load(source)
+        return tokenise.load(source, revision)
     except MonoscopeError:
         raise
     except Exception as error:  # the tokenizers library raises whatever it trips over, down to bare Exception
@@ -158,7 +164,7 @@ def _any(folder: Path, files: Iterable[str]) -> bool:
     return any((folder / file).is_file() for file in files)
 
 
-def _weights(source: str, name: str, config: Any, dtype: torch.dtype) -> nn.Module:
+def _weights(source: str, revision: str, name: str, config: Any, dtype: torch.dtype) -> nn.Module:
     from safetensors import SafetensorError
     from transformers import AutoModel, AutoModelForCausalLM
 
@@ -167,7 +173,12 @@ def _weights(source: str, name: str, config: Any, dtype: torch.dtype) -> nn.Modu
     loader = AutoModelForCausalLM if _predicts_tokens(config) else AutoModel
     try:
         model, info = loader.from_pretrained(
-            source, config=config, dtype=dtype, trust_remote_code=False, output_loading_info=True
+            source,
+            revision=revision,
+            config=config,
+            dtype=dtype,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except (SafetensorError, RuntimeError, EOFError) as error:
         raise _damaged(name, _first_line(error)) from error

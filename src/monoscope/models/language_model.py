@@ -32,12 +32,13 @@ class LanguageModel:
     """A ``transformers`` model, its tokeniser and its sites.
 
     ``model`` is the module itself, ``name`` what ``load_model`` was given, ``context`` its longest window in tokens.
+    ``window`` is the length of those that texts are cut into, the longest unless it is set to less.
     """
 
     def __init__(self, model: PreTrainedModel, tokeniser: Tokeniser, *, name: str) -> None:
         """Wrap a model. It is neither copied nor changed; put it in evaluation mode first."""
         self.model, self.tokeniser, self.name = model, tokeniser, name
-        self.context = _context(model, tokeniser)
+        self.context = self.window = _context(model, tokeniser)
         head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
         self._head = head
         self._embedding = model.get_input_embeddings()
@@ -185,7 +186,9 @@ class LanguageModel:
 
     def shuffled(self, seed: int) -> LanguageModel:
         """The random-weights control: a copy with the entries of every weight matrix shuffled; see ``controls``."""
-        return LanguageModel(controls.shuffled(self.model, seed), self.tokeniser, name=f"{self.name} (shuffled {seed})")
+        made = LanguageModel(controls.shuffled(self.model, seed), self.tokeniser, name=f"{self.name} (shuffled {seed})")
+        made.window = self.window
+        return made
 
 
 def _context(model: PreTrainedModel, tokeniser: Tokeniser) -> int:

@@ -75,10 +75,10 @@ def exam(lm: LanguageModel, store: TokenStore, documents: Sequence[int], concept
         raise MonoscopeError(f"{concept.text} holds on no token of the text", fix="make a run on text that it holds on")
     used = np.sort(ordered[: int(np.searchsorted(np.cumsum([sizes[d] for d in ordered]), tokens)) + 1])
     made = Exam([], [], [], used)
-    windows = pack.windows(store, used, lm.tokeniser, lm.context)
-    windows, size = windows[windows[:, 1] < LONGEST], max(1, TOKENS_PER_BLOCK // lm.context)
+    windows = pack.windows(store, used, lm.tokeniser, lm.window)
+    windows, size = windows[windows[:, 1] < LONGEST], max(1, TOKENS_PER_BLOCK // lm.window)
     for first in range(0, len(windows), size):
-        block = pack.block(store, windows[first : first + size], lm.tokeniser, lm.context)
+        block = pack.block(store, windows[first : first + size], lm.tokeniser, lm.window)
         holds = _held(block, masks)
         counted = torch.zeros_like(holds)
         counted[:, :-1] = block.is_text[:, 1:] & (block.documents[:, :-1] == block.documents[:, 1:])

@@ -94,8 +94,8 @@ class Tokeniser:
         return bytes_before[offsets[:, 0]], bytes_before[offsets[:, 1]]
 
 
-def load(model: str | Path) -> Tokeniser:
-    """The tokeniser that belongs to a Hugging Face model id or folder.
+def load(model: str | Path, revision: str = "main") -> Tokeniser:
+    """The tokeniser that belongs to a Hugging Face model id, at a revision of its repository, or to a folder.
 
     Raises:
         MonoscopeError: there is none, or it cannot be read.
@@ -103,7 +103,7 @@ def load(model: str | Path) -> Tokeniser:
     from transformers import AutoTokenizer
 
     try:
-        return Tokeniser(AutoTokenizer.from_pretrained(str(model)), str(model))
+        return Tokeniser(AutoTokenizer.from_pretrained(str(model), revision=revision), str(model))
     except (OSError, ValueError) as error:
         raise MonoscopeError(
             f"no tokenizer can be loaded for {str(model)!r}: {error}",

@@ -98,18 +98,14 @@ def make(
 ) -> None:
     """Build the catalogue; for a dictionary trained elsewhere, in a new run."""
     from monoscope.app import plan, stages
+    from monoscope.app.given import model_of
     from monoscope.app.run import Run
     from monoscope.dictionary import io
-    from monoscope.errors import MonoscopeError
-    from monoscope.models import load_model
 
     given = None if dictionary is None else io.load(dictionary)
     if given is not None:
-        name = model or given.provenance.get("model")
-        if name is None:
-            raise MonoscopeError("the dictionary does not name its model", fix="pass --model")
         plan.resolve(
-            load_model(name), site=site, target=target, text=text, tokens=tokens, features=None, k=None,
+            model_of(given, model), site=site, target=target, text=text, tokens=tokens, features=None, k=None,
             architecture="", seed=seed, dictionary=given, origin=str(dictionary),
         ).settle(run)  # fmt: skip
     opened = Run(run)

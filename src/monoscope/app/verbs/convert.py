@@ -32,7 +32,8 @@ def convert(
     Parameters
     ----------
     source
-        A folder or file, or a repository of the Hugging Face Hub as org/repo or org/repo:sub/folder.
+        A folder or file, or a repository of the Hugging Face Hub as org/repo or org/repo:sub/folder, at a branch, tag
+        or commit as org/repo@revision:sub/folder.
     out
         The folder to write.
     format
@@ -67,10 +68,9 @@ def calibrated(made: Dictionary, source: str, model: str | None, site: str | Non
     Raises:
         MonoscopeError: model, site or text are not known, or do not belong to the dictionary.
     """
-    from monoscope.app import recalibrating
+    from monoscope.app import given, recalibrating, windows
     from monoscope.app.plan import refuse_stranger
     from monoscope.errors import MonoscopeError
-    from monoscope.models import load_model
     from monoscope.types import Site
 
     name, place = model or made.provenance.get("model"), site or made.provenance.get("site")
@@ -79,9 +79,12 @@ def calibrated(made: Dictionary, source: str, model: str | None, site: str | Non
         raise MonoscopeError(
             "the threshold of this dictionary was never set, so nothing says which features are active",
             where=source,
-            fix=f"add {' '.join(flag for flag, given in wanted.items() if given is None)}, and it is set on what the "
+            fix=f"add {' '.join(flag for flag, known in wanted.items() if known is None)}, and it is set on what the "
             f"model makes of that text, for {made.options()['k']} features a token",
         )
-    lm, place = load_model(name), str(Site.parse(place))
+    lm, place = given.model_of(made, model), str(Site.parse(place))
     refuse_stranger(made, lm, place)
+    windows.cut_for(lm, made)
+    for remark in given.remarks(made, lm):
+        say(remark)
     return recalibrating.on_text(made, lm, place, text)

@@ -16,7 +16,7 @@ OUT = Path("monoscope-run")
 
 def quickstart(
     *,
-    model: str = "reference-a",
+    model: str | None = None,
     site: str | None = None,
     target: str | None = None,
     text: str | None = None,
@@ -40,7 +40,8 @@ def quickstart(
     Parameters
     ----------
     model
-        A packaged model (reference-a, -b, -c), a Hugging Face id or a folder.
+        A packaged model (reference-a, -b, -c), a Hugging Face id or a folder; by default the one that the dictionary
+        names, or reference-a.
     site
         Where its mind is read, such as mlp_act.0 or resid_post.5.
     target

@@ -26,7 +26,8 @@ class Form:
 
     What is selected: the scores above ``threshold`` (≥ 0; NaN throughout: never calibrated); or the ``k`` largest
     positive ones; or, with neither, all positive ones. Beside a threshold, ``k`` is the average it was set for.
-    Tensors are fp32 and in the model's units; with ``row_norm`` ``x`` and ``x̂`` are each row normalised by itself.
+    Tensors are fp32 and in the model's units; with ``row_norm`` ``x`` and ``x̂`` are each row normalised by itself, with
+    ``row_mean`` less its own mean.
     """
 
     w_enc: Float[Tensor, "n_features d_in"]
@@ -39,6 +40,7 @@ class Form:
     provenance: dict[str, Any] = field(default_factory=dict)
     w_skip: Float[Tensor, "d_out d_in"] | None = None
     row_norm: bool = False
+    row_mean: bool = False
 
     @property
     def transcodes(self) -> bool:
@@ -121,21 +123,21 @@ class Form:
             if not bool((tensor.isfinite() | (tensor.isnan() if label == "threshold" else False)).all()):
                 raise MonoscopeError(f"{label} is not finite once folded", fix="the file holds numbers beyond fp32")
         with torch.device("meta"):
-            always = {"skip": form.w_skip is not None, "row_norm": form.row_norm}
+            always = {"skip": form.w_skip is not None, "row_norm": form.row_norm, "row_mean": form.row_mean}
             made = architecture(name)(d_in, n_features, d_out, **always, **options)
         made.load_state_dict({key: tensor.contiguous() for key, tensor in tensors.items()}, assign=True)
         made.provenance = provenance
         return made.requires_grad_(False)
 
 
-def of(dictionary: Dictionary, format: str, skip: bool = False, row_norm: bool = False) -> Form:
+def of(dictionary: Dictionary, format: str, skip: bool = False, by_row: bool = False) -> Form:
     """What ``dictionary`` computes, for ``format`` to write.
 
     Args:
         dictionary: what is written.
         format: the format's name.
         skip: whether it has room for a skip map.
-        row_norm: whether it can say that rows are normalised each by itself.
+        by_row: whether it can say that rows are normalised, or centred, each by itself.
 
     Raises:
         MonoscopeError: its architecture has no such form, or what it holds or does to rows has no place in the format.
@@ -147,10 +149,13 @@ def of(dictionary: Dictionary, format: str, skip: bool = False, row_norm: bool =
     other = set(state) - {"w_enc", "b_enc", "w_dec", "b_dec", *(["w_skip"] if skip else [])} - expected
     if other:
         raise _refused(dictionary, format, f"a dictionary with {sorted(other)[0]}")
-    if dictionary.row_norm and not row_norm:
+    if dictionary.row_norm and not by_row:
         raise _refused(dictionary, format, "a dictionary that normalises each row by itself")
+    if dictionary.row_mean and not by_row:
+        raise _refused(dictionary, format, "a dictionary of rows less their own means")
     form = Form(state["w_enc"], state["b_enc"], state["w_dec"], state["b_dec"], w_skip=state.get("w_skip"))
-    form = replace(form, provenance=dict(dictionary.provenance), row_norm=dictionary.row_norm)
+    form = replace(form, row_norm=dictionary.row_norm, row_mean=dictionary.row_mean)
+    form = replace(form, provenance=dict(dictionary.provenance))
     return replace(form, **more(dictionary, state))
 
 

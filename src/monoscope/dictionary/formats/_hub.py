@@ -1,4 +1,7 @@
-"""Dictionaries on the Hugging Face Hub: ``org/repo`` or ``org/repo:sub/folder``, through the local cache."""
+"""Dictionaries on the Hugging Face Hub: ``org/repo``, ``org/repo@revision``, ``org/repo@revision:sub/folder``.
+
+They come through the local cache, which says which commit was read.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from monoscope import hub
 from monoscope.dictionary.formats._weights import SUFFIXES
 from monoscope.errors import MonoscopeError
 
-_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(:(?P<within>[^:\\]+))?")
+_ID = re.compile(rf"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>{hub.REVISION}))?(:(?P<within>[^:\\]+))?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def is_id(text: str) -> bool:
@@ -34,7 +38,7 @@ def fetch(name: str, files: Sequence[str]) -> Path:
 
     found = _ID.fullmatch(name)
     assert found is not None
-    within = (found["within"] or "").strip("/")
+    within, revision = _within(name), found["revision"]
     prefix = f"{within}/" if within else ""
     wanted = [f"{prefix}{file}" for file in files] + ([within] if within else [])
     if PurePosixPath(within).suffix in SUFFIXES:
@@ -43,13 +47,16 @@ def fetch(name: str, files: Sequence[str]) -> Path:
     try:
         only_cached = not hub.answers(found["repo"])
         patterns = [glob.escape(path) for path in wanted]
-        snapshot = Path(snapshot_download(found["repo"], allow_patterns=patterns, local_files_only=only_cached))
+        snapshot = Path(
+            snapshot_download(found["repo"], revision=revision, allow_patterns=patterns, local_files_only=only_cached)
+        )
     except (LocalEntryNotFoundError, ConnectionError, TimeoutError) as error:
-        raise hub.missing(found["repo"], "folder") from error
+        raise hub.missing(found["repo"], "folder", revision) from error
     except (HfHubHTTPError, HFValidationError) as error:
         raise MonoscopeError(
             f"{name} is no folder here, and the Hub does not give it: {str(error).splitlines()[0]}",
-            fix="check the name; for a gated repository, accept its terms and log in with `hf auth login`",
+            fix="check the name, and the revision if it has one; for a gated repository, accept its terms and log in "
+            "with `hf auth login`",
         ) from error
     place = snapshot / within
     if not place.exists():
@@ -58,3 +65,20 @@ def fetch(name: str, files: Sequence[str]) -> Path:
             fix="name the folder within the repository after a colon: org/repo:sub/folder",
         )
     return place
+
+
+def origin(name: str, place: Path) -> str:
+    """``name`` with the commit that was read: typed again, it names the same files. ``place`` is what ``fetch`` gave.
+
+    Without a commit where the place is none in a cache.
+    """
+    found = _ID.fullmatch(name)
+    assert found is not None
+    within = _within(name)
+    snapshot = place.parents[len(PurePosixPath(within).parts) - 1] if within else place
+    revision = snapshot.name if _COMMIT.fullmatch(snapshot.name) else found["revision"]
+    return found["repo"] + (f"@{revision}" if revision else "") + (f":{within}" if within else "")
+
+
+def _within(name: str) -> str:
+    return (name.partition(":")[2]).strip("/")

@@ -1,9 +1,11 @@
-"""Sites in TransformerLens' words, where they are exactly ours."""
+"""Sites and models in TransformerLens' words, where it is known what they are in ours."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
+
+from monoscope import model_names
 
 HOOKS = {
     "resid_pre": "hook_resid_pre",
@@ -31,8 +33,13 @@ def hook_of(site: Any) -> str | None:
 
 
 def provenance(model: str | None, hook: str | None, hook_out: str | None = None) -> dict[str, Any]:
-    """What a foreign file says about where its dictionary belongs; a hook that is no site of ours stays a hook."""
-    told = {"model": model, "site": site_of(hook), "hook": None if site_of(hook) else hook}
+    """What a foreign file says about where its dictionary belongs; a hook that is no site of ours stays a hook.
+
+    ``model`` is the Hub's id of a model that is known by another name there, which is kept as ``model_there``.
+    """
+    ours = model_names.on_hub(model or "") or model
+    told = {"model": ours, "model_there": None if ours == model else model}
+    told |= {"site": site_of(hook), "hook": None if site_of(hook) else hook}
     if hook_out and hook_out != hook:
         told["target"] = site_of(hook_out) or hook_out
     return {name: value for name, value in told.items() if value}

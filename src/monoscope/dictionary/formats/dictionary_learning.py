@@ -17,7 +17,7 @@ from torch import Tensor
 
 from monoscope import folder
 from monoscope.dictionary.base import Dictionary
-from monoscope.dictionary.formats import _config, _form, _sites, _weights
+from monoscope.dictionary.formats import _config, _form, _sites, _weights, _windows
 from monoscope.dictionary.formats._config import Config
 from monoscope.dictionary.formats._form import Form
 from monoscope.dictionary.formats._weights import Weights
@@ -107,7 +107,9 @@ def _provenance(config: Config, trainer: Config) -> dict[str, Any]:
         told["site"] = f"resid_post.{layer}"
     elif isinstance(module, str):
         told["hook"] = module
-    return told
+    buffer = config.values.get("buffer")
+    length = buffer.get("ctx_len") if isinstance(buffer, dict) else None
+    return told | _windows.provenance({"context_size": length})
 
 
 def _class_of(weights: Weights) -> str:

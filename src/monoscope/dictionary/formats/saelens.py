@@ -4,8 +4,8 @@ BatchTopK and Matryoshka dictionaries are ``jumprelu`` there once trained; check
 threshold that may not be set yet. Gated ones are written as ``jumprelu``: a gate is a threshold on the magnitude.
 Transcoders, with a skip map or without, are ReLU or JumpReLU there. A matching pursuit has no encoder, and two more
 ways to end. Inputs that were scaled by a constant are folded where the folder holds the constant; layer norm, which
-differs from row to row, is the option ``row_norm``. Rows brought to one length, and transcoders of normalised rows,
-which write in other units than they read, are refused.
+differs from row to row, is the option ``row_norm``, a stream whose mean was taken out ``row_mean``. Rows brought to one
+length, and transcoders of normalised rows, which write in other units than they read, are refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor
 from monoscope import folder
 from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.batch_topk import CALIBRATE
-from monoscope.dictionary.formats import _config, _form, _sites, _weights
+from monoscope.dictionary.formats import _config, _form, _sites, _stream, _weights, _windows
 from monoscope.dictionary.formats._config import Config
 from monoscope.dictionary.formats._form import Form
 from monoscope.dictionary.formats._weights import Weights
@@ -59,7 +59,7 @@ def load(path: Path) -> Dictionary:
     config, weights = _config.read(path / CONFIG), _weights.load(path / WEIGHTS)
     name = _architecture(config)
     if name == PURSUIT:
-        return _read_pursuit(weights, config)
+        return _read_pursuit(weights, config, path)
     if name not in _READERS:
         raise MonoscopeError(
             f"SAELens' {name} dictionaries are not understood",
@@ -74,7 +74,8 @@ def load(path: Path) -> Dictionary:
     form = _normalised(form, path, config, name.endswith("transcoder"))
     if form.threshold is not None and form.k is None:
         form = replace(form, k=config.part("metadata").part("monoscope").get("k", int))
-    return replace(form, provenance=_provenance(config, name)).dictionary()
+    told, row_mean = _belongs(config, name, path)
+    return replace(form, provenance=told, row_mean=row_mean).dictionary()
 
 
 def save(dictionary: Dictionary, path: Path) -> None:
@@ -92,7 +93,7 @@ def save(dictionary: Dictionary, path: Path) -> None:
 
 def _selecting(dictionary: Dictionary) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Configuration and tensors of a dictionary that selects among linear scores."""
-    form = _form.of(dictionary, "saelens", skip=True, row_norm=True)
+    form = _form.of(dictionary, "saelens", skip=True, by_row=True)
     if not form.calibrated:
         raise MonoscopeError("the dictionary has no calibrated threshold", fix=CALIBRATE)
     config = _described(form)
@@ -119,12 +120,12 @@ def _pursuing(dictionary: Pursuing) -> tuple[dict[str, Any], dict[str, Tensor]]:
         "max_iterations": dictionary.k,
         "residual_threshold": dictionary.enough,
         "stop_on_duplicate_support": dictionary.once,
-        "metadata": _metadata(told, told),
+        "metadata": _metadata(told, told, dictionary.row_mean),
     }
     return config, {name: getattr(dictionary, name.lower()).detach().cpu().float() for name in ("W_dec", "b_dec")}
 
 
-def _read_pursuit(weights: Weights, config: Config) -> Dictionary:
+def _read_pursuit(weights: Weights, config: Config, path: Path) -> Dictionary:
     """A matching pursuit; what the file does not say is SAELens' default."""
     config.asked.add("normalize_activations")
     normalised = config.values.get("normalize_activations")
@@ -140,6 +141,7 @@ def _read_pursuit(weights: Weights, config: Config) -> Dictionary:
     n_features, d_in = w_dec.shape
     if config.need("d_sae", int) != n_features:
         raise weights.error(f"{CONFIG} and {WEIGHTS} are of different dictionaries")
+    told, row_mean = _belongs(config, PURSUIT, path)
     enough, once = config.get("residual_threshold", float), config.get("stop_on_duplicate_support", bool)
     made = Pursuing(
         d_in,
@@ -148,10 +150,11 @@ def _read_pursuit(weights: Weights, config: Config) -> Dictionary:
         enough=1e-2 if enough is None else max(0.0, enough),  # 0 and below: never
         once=once is not False,
         row_norm=normalised == LAYER_NORM,
+        row_mean=row_mean,
     )
     centred = config.get("apply_b_dec_to_input", bool) is not False  # else the bias is not added either
     made.load_state_dict({"w_dec": w_dec.contiguous(), "b_dec": b_dec if centred else torch.zeros_like(b_dec)})
-    made.provenance = _provenance(config, PURSUIT)
+    made.provenance = told
     return made.requires_grad_(False)
 
 
@@ -251,18 +254,43 @@ def _normalised(form: Form, path: Path, config: Config, transcodes: bool) -> For
     return replace(form, w_enc=form.w_enc * scale, w_dec=form.w_dec / scale, b_dec=form.b_dec / scale)
 
 
-def _provenance(config: Config, name: str) -> dict[str, Any]:
+def _belongs(config: Config, name: str, path: Path) -> tuple[dict[str, Any], bool]:
+    """Where a dictionary belongs, and whether its rows are those of its site less each row's own mean."""
     inner = config.part("metadata")
     ours = inner.get("monoscope", dict)
     if ours is not None:
-        return {key: value for key, value in ours.items() if key != "k"}
+        centred = inner.part("model_from_pretrained_kwargs").get(_stream.KEY, bool)
+        return {key: value for key, value in ours.items() if key != "k"}, bool(centred)
     told = inner if inner.values else config
-    hook = told.get("hook_name", str) or told.get("hook_point", str)
+    made, transcodes = _provenance(config, name), name.endswith("transcoder")
+    if config.values.get("normalize_activations") == LAYER_NORM:
+        return made, False  # which takes each row's mean off in any case
+    centred = told.part("model_from_pretrained_kwargs").get(_stream.KEY, bool)
+    site, model = made.get("site"), made.get("model")
+    row_mean = _stream.centred(site, model, centred, path)
+    if row_mean is None or (row_mean and transcodes):
+        made["hook"] = _hook(told)  # a residual stream whose mean was taken out is not our site
+        del made["site"]
+    elif centred is None and not row_mean and not inner.values:
+        made |= _stream.unclear(site, model)
+    if transcodes and _stream.centred(made["target"], model, centred, path) is not False:
+        made["target"] = told.get("hook_name_out", str)
+    return made, bool(row_mean) and not transcodes
+
+
+def _hook(told: Config) -> str | None:
+    return told.get("hook_name", str) or told.get("hook_point", str)
+
+
+def _provenance(config: Config, name: str) -> dict[str, Any]:
+    inner = config.part("metadata")
+    told = inner if inner.values else config
+    hook = _hook(told)
     head = told.values.get("hook_head_index", told.values.get("hook_point_head_index"))
-    centred = told.part("model_from_pretrained_kwargs").values.get("center_writing_weights")
     made = _sites.provenance(told.get("model_name", str), hook, told.get("hook_name_out", str))
-    if "site" in made and (head is not None or centred):
-        made.pop("site")  # one head of many, or a residual stream whose mean was taken out: not our site
+    made |= _windows.provenance(told.values)
+    if "site" in made and head is not None:
+        made.pop("site")  # one head of many: not our site
         made["hook"] = hook
     if type(head) is int:
         made["head"] = head
@@ -296,7 +324,7 @@ def _described(form: Form) -> dict[str, Any]:
     ours = {name: value for name, value in told.items() if name != "k"}
     if form.threshold is not None and form.k is not None:
         ours["k"] = form.k
-    metadata = _metadata(told, ours)
+    metadata = _metadata(told, ours, form.row_mean)
     if form.transcodes:
         metadata["hook_name_out"] = _sites.hook_of(told.get("target")) or told.get("target")
     return {
@@ -323,13 +351,15 @@ def _facts(
     }
 
 
-def _metadata(told: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
+def _metadata(told: dict[str, Any], ours: dict[str, Any], row_mean: bool) -> dict[str, Any]:
     """Where a dictionary belongs, in SAELens' words, and ``ours`` as it is."""
     return {
         "sae_lens_version": VERSION,
-        "model_name": told.get("model"),
+        "model_name": told.get("model_there") or told.get("model"),
         "hook_name": _sites.hook_of(told.get("site")) or told.get("hook") or told.get("site"),
         **({"hook_head_index": told["head"]} if "head" in told else {}),
+        **(told["windows"] if isinstance(told.get("windows"), dict) else {}),
+        **({"model_from_pretrained_kwargs": {_stream.KEY: True}} if row_mean else {}),
         "monoscope": ours,
     }
 
