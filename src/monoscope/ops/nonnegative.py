@@ -10,7 +10,8 @@ squares to within ``floor``: what is left is orthogonal to every active atom, an
 
 The kernel keeps every atom's inner product with what is left up to date by rows of the Gram matrix, which is held in 16
 bits. These numbers only *preselect*, as in ``ops.pursuit``: all that decides is computed of the row alone, in one
-order, so that a row's code does not depend on its neighbours by a single bit.
+order, so that a row's code does not depend on its neighbours by a single bit. Without a Gram matrix inner products are
+made afresh, as there.
 
 On other devices ``ops.nonnegative_batched`` does the same for many rows together.
 """
@@ -27,13 +28,15 @@ from torch import Tensor
 
 from monoscope.ops import product
 from monoscope.ops.kernels import inner, parallel
-from monoscope.ops.pursuit import LARGEST, NOISE, NONE, OFF, SCORES, gram_matrix, near_best, room_for_best
+from monoscope.ops.nearest import dot, group_maxima, nearest, tile
+from monoscope.ops.pursuit import LARGEST, NOISE, OFF, SCORES, TOGETHER, gram_matrix, near_best, room_for_best
 from monoscope.ops.room import room_like
 from monoscope.ops.weighted_rows import weighted
 from monoscope.types import Code
 
 ROUND = 0.5  # of a round's first inner product: what ends the round
 SWEEPS = 100  # of a fit, at most
+SPACE = 1 << 24  # numbers in the Gram matrices of active atoms that are held at once
 FITTED = 1e-3  # of what ends the pursuit: the largest change by a sweep that ends a fit
 
 
@@ -112,9 +115,11 @@ def pursue(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], floor: fl
     x, atoms = x.contiguous(), atoms.contiguous()
     left = room_like(x).copy_(x)
     picks, values = np.full((len(x), most), -1, np.int32), np.zeros((len(x), most), np.float32)
-    worth = len(x) * min(most, 8) >= len(atoms) and len(atoms) ** 2 <= LARGEST
-    gram = gram_matrix(atoms) if worth else NONE
     length = float(atoms.norm(dim=1).max()) * 1.001
+    if len(x) * min(most, 8) < len(atoms) or len(atoms) ** 2 > LARGEST:
+        _afresh(x, left, atoms, length, floor, picks, values)
+        return Found(torch.from_numpy(picks), torch.from_numpy(values), left)
+    gram = gram_matrix(atoms)
     for first, scores in product.blocks(x, atoms, atoms.new_zeros(len(atoms)), torch.float32, SCORES):
         rows = slice(first, first + len(scores))
         _pursue(
@@ -124,12 +129,26 @@ def pursue(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], floor: fl
     return Found(torch.from_numpy(picks), torch.from_numpy(values), left)
 
 
-@njit(inline="always")
-def _dot(a, b):  # type: ignore[no-untyped-def]
-    total = np.float32(0)
-    for j in range(len(a)):
-        total += a[j] * b[j]
-    return total
+def _afresh(
+    x: Tensor, left: Tensor, atoms: Tensor, length: float, floor: float, picks: np.ndarray, values: np.ndarray
+) -> None:
+    """Without a Gram matrix: for all rows of a block one product with the atoms, then a pick or a fit of each."""
+    most = picks.shape[1]
+    size = min(TOGETHER, max(1, SPACE // most**2))
+    for rows in np.split(np.arange(len(x)), range(size, len(x), size)):
+        own, inner = np.empty((len(rows), most, most), np.float32), np.empty((len(rows), most), np.float32)
+        state, enough, places = (
+            np.zeros((len(rows), 3), np.int64),
+            np.empty(len(rows), np.float32),
+            np.arange(len(rows)),
+        )
+        first = slice(rows[0], rows[-1] + 1) if len(rows) else slice(0)
+        arrays = x.numpy()[first], left.numpy()[first], atoms.numpy(), length, floor, own, inner
+        while len(places):
+            width, going = tile(len(places)), np.zeros(len(places), np.bool_)
+            maxima = group_maxima(left[first][torch.from_numpy(places)], atoms, width)
+            _step(maxima, width, places, *arrays, picks[first], values[first], state, enough, going)
+            places = places[going]
 
 
 @njit(inline="always")
@@ -139,7 +158,7 @@ def _take(scores, left, atoms, gram, grain, at, amount):  # type: ignore[no-unty
         left[j] -= amount * atoms[at, j]
     by = amount * grain
     for f in range(len(scores)):
-        scores[f] -= by * np.float32(gram[at, f]) if len(gram) else amount * _dot(atoms[at], atoms[f])
+        scores[f] -= by * np.float32(gram[at, f])
 
 
 @njit(inline="always")
@@ -166,7 +185,7 @@ def _best(left, atoms, active, slack, enough, work):  # type: ignore[no-untyped-
     count, places = near_best(enough, slack, work)
     best, at = enough, -1
     for c in range(count):
-        score = _dot(left, atoms[places[c]])
+        score = dot(left, atoms[places[c]])
         if score > best or (score == best and places[c] < at):
             best, at = score, places[c]
     for a in active:
@@ -214,6 +233,16 @@ def _drop(gram, inner, active, amounts, m):  # type: ignore[no-untyped-def]
 
 
 @inner(fastmath={"contract", "reassoc"})
+def _pick(scores, x, left, atoms, gram, grain, own, inner, picks, values, m, best, at):  # type: ignore[no-untyped-def]
+    """Make an atom the active one after ``m`` others, and take it off."""
+    for a in range(m):
+        own[a, m] = own[m, a] = dot(atoms[picks[a]], atoms[at])
+    own[m, m], inner[m] = dot(atoms[at], atoms[at]), dot(atoms[at], x)
+    picks[m], values[m] = at, best / own[m, m]
+    _take(scores, left, atoms, gram, grain, at, values[m])
+
+
+@inner(fastmath={"contract", "reassoc"})
 def _round(scores, x, left, atoms, gram, grain, length, own, inner, picks, values, m, stop, hidden, moved, work):  # type: ignore[no-untyped-def]
     """Take atoms off one after the other; returns how many are active, and how far scores have moved in all.
 
@@ -227,11 +256,7 @@ def _round(scores, x, left, atoms, gram, grain, length, own, inner, picks, value
             break
         if m == first:
             enough = max(stop, np.float32(ROUND) * best)
-        for a in range(m):
-            own[a, m] = own[m, a] = _dot(atoms[picks[a]], atoms[at])
-        own[m, m], inner[m] = _dot(atoms[at], atoms[at]), _dot(atoms[at], x)
-        picks[m], values[m] = at, best / own[m, m]
-        _take(scores, left, atoms, gram, grain, at, values[m])
+        _pick(scores, x, left, atoms, gram, grain, own, inner, picks, values, m, best, at)
         moved += values[m] * length
         m += 1
     return m, moved
@@ -247,15 +272,11 @@ def _settle(scores, x, left, atoms, gram, grain, own, inner, picks, values, m, t
     for a in range(m):
         more[a] += values[a]
         moved += abs(more[a])
-    if len(gram):
-        _change(scores, gram, grain, picks, more, m)
+    _change(scores, gram, grain, picks, more, m)
     m = _drop(own, inner, picks, values, m)
     weighted(left, picks, values, m, atoms)
     for j in range(len(x)):
         left[j] = x[j] - left[j]
-    if not len(gram):
-        for f in range(len(scores)):
-            scores[f] = _dot(left, atoms[f])
     return m, moved
 
 
@@ -264,7 +285,7 @@ def _pursue_row(scores, x, left, atoms, gram, grain, length, floor, picks, value
     most = len(picks)
     work = room_for_best(scores)
     own, inner = np.empty((most, most), np.float32), np.empty(most, np.float32)
-    moved = np.sqrt(_dot(x, x))
+    moved = np.sqrt(dot(x, x))
     stop = np.float32(max(floor, moved * NOISE))
     m, updates = np.int64(0), 2 * atoms.shape[1] + 8  # of one type throughout, or what takes it is compiled twice
     for _ in range(2 * most):
@@ -279,6 +300,46 @@ def _pursue_row(scores, x, left, atoms, gram, grain, length, floor, picks, value
         fitted = np.float32(FITTED * stop)
         m, shift = _settle(scores, x, left, atoms, gram, grain, own, inner, picks, values, m, fitted)
         moved += shift * length
+
+
+@inner(fastmath={"contract", "reassoc"})
+def _step_row(maxima, width, x, left, atoms, length, floor, own, inner, picks, values, state, enough):  # type: ignore[no-untyped-def]
+    """One pick, or where a round has ended the fit; returns whether the row goes on.
+
+    ``state``: how many atoms are active, how many were when the round began, and how many rounds there were.
+    """
+    scores, gram, none = np.empty(0, np.float32), np.empty((0, 0), np.int16), np.float32(0)
+    most, m, first = len(picks), state[0], state[1]
+    stop = np.float32(max(floor, np.sqrt(dot(x, x)) * NOISE))
+    if m == first:
+        enough[0] = stop
+    best, at = nearest(maxima, width, left, atoms, length, enough[0])
+    for a in picks[:m]:
+        if a == at:
+            at = -1
+    if at >= 0:
+        if m == first:
+            enough[0] = max(stop, np.float32(ROUND) * best)
+        _pick(scores, x, left, atoms, gram, none, own, inner, picks, values, m, best, at)
+        m += 1
+    elif m == first:
+        return False
+    if at < 0 or m == most:
+        m, _ = _settle(scores, x, left, atoms, gram, none, own, inner, picks, values, m, np.float32(FITTED * stop))
+        state[1] = m
+        state[2] += 1
+    state[0] = m
+    return m < most and state[2] < 2 * most
+
+
+@parallel()
+def _step(maxima, width, rows, x, left, atoms, length, floor, own, inner, picks, values, state, enough, going):  # type: ignore[no-untyped-def]
+    for i in prange(len(rows)):
+        row = rows[i]
+        going[i] = _step_row(
+            maxima[i], width, x[row], left[row], atoms, length, floor, own[row], inner[row], picks[row], values[row],
+            state[row], enough[row : row + 1],
+        )  # fmt: skip
 
 
 @parallel()

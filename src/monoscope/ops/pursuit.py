@@ -8,7 +8,8 @@ leaves less than some length, or that picks an atom for the second time.
 The kernel keeps every atom's inner product with the residual up to date by the picked atom's row of the Gram matrix,
 which is held in 16 bits. These numbers only *preselect*: all atoms that rounding could have hidden are scored again on
 the residual itself, always in the same order, so that a row's code does not depend on its neighbours by a single bit.
-For few rows the inner products are made afresh at each step, which costs less than the Gram matrix and picks the same.
+For few rows, and for so many atoms that the matrix would be too large, the inner products are made afresh at each step,
+by one product for many rows (``ops.nearest``), and what is picked is the same.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from torch import Tensor
 
 from monoscope.ops import product, weighted_rows
 from monoscope.ops.kernels import inner, parallel
+from monoscope.ops.nearest import dot, group_maxima, nearest, tile
 from monoscope.ops.room import room, room_like
-from monoscope.ops.topk import GROUPS, group_maxima
+from monoscope.ops.topk import GROUPS
+from monoscope.ops.topk import group_maxima as maxima_of_groups
 from monoscope.ops.transpose import transpose
 from monoscope.types import Code
 
@@ -36,18 +39,16 @@ LEAST = np.int32(-(1 << 31))  # no integer of 32 bits is below it
 PART = 32  # groups of scores that are passed over at once
 AT_ONCE = 128  # rows of it that are made at once
 ROWS = 512  # whose picks are compared with each other at once
+TOGETHER = 512  # rows whose inner products with all atoms are made at once
 SCORES, SPACE = 1 << 19, 1 << 20  # numbers in a block of scores, and of gradients
 DENSE = 1 << 26  # scores that are made at once where torch makes them
 
 
 class Gram(NamedTuple):
-    """All inner products of atoms with each other, as whole multiples of ``grain``; empty where not worth it."""
+    """All inner products of atoms with each other, as whole multiples of ``grain``."""
 
     multiples: np.ndarray
     grain: np.float32
-
-
-NONE = Gram(np.zeros((0, 0), np.int16), np.float32(0))
 
 
 class Pursuit(NamedTuple):
@@ -107,16 +108,37 @@ def pursue(
         return Pursuit(*(torch.cat(parts) for parts in found))
     atoms, left = atoms.contiguous(), room_like(x).copy_(x)
     picks, values = np.full((len(x), k), -1, np.int32), np.zeros((len(x), k), np.float32)
-    worth = len(x) * k >= len(atoms) and len(atoms) ** 2 <= LARGEST
-    gram = gram_matrix(atoms) if worth else NONE
     length = float(atoms.norm(dim=1).max()) * 1.001
+    ends = length, np.float32(enough), once
+    if len(x) * k < len(atoms) or len(atoms) ** 2 > LARGEST:
+        _afresh(left, atoms, *ends, picks, values)
+        return Pursuit(torch.from_numpy(picks), torch.from_numpy(values), left)
+    gram = gram_matrix(atoms)
     for first, scores in product.blocks(x, atoms, atoms.new_zeros(len(atoms)), torch.float32, SCORES):
         rows = slice(first, first + len(scores))
         _pursue(
-            scores.numpy(), left[rows].numpy(), atoms.numpy(), gram.multiples, gram.grain, length,
-            np.float32(enough), once, picks[rows], values[rows],
+            scores.numpy(), left[rows].numpy(), atoms.numpy(), gram.multiples, gram.grain, *ends,
+            picks[rows], values[rows],
         )  # fmt: skip
     return Pursuit(torch.from_numpy(picks), torch.from_numpy(values), left)
+
+
+def _afresh(
+    left: Tensor, atoms: Tensor, length: float, enough: np.float32, once: bool, picks: np.ndarray, values: np.ndarray
+) -> None:
+    """Without a Gram matrix: all rows of a block take each step together."""
+    floors = np.empty(len(left), np.float32)
+    for rows in np.split(np.arange(len(left)), range(TOGETHER, len(left), TOGETHER)):
+        for step in range(picks.shape[1]):
+            if not len(rows):
+                break
+            width, going = tile(len(rows)), np.zeros(len(rows), np.bool_)
+            maxima = group_maxima(left[torch.from_numpy(rows)], atoms, width)
+            _step(
+                maxima, width, rows, left.numpy(), atoms.numpy(), length, floors, enough, once, step,
+                picks, values, going,
+            )  # fmt: skip
+            rows = rows[going]
 
 
 def _on_cpu(*tensors: Tensor) -> bool:
@@ -217,14 +239,6 @@ def _backward(atoms: Tensor, found: Pursuit, pulls: Tensor, grad: Tensor) -> tup
 
 
 @njit(inline="always")
-def _dot(a, b):  # type: ignore[no-untyped-def]
-    total = np.float32(0)
-    for j in range(len(a)):
-        total += a[j] * b[j]
-    return total
-
-
-@njit(inline="always")
 def room_for_best(scores):  # type: ignore[no-untyped-def]
     """In kernels: what ``near_best`` of these scores works with."""
     number, maxima, places = np.empty(1, np.float32), np.empty(GROUPS, np.int32), np.empty(len(scores), np.int32)
@@ -238,7 +252,7 @@ def near_best(least, slack, work):  # type: ignore[no-untyped-def]
     They are compared as integers, which order as positive floats do, and of which a compiler makes vectors.
     """
     bits, maxima, places, number, as_int = work
-    as_int[0] = group_maxima(bits, maxima)
+    as_int[0] = maxima_of_groups(bits, maxima)
     number[0] = max(number[0], least) - slack
     bound = as_int[0] if number[0] > 0 else LEAST  # negative ones order the other way round: all may reach it
     return _collect(bits, maxima, bound, places), places
@@ -264,36 +278,54 @@ def _collect(bits, maxima, bound, places):  # type: ignore[no-untyped-def]
 
 
 @inner(fastmath={"contract", "reassoc"})
+def _take(left, atoms, at, best, enough, once, step, picks, values):  # type: ignore[no-untyped-def]
+    """Take an atom off; returns whether the row goes on."""
+    picks[step] = at
+    values[step] = best
+    for j in range(atoms.shape[1]):
+        left[j] -= best * atoms[at, j]
+    ended = enough > 0 and np.sqrt(dot(left, left)) < enough
+    for before in range(step if once else 0):
+        ended = ended or picks[before] == at
+    return not ended
+
+
+@inner(fastmath={"contract", "reassoc"})
 def _pursue_row(scores, left, atoms, gram, grain, length, unit, enough, once, picks, values):  # type: ignore[no-untyped-def]
-    work, n_atoms = room_for_best(scores), len(scores)
-    moved = np.sqrt(_dot(left, left))
+    work = room_for_best(scores)
+    moved = np.sqrt(dot(left, left))
     floor = np.float32(moved * NOISE)
     for step in range(len(picks)):
         count, places = near_best(np.float32(0), 2 * unit * moved, work)
         best, at = floor, -1
         for c in range(count):
-            score = _dot(left, atoms[places[c]])
+            score = dot(left, atoms[places[c]])
             if score > best or (score == best and places[c] < at):
                 best, at = score, places[c]
-        if at < 0:
+        if at < 0 or not _take(left, atoms, at, best, enough, once, step, picks, values):
             break
-        picks[step] = at
-        values[step] = best
         moved += best * length
-        for j in range(atoms.shape[1]):
-            left[j] -= best * atoms[at, j]
-        ended = enough > 0 and np.sqrt(_dot(left, left)) < enough
-        for before in range(step if once else 0):
-            ended = ended or picks[before] == at
-        if ended:
-            break
-        if len(gram):
-            by = best * grain
-            for f in range(n_atoms):
-                scores[f] -= by * np.float32(gram[at, f])
-        else:
-            for f in range(n_atoms):
-                scores[f] = _dot(left, atoms[f])
+        by = best * grain
+        for f in range(len(scores)):
+            scores[f] -= by * np.float32(gram[at, f])
+
+
+@inner(fastmath={"contract", "reassoc"})
+def _step_row(maxima, width, left, atoms, length, floors, enough, once, step, picks, values):  # type: ignore[no-untyped-def]
+    if step == 0:
+        floors[0] = np.float32(np.sqrt(dot(left, left)) * NOISE)
+    best, at = nearest(maxima, width, left, atoms, length, floors[0])
+    return at >= 0 and _take(left, atoms, at, best, enough, once, step, picks, values)
+
+
+@parallel()
+def _step(maxima, width, rows, left, atoms, length, floors, enough, once, step, picks, values, going):  # type: ignore[no-untyped-def]
+    for i in prange(len(rows)):
+        row = rows[i]
+        going[i] = _step_row(
+            maxima[i], width, left[row], atoms, length, floors[row : row + 1], enough, once, step,
+            picks[row], values[row],
+        )  # fmt: skip
 
 
 @parallel()
@@ -314,7 +346,7 @@ def _unwind(picks, values, left, atoms, pulls, grad, parts):  # type: ignore[no-
             at, v = picks[i, step], values[i, step]
             if at < 0:
                 continue
-            along = _dot(atoms[at], grad[i]) - pulls[i, step]
+            along = dot(atoms[at], grad[i]) - pulls[i, step]
             for j in range(atoms.shape[1]):
                 left[i, j] += v * atoms[at, j]
                 parts[i, step, j] = -v * grad[i, j] - along * left[i, j]
