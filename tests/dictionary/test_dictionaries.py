@@ -238,8 +238,8 @@ def test_a_skip_map_is_saved(name, tmp_path):
 
 @each_way
 @every_architecture
-def test_save_and_load_are_inverse(name, row_norm, tmp_path):
-    dictionary, x = made(name, row_norm=row_norm), rows()
+def test_save_and_load_are_inverse(name, seen, tmp_path):
+    dictionary, x = made(name, **seen), rows()
     dictionary.provenance = {"model": "m", "site": "mlp_act.0"}
     dictionary.save(tmp_path / "d")
     again = io.load(tmp_path / "d")
@@ -269,8 +269,8 @@ def test_another_format_keeps_what_is_computed_or_refuses(name, options, form, t
 
 @each_way
 @every_architecture
-def test_bad_rows_are_refused(name, row_norm):
-    dictionary = made(name, row_norm=row_norm)
+def test_bad_rows_are_refused(name, seen):
+    dictionary = made(name, **seen)
     with pytest.raises(MonoscopeError, match="width 12"):
         dictionary.encode(torch.zeros(3, 11))
     bad = rows()
@@ -309,9 +309,9 @@ def test_damage_is_found_on_loading(tmp_path):
 
 @each_way
 @every_architecture
-def test_weights_that_are_no_numbers_are_refused_by_name(name, row_norm, tmp_path):
-    for i, (weight, parameter) in enumerate(made(name, row_norm=row_norm).named_parameters()):
-        one = made(name, row_norm=row_norm)
+def test_weights_that_are_no_numbers_are_refused_by_name(name, seen, tmp_path):
+    for i, (weight, parameter) in enumerate(made(name, **seen).named_parameters()):
+        one = made(name, **seen)
         dict(one.named_parameters())[weight].data.view(-1)[parameter.numel() // 2] = float("nan")
         one.save(tmp_path / str(i))
         with pytest.raises(MonoscopeError, match=f"{weight} is not finite"):
