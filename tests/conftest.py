@@ -22,7 +22,7 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
-CHROMIUM = [
+CHROMIUM = [  # the last two: one process shows all pages, so that none has to be started for each
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -30,6 +30,8 @@ CHROMIUM = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--renderer-process-limit=1",
+    "--disable-site-isolation-trials",
 ]
 
 

@@ -77,13 +77,15 @@ class Tab:
         self.page.on("framenavigated", lambda frame: self._origins.add("/".join(frame.url.split("/")[:3])))
 
     def close(self) -> None:
-        """Close it, and forget its cookies, what it kept and what the browser kept of its files."""
+        """Close it, and forget its cookies and what it kept.
+
+        The browser keeps files and compiled scripts, as a person's does: without them a visit takes half as long again.
+        """
         self.page.close()
         self._shared.clear_cookies()
         keeper = self._shared.new_cdp_session(self._shared.pages[0])
         for origin in self._origins:
-            keeper.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
-        keeper.send("Network.clearBrowserCache")
+            keeper.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "local_storage,indexeddb"})
         keeper.detach()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from types import ModuleType
 
 from monoscope.errors import MonoscopeError, unknown_name
@@ -34,6 +35,9 @@ def load(package: str, name: str) -> ModuleType:
                 f"plug-in module {name!r} cannot be imported: {error}",
                 fix="install the package that holds it, or correct the dotted name",
             ) from error
+    found = sys.modules.get(f"{package}.{name}")
+    if found is not None and not name.startswith("_"):  # imported before: the folder need not be listed again
+        return found
     if name not in names(package):
         raise unknown_name(package.rsplit(".", 1)[-1].rstrip("s").replace("_", " "), name, names(package))
     return importlib.import_module(f"{package}.{name}")

@@ -33,7 +33,7 @@ def corpus(tmp_path_factory) -> str:
     out = tmp_path_factory.mktemp("text")
     rng = random.Random(0)
     for i in range(60):
-        lines = [" ".join(rng.choices(WORDS, k=8)) + f" {i} {j}" for j in range(40)]
+        lines = [" ".join(rng.choices(WORDS, k=8)) + f" {i} {j}" for j in range(10)]
         (out / f"{i:02}.txt").write_text("\n".join(lines) + "\n")
     return f"files:{out}/*.txt"
 
@@ -41,7 +41,7 @@ def corpus(tmp_path_factory) -> str:
 def made(lm, out: Path, corpus: str, *, seed: int = 0, k: int = 8, features: int = 64, init: int = 0) -> Path:
     """A run whose dictionary was never trained: random directions, tied."""
     resolved = plan.resolve(
-        lm, site=SITE, target=None, text=corpus, tokens=4096, features=features, k=k, architecture="topk", seed=seed
+        lm, site=SITE, target=None, text=corpus, tokens=1024, features=features, k=k, architecture="topk", seed=seed
     )
     resolved.settle(out)
     run = Run(out)
@@ -261,7 +261,7 @@ def transcoder(lm, corpus, tmp_path_factory) -> Path:
             weights.copy_(torch.randn(weights.shape, generator=generator) / 12)
     d.provenance = {"model": lm.name, "fingerprint": lm.fingerprint, "site": "mlp_in.0", "target": "mlp_out.0"}
     plan.resolve(
-        lm, site=None, text=corpus, tokens=4096, features=None, k=None, architecture="", seed=0, dictionary=d
+        lm, site=None, text=corpus, tokens=1024, features=None, k=None, architecture="", seed=0, dictionary=d
     ).settle(out)
     run = Run(out)
     run.lm = lm
@@ -305,7 +305,7 @@ def test_a_control_of_a_dictionary_from_elsewhere_is_of_its_kind(lm, transcoder,
     own = Run(transcoder).plan
     assert own.skip and own.recipe().settings == {"skip": True, "k": 4}
     assert own.recipe(k=7).settings["k"] == 7
-    asked = {"text": corpus, "tokens": 4096, "features": None, "k": None, "architecture": "", "seed": 0}
+    asked = {"text": corpus, "tokens": 1024, "features": None, "k": None, "architecture": "", "seed": 0}
     rows = plan.resolve(lm, site=SITE, dictionary=topk.Architecture(512, 64, k=8, row_norm=True), **asked)
     assert rows.recipe().normalising.row_norm and not rows.skip
     penalised = plan.resolve(lm, site=SITE, dictionary=jumprelu.Architecture(512, 64), **asked)
@@ -324,7 +324,7 @@ def test_a_sweep_is_no_run_of_one_dictionary(a, tmp_path):
 def test_a_file_that_does_not_say_where_it_writes_needs_to_be_told(lm, transcoder, corpus):
     d = io.load(transcoder)
     d.provenance["target"] = "unknown"
-    asked = {"text": corpus, "tokens": 4096, "features": None, "k": None, "architecture": "", "seed": 0}
+    asked = {"text": corpus, "tokens": 1024, "features": None, "k": None, "architecture": "", "seed": 0}
     with pytest.raises(MonoscopeError, match="does not say where it writes"):
         plan.resolve(lm, site=None, dictionary=d, **asked)
     assert plan.resolve(lm, site=None, target="mlp_out.0", dictionary=d, **asked).target == "mlp_out.0"
@@ -353,10 +353,10 @@ def test_frontiers_are_drawn_for_what_applies(found, tmp_path):
     written = frontiers.draw(metrics, found.names, tmp_path / "figures")
     assert [p.name for p in written] == [f"l0-{m}.{k}" for m in ("fvu", "loss_recovered_mean") for k in ("svg", "png")]
     assert written[0].read_text().count("PathCollection") + written[0].read_text().count("LineCollection") >= 4
-    again = frontiers.draw(metrics, found.names, tmp_path / "again")
-    assert again[0].read_bytes() == written[0].read_bytes()
     headless = {n: {**m, "loss_recovered_mean": Estimate()} for n, m in metrics.items()}
-    assert len(frontiers.draw(headless, found.names, tmp_path / "headless")) == 2
+    again = frontiers.draw(headless, found.names, tmp_path / "headless")
+    assert [p.name for p in again] == [p.name for p in written[:2]]
+    assert all(one.read_bytes() == other.read_bytes() for one, other in zip(again, written, strict=False))
 
 
 @pytest.mark.parametrize(

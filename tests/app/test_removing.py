@@ -26,7 +26,7 @@ def run(planted: Run) -> Run:
 
 @pytest.fixture(scope="module")
 def task(run: Run) -> removing.Removing:
-    return removing.Removing(run, removing.Wanted("in_dna", tolerance=0.05, tokens=12_000, relearn=(256, 1024)))
+    return removing.Removing(run, removing.Wanted("in_dna", tolerance=0.05, tokens=6_000, relearn=(256, 1024)))
 
 
 def call(*arguments: str) -> None:

@@ -36,7 +36,7 @@ def acts(tmp_path_factory) -> str:
         lines = path.read_text().splitlines(keepends=True)
         for first in range(0, len(lines), 60):  # short documents, so that a small budget is met
             (out.parent / f"{number}_{first}.py").write_text("".join(lines[first : first + 60]))
-    text = ["--text", f"files:{out.parent}/*.py", "--tokens", "4000"]
+    text = ["--text", f"files:{out.parent}/*.py", "--tokens", "2000"]
     call("harvest", "reference-a", "--site", "mlp_act.0,mlp_out.0", *text, "--out", str(out))
     return str(out)
 
@@ -169,7 +169,7 @@ def test_a_preset_a_skip_map_and_a_file_reach_the_plan(acts, tmp_path):
         (["--device", "cuda:99"], "'cuda:99' is not there"),
         (["--site", "mlp_in.0"], "holds no activations of mlp_in.0\n→ choose one of mlp_act.0, mlp_out.0"),
         (["--target", "mlp_in.0"], "holds no activations of mlp_in.0"),
-        (["--tokens", "3000"], "is of the tokens 4000, not 3000"),
+        (["--tokens", "3000"], "is of the tokens 2000, not 3000"),
         (["--text", "held_out:python"], "not held_out:python"),
         (["--features", "0"], "n_features of batch_topk is 0"),
     ],

@@ -26,13 +26,13 @@ def lm():
 
 @pytest.fixture(scope="module")
 def text(lm, tmp_path_factory):
-    documents = list(synthetic_strings.documents("base64:12:t")) + list(synthetic_strings.documents("dna:6:t"))
+    documents = list(synthetic_strings.documents("base64:7:t")) + list(synthetic_strings.documents("dna:4:t"))
     return store.build((("dictionary", d) for d in documents), lm.tokeniser, tmp_path_factory.mktemp("text") / "text")
 
 
 @pytest.fixture
 def chunks(lm, text) -> Stream:
-    return Stream(lm, text, text.documents(), SITES, seed=3, rows_per_chunk=4000)
+    return Stream(lm, text, text.documents(), SITES, seed=3, rows_per_chunk=2000)
 
 
 def everything(rows: source.RowSource) -> dict[tuple[int, int], torch.Tensor]:
@@ -150,7 +150,7 @@ def test_of_each_document_so_many_tokens_are_enough(lm, text):
 
 def test_another_harvest_is_refused_and_damage_is_named(lm, text, chunks, tmp_path):
     shards.write(chunks, tmp_path / "a")
-    other = Stream(lm, text, text.documents(), SITES, seed=4, rows_per_chunk=4000)
+    other = Stream(lm, text, text.documents(), SITES, seed=4, rows_per_chunk=2000)
     with pytest.raises(MonoscopeError, match="something else"):
         shards.write(other, tmp_path / "a")
     path = tmp_path / "a/00000.mlp_act.0.bf16"

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +24,15 @@ from monoscope.app.quickstart import quickstart
 from monoscope.catalogue.searches import ways
 from monoscope.text.corpora import python_source
 
-SMALL = {"tokens": 16_000, "features": 128, "k": 8}
+SMALL = {"tokens": 8_000, "features": 128, "k": 8}
 
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory) -> str:
-    """Twenty-eight short Python files of the standard library."""
+    """Eighteen short Python files of the standard library."""
     out = tmp_path_factory.mktemp("code")
     chosen = (path for name, path in python_source.paths() if name.startswith("stdlib/") and name.count("/") == 1)
-    small = [path for path in chosen if 1500 < path.stat().st_size < 9000][:28]
-    for path in small:
+    for path in islice((path for path in chosen if 1500 < path.stat().st_size < 9000), 18):
         (out / path.name).write_bytes(path.read_bytes())
     return f"files:{out}/*.py"
 

@@ -27,7 +27,7 @@ from monoscope.evaluate import Estimate
 from monoscope.train import presets
 from monoscope.train.trainee import Normalising
 
-SETTINGS = Settings(tokens=8000, judged=4000, features=32, seeds=1)
+SETTINGS = Settings(tokens=4000, judged=2000, features=32, seeds=1)
 BARS = {"bar_07", "bar_08", "bar_09", "bar_10", "bar_11", "bar_12", "bar_18", "bar_20"}
 
 
@@ -49,7 +49,7 @@ def toy(tmp_path_factory) -> Settings:
     folder, generator = tmp_path_factory.mktemp("text"), random.Random(0)
     words = "def class return import self value of the list name count index".split()
     for i in range(80):
-        (folder / f"{i:02d}.txt").write_text(" ".join(generator.choices(words, k=500)) + f" {i}")
+        (folder / f"{i:02d}.txt").write_text(" ".join(generator.choices(words, k=250)) + f" {i}")
     return replace(SETTINGS, text=f"files:{folder}/*.txt")
 
 
@@ -66,7 +66,7 @@ def test_each_sub_command_measures_judges_and_writes(name, out, toy, capsys):
     written = json.loads((out / f"{name}.json").read_text())
     assert written["verdict"] in (HOLDS, FAILS, NOT_COMPARABLE)
     assert written["verdict"] == bar.judge(written["measured"]).verdict
-    assert written["settings"]["tokens"] == 8000
+    assert written["settings"]["tokens"] == SETTINGS.tokens
     shown = capsys.readouterr().out
     assert bar.TITLE in shown and written["verdict"] in shown
 
@@ -107,7 +107,7 @@ def test_a_dictionary_is_trained_once(out, toy, monkeypatch):
 
 def test_a_stopped_training_goes_on_even_after_another_was_made(out, toy, monkeypatch):
     model = Lab(out, toy).model("reference-a")
-    assert sum(model.source.counts) >= 8000  # harvested before anybody listens
+    assert sum(model.source.counts) >= SETTINGS.tokens  # harvested before anybody listens
     told: list[int] = []
 
     @contextmanager
@@ -124,12 +124,12 @@ def test_a_stopped_training_goes_on_even_after_another_was_made(out, toy, monkey
     with pytest.raises(KeyboardInterrupt):
         model.dictionaries(TM, stopped)
     done = sum(told)
-    assert 0 < done < 8000
+    assert 0 < done < SETTINGS.tokens
     model.dictionaries(TM, other)
     del told[:]
     told += [0] * 5
     model.dictionaries(TM, stopped)
-    assert told[5] == done and sum(told) <= 8000  # what had been seen, and the rest
+    assert told[5] == done and sum(told) <= SETTINGS.tokens  # what had been seen, and the rest
     assert not any((model.path / "training").iterdir())
 
 

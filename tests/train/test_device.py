@@ -57,11 +57,11 @@ def test_a_training_moves_between_a_pretended_device_and_the_cpu(name, tmp_path)
     pytest.importorskip("triton", reason="Triton is not installed, so the path of a device is not checked")
     x = torch.randn(60, 6, generator=torch.Generator().manual_seed(3))
     recipe = Recipe.of(name, 12, k=3, **known_options(name, {"l0": 3.0, "sample": 12, "precision": "float32"}))
-    data = rows.from_arrays(x, None, 5, 20, 0, hold_back=recipe.calibrates)
+    data = rows.from_arrays(x, None, 5, 15, 0, hold_back=recipe.calibrates)
 
     def stopped(start: int):
         for done, pair in enumerate(data.batches(start)):
-            if done == 2:
+            if done == 1:
                 raise KeyboardInterrupt
             yield pair
 

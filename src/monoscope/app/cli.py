@@ -22,8 +22,11 @@ VERBS = "monoscope.app.verbs"
 DONE, USER_ERROR, INTERRUPTED, UNREAD = 0, 2, 130, 141
 
 
-def app() -> App:
-    """The application; a verb's module is imported when it is called."""
+def app(asked: str = "") -> App:
+    """The application; a verb's module is imported when it is called.
+
+    Where ``asked`` is a verb it has that one alone: no other's help is read only to run one.
+    """
     made = App(
         name="monoscope",
         help="Reads a language model's mind: learns the features a transformer thinks in, and says what each means.",
@@ -32,7 +35,8 @@ def app() -> App:
         config=(config_file.fill, whole_numbers.check),
         suppress_keyboard_interrupt=False,  # ``main`` says what becomes of the work
     )
-    for verb in plugins.names(VERBS):
+    verbs = plugins.names(VERBS)
+    for verb in [asked] if asked in verbs else verbs:
         made.command(f"{VERBS}.{verb}:{verb}", name=verb, help=said(verb))
     return made
 
@@ -55,7 +59,8 @@ def main(arguments: list[str] | None = None) -> Any:
     errors = Console(stderr=True)
     try:
         try:
-            app()(arguments)
+            given = sys.argv[1:] if arguments is None else arguments
+            app(*given[:1])(given)
         finally:
             sys.stdout.flush()  # at the interpreter's end it would be too late to be quiet
     except MonoscopeError as error:

@@ -231,7 +231,8 @@ def untrained(run: Run, dictionary: Dictionary) -> dict[str, Reconstructor]:
     site, target = run.plan.site, run.plan.target
     width = run.lm.width(target or site)
     l0 = min(mean_l0(run, dictionary), width)
-    seen = (b.values for b in batches(first_rows(run), 4096, stop=PCA_ROWS))
+    source = first_rows(run)
+    seen = (b.values for b in batches(source, min(4096, sum(source.counts)), stop=PCA_ROWS))
     if target is not None:
         return {"linear_map": fit_linear_map(((v[site].float(), v[target].float()) for v in seen), l0)}
     return {"pca": fit_pca((v[site].float() for v in seen), l0), "neurons": Neurons(width, l0)}

@@ -111,13 +111,13 @@ def losses(
     """Sums over each document: ``concept`` and ``rest`` in nats, ``concept_n`` and ``rest_n`` of predictions."""
     sums = {name: np.zeros(len(asked.documents)) for name in ("concept", "rest", "concept_n", "rest_n")}
     for i, (block, counted, of_concept) in enumerate(zip(asked.blocks, asked.counted, asked.of_concept, strict=True)):
-        logits = lm.run(block, read=["logits"], write=write)["logits"][:, :-1].float()
-        loss = cross_entropy(logits.transpose(1, 2), block.tokens[:, 1:].to(logits.device), reduction="none").cpu()
-        slots = asked.slots(i)
-        for name, kept in (("concept", of_concept), ("rest", counted & ~of_concept)):
-            where = slots[:, :-1][kept[:, :-1]].numpy()
-            sums[name] += np.bincount(where, loss[kept[:, :-1]].double().numpy(), len(asked.documents))
-            sums[f"{name}_n"] += np.bincount(where, minlength=len(asked.documents))
+        logits = lm.run(block, read=["logits"], write=write)["logits"][counted].float()
+        targets = block.tokens.roll(-1, 1)[counted].to(logits.device)
+        loss = cross_entropy(logits, targets, reduction="none").cpu().double().numpy()
+        slots, held = asked.slots(i)[counted].numpy(), of_concept[counted].numpy()
+        for name, kept in (("concept", held), ("rest", ~held)):
+            sums[name] += np.bincount(slots[kept], loss[kept], len(asked.documents))
+            sums[f"{name}_n"] += np.bincount(slots[kept], minlength=len(asked.documents))
         progress(int(counted.sum()))
     return sums
 
@@ -196,7 +196,7 @@ def relearn(
         with torch.enable_grad():
             logits = model(input_ids=given.to(lm.device)).logits[:, :-1].float()
             wanted = given[:, 1:].masked_fill(~text[:, 1:], -100).to(logits.device)
-            cross_entropy(logits.transpose(1, 2), wanted).backward()
+            cross_entropy(logits.flatten(0, 1), wanted.flatten()).backward()
         optimiser.step()
         optimiser.zero_grad()
         seen += int(text.sum())

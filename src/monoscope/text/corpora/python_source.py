@@ -6,6 +6,7 @@ Every machine that runs Monoscope has this text, it is large, and the truth abou
 
 from __future__ import annotations
 
+import os
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,10 +31,17 @@ def roots() -> list[tuple[str, Path]]:
 def paths() -> Iterator[tuple[str, Path]]:
     """Every Python file as (document name, path), in the order of the names; names do not depend on the machine."""
     for prefix, root in roots():
-        files = (p for p in root.rglob("*.py") if prefix != "stdlib" or "site-packages" not in p.parts)
-        for path in sorted(files, key=lambda p: p.relative_to(root).as_posix()):
-            name = path.relative_to(root).as_posix()
-            yield (f"{prefix}/{name}" if prefix else name), path
+        for name in sorted(_names(root, installed=prefix != "stdlib")):
+            yield (f"{prefix}/{name}" if prefix else name), root / name
+
+
+def _names(root: Path, *, installed: bool) -> Iterator[str]:
+    """Python files below a folder, of installed packages too or not, with slashes between folders."""
+    for folder, inner, files in os.walk(root):
+        if not installed and "site-packages" in inner:
+            inner.remove("site-packages")
+        above = "" if folder == str(root) else f"{Path(folder).relative_to(root).as_posix()}/"
+        yield from (f"{above}{name}" for name in files if name.endswith(".py"))
 
 
 def read(path: Path) -> str | None:
