@@ -42,7 +42,8 @@ class _Tokens(SimpleNamespace):
 class Model:
     """Activations that depend on the token, its place in the window and the token before it, through fixed numbers."""
 
-    name, tokeniser, context = "stand-in", Bytes(), CONTEXT
+    name, tokeniser = "stand-in", Bytes()
+    context = window = CONTEXT
     table = torch.randn(258, D, generator=torch.Generator().manual_seed(0))
 
     def width(self, site: Site) -> int:

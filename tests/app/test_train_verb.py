@@ -164,7 +164,10 @@ def test_a_preset_a_skip_map_and_a_file_reach_the_plan(acts, tmp_path):
         (["--architecture", "jumprelu", "--option", "form=stepp"], "did you mean 'step'"),
         (["--sweep", "kk=1,2"], "unknown option of batch_topk 'kk'"),
         (["--preset", "april"], "april_2024"),
-        (["--architecture", "matching_pursuit", "--target", "mlp_out.0"], "no encoder of its own"),
+        (
+            ["--architecture", "matching_pursuit", "--target", "mlp_out.0", "--option", "untied=false"],
+            "only reconstruct",
+        ),
         (["--k", "0"], "k"),
         (["--device", "cuda:99"], "'cuda:99' is not there"),
         (["--site", "mlp_in.0"], "holds no activations of mlp_in.0\n→ choose one of mlp_act.0, mlp_out.0"),

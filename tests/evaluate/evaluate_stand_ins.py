@@ -17,7 +17,8 @@ CONTEXT = 16
 class TinyModel:
     """Embedding, running mean over the window (``mlp_in.0``), ReLU neurons (``mlp_act.0``), logits: float64, random."""
 
-    name, has_head, context, device = "tiny", True, CONTEXT, torch.device("cpu")
+    name, has_head, device = "tiny", True, torch.device("cpu")
+    context = window = CONTEXT
 
     def __init__(self, tokeniser: Tokeniser, width: int = 12, seed: int = 0) -> None:
         g = torch.Generator().manual_seed(seed)

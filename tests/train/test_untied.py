@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from monoscope.dictionary.base import architecture, architectures
+from monoscope.errors import MonoscopeError
 from monoscope.ops import pursuit
 from monoscope.train.fit import fit
 from monoscope.train.objective import objective
@@ -39,6 +40,13 @@ def test_a_planted_map_is_found(name):
     torch.testing.assert_close(found.directions.norm(dim=1), ones, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found.atoms.norm(dim=1), ones, rtol=1e-5, atol=1e-5)
     assert found.provenance["target"] == "another array"
+
+
+@pytest.mark.parametrize("name", PURSUITS)
+def test_another_target_is_not_read_along_what_is_written(name):
+    x, _, _ = planted(100, 0)
+    with pytest.raises(MonoscopeError, match="only reconstruct what it reads"):
+        fit(x, 48, name, target=x.flip(1), k=2, batch_size=50, untied=False, show_progress=False)
 
 
 def test_loss_and_gradient_are_those_of_the_steps_written_out():

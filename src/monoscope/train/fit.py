@@ -151,6 +151,11 @@ class Recipe:
                 "rows that are each normalised by themselves are what is reconstructed, not another target",
                 fix="leave out row_norm (of a preset: row_norm=false), or target",
             )
+        if transcodes and self.settings.get("untied") is False:
+            raise MonoscopeError(
+                f"a {self.architecture} dictionary that reads along what it writes can only reconstruct what it reads",
+                fix="leave out untied, or target",
+            )
         settings = self.settings | ({"untied": True} if transcodes and "untied" in kind.settings else {})
         made = kind(d_in, self.n_features, d_out, row_norm=self.normalising.row_norm, **settings)
         made.row_norm = False  # until it has learned: what it learns from was normalised before
