@@ -47,6 +47,7 @@ def test_a_foreign_dictionary_computes_what_its_library_computes(case, tmp_path)
     made = io.load(tmp_path)
     close(made(rows()), meaning(rows()))
     assert not any(p.requires_grad for p in made.parameters())
+    assert "unread" not in made.provenance  # nothing of the file went unheeded
     recognised = [n for n in plugins.names(io.FORMATS) if plugins.load(io.FORMATS, n).recognises(tmp_path)]
     assert recognised == [case[0]]
 

@@ -141,19 +141,20 @@ def _read_pursuit(weights: Weights, config: Config, path: Path) -> Dictionary:
     n_features, d_in = w_dec.shape
     if config.need("d_sae", int) != n_features:
         raise weights.error(f"{CONFIG} and {WEIGHTS} are of different dictionaries")
-    told, row_mean = _belongs(config, PURSUIT, path)
     enough, once = config.get("residual_threshold", float), config.get("stop_on_duplicate_support", bool)
+    k, centred = config.get("max_iterations", int) or d_in, config.get("apply_b_dec_to_input", bool) is not False
+    told, row_mean = _belongs(config, PURSUIT, path)  # last, for it says what of the file was not read
     made = Pursuing(
         d_in,
         n_features,
-        k=config.get("max_iterations", int) or d_in,
+        k=k,
         enough=1e-2 if enough is None else max(0.0, enough),  # 0 and below: never
         once=once is not False,
         row_norm=normalised == LAYER_NORM,
         row_mean=row_mean,
     )
-    centred = config.get("apply_b_dec_to_input", bool) is not False  # else the bias is not added either
-    made.load_state_dict({"w_dec": w_dec.contiguous(), "b_dec": b_dec if centred else torch.zeros_like(b_dec)})
+    bias = b_dec if centred else torch.zeros_like(b_dec)  # which is not added either then
+    made.load_state_dict({"w_dec": w_dec.contiguous(), "b_dec": bias})
     made.provenance = told
     return made.requires_grad_(False)
 
