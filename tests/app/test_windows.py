@@ -97,6 +97,7 @@ def test_a_tokeniser_without_a_bos_begins_windows_as_transformer_lens_does(lm, c
         ({"context_size": 1024, "prepend_bos": True}, True, []),
         ({"context_size": 32}, True, ["text is read in windows of 32 tokens, as in its training, not of 256"]),
         ({"context_size": 1}, True, []),
+        ({"context_size": "32", "prepend_bos": "no", "seqpos_slice": 5}, True, []),
         ({"prepend_bos": False}, True, ["no BOS was put before the windows of its training"]),
         ({"prepend_bos": False}, False, []),
         ({"prepend_bos": True}, False, ["as in its training: the tokeniser has no BOS"]),
@@ -184,7 +185,7 @@ def test_convert_calibrates_on_such_windows(corpus, tmp_path, capsys):
 
 def test_a_model_of_another_name_is_spoken_of_where_it_may_be_another(lm):
     made = given()
-    for named, said in (("someone/reference-a", True), ("reference-a", False)):
+    for named, said in (("someone/reference-a", True), ("reference-a", False), (7, True)):  # 7: of a stranger's file
         made.provenance = {"model": named}
         assert any(f"names the model {named}" in remark for remark in remarks(made, lm)) == said
     made.provenance = {"model": "someone/reference-a", "fingerprint": lm.fingerprint}

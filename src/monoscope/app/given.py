@@ -32,8 +32,8 @@ def model_of(dictionary: Dictionary, asked: str | None) -> LanguageModel:
 def remarks(dictionary: Dictionary, lm: LanguageModel) -> list[str]:
     """In a sentence each: what its activations on the rows that ``lm`` gives must be read with."""
     said, known = windows.remarks(dictionary, lm), dictionary.provenance
-    named = known.get("model")
-    if named not in (None, lm.name) and known.get("fingerprint") is None and model_names.same(named, lm.name) is None:
+    named = str(known.get("model") or lm.name)
+    if named != lm.name and known.get("fingerprint") is None and model_names.same(named, lm.name) is None:
         said.append(f"its file names the model {named}; whether {lm.name} has the same weights is not known")
     if known.get("row_mean") == "not stated":
         said.append(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from monoscope.dictionary.base import Dictionary
+from monoscope.dictionary.formats import _windows
 from monoscope.models import LanguageModel
 
 HOOKED = "HookedTransformer"  # of SAELens' classes of models the one that makes up for a missing BOS
@@ -69,4 +70,5 @@ def remarks(dictionary: Dictionary, lm: LanguageModel) -> list[str]:
 
 def _told(dictionary: Dictionary) -> dict[str, Any]:
     found = dictionary.provenance.get("windows")
-    return found if isinstance(found, dict) else {}
+    told: dict[str, Any] = _windows.provenance(found if isinstance(found, dict) else {}).get("windows", {})
+    return told  # without what a stranger's file may hold in their place
