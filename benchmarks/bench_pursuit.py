@@ -4,7 +4,8 @@
 
 Rows are sums of k random unit atoms, each by an amount from 0.5 to 1.5, and some noise. Milliseconds are the
 processor's, and those of the Gram matrix stand apart, for a batch shares them. Non-negative pursuit goes down to a
-quarter: near the smallest amount, so it picks about as many.
+quarter: near the smallest amount, so it picks about as many. Rows alone, of the first 32, have no matrix made for
+them; with one they are those of a dictionary that was made ready.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ import torch
 from cyclopts import App
 
 from monoscope.ops import nonnegative, pursuit
-from monoscope.ops.pursuit import gram_matrix
 
 app = App(help=__doc__)
 FLOOR = 0.25
+ALONE = 32  # rows
 
 
 @app.default
 def main(*, sizes: str = "384x3072,512x8192,768x65536", rows: int = 1024, k: int = 32) -> None:
-    """Print milliseconds a row of both pursuits, both ways, and that both ways gave the same bits."""
+    """Print milliseconds a row of both pursuits, both ways; that these gave the same bits is made sure of."""
     torch.set_num_threads(1)
     numba.set_num_threads(1)
     ways: dict[str, Any] = {
@@ -34,17 +35,21 @@ def main(*, sizes: str = "384x3072,512x8192,768x65536", rows: int = 1024, k: int
     }
     for way in ways.values():  # compiles
         x, atoms = _made(64, 16, 64, 2)
-        _both(way, x, atoms, 1 << 30, gram_matrix(atoms))
+        _without(way, x, atoms), _with(way, x, atoms)
     for size in sizes.split(","):
         width, features = (int(n) for n in size.split("x"))
         x, atoms = _made(rows, width, features, k)
-        allowed = pursuit.LARGEST
-        matrix, gram = _spent(pursuit.gram_matrix, atoms) if features**2 <= allowed else (0.0, None)
-        print(f"{width} numbers, {features:,} features, k {k}, {rows} rows; Gram matrix {1e3 * matrix:,.0f} ms")
+        small = features**2 <= pursuit.LARGEST
+        matrix = f"Gram matrix {1e3 * _spent(pursuit.gram_matrix, atoms)[0]:,.0f} ms" if small else "no Gram matrix"
+        print(f"{width} numbers, {features:,} features, k {k}, {rows} rows; {matrix}")
         for name, way in ways.items():
-            held, afresh, picked = _both(way, x, atoms, allowed, gram)
-            beside = f"{1e3 * held / rows:8.3f} with it" if held else "   (it would be too large)"
-            print(f"  {name:20} {1e3 * afresh / rows:8.3f} ms a row without, {beside}; {picked / rows:.1f} picked")
+            afresh, alone, found = _without(way, x, atoms)
+            print(f"  {name:20} without it {1e3 * afresh:8.3f} ms a row, {1e3 * alone:8.3f} a row alone", end="")
+            if small:
+                held, ready, same = _with(way, x, atoms)
+                assert all(torch.equal(a, b) for a, b in zip(found, same, strict=True))
+                print(f"; with it {1e3 * held:8.3f}, {1e3 * ready:8.3f} alone", end="")
+            print(f"; {int((found[0] >= 0).sum()) / rows:.1f} picked")
 
 
 def _made(rows: int, width: int, features: int, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,19 +61,28 @@ def _made(rows: int, width: int, features: int, k: int) -> tuple[torch.Tensor, t
     return (amounts @ atoms[at]).squeeze(1) + noise, atoms
 
 
-def _both(way: Any, x: torch.Tensor, atoms: torch.Tensor, allowed: int, gram: Any) -> tuple[float, float, int]:
-    """Seconds with the Gram matrix that was made (0: too large) and without it, and how many atoms were picked."""
-    pursuit.gram_matrix = nonnegative.gram_matrix = lambda _: gram
-    seconds, found = [], []
-    for largest in [0] if gram is None else [allowed, 0]:
-        pursuit.LARGEST = nonnegative.LARGEST = largest
-        took, made = _spent(way, x, atoms)
-        seconds.append(took)
-        found.append(made)
-    pursuit.LARGEST = nonnegative.LARGEST = allowed
-    pursuit.gram_matrix = nonnegative.gram_matrix = gram_matrix
-    assert all(torch.equal(a, b) for a, b in zip(found[0], found[-1], strict=True))
-    return seconds[0] if len(seconds) > 1 else 0.0, seconds[-1], int((found[0][0] >= 0).sum())
+def _without(way: Any, x: torch.Tensor, atoms: torch.Tensor) -> tuple[float, float, Any]:
+    """Seconds a row without a Gram matrix, of all rows together and of some one after the other; what was found."""
+    allowed, pursuit.LARGEST = pursuit.LARGEST, 0
+    try:
+        return _each(way, x, atoms)
+    finally:
+        pursuit.LARGEST = allowed
+
+
+def _with(way: Any, x: torch.Tensor, atoms: torch.Tensor) -> tuple[float, float, Any]:
+    """The same where the matrix is kept and made already."""
+    pursuit.keep(atoms)
+    pursuit.worth_it(atoms, len(atoms), 1)
+    found = _each(way, x, atoms)
+    pursuit.forget(atoms)
+    return found
+
+
+def _each(way: Any, x: torch.Tensor, atoms: torch.Tensor) -> tuple[float, float, Any]:
+    together, found = _spent(way, x, atoms)
+    alone = sum(_spent(way, row, atoms)[0] for row in x[:ALONE].split(1))
+    return together / len(x), alone / ALONE, found
 
 
 def _spent(work: Any, *given: Any) -> tuple[float, Any]:

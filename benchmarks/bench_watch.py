@@ -1,12 +1,14 @@
 """What watching costs while a model writes: plain, some features watched, a whole dictionary encoded and recorded.
 
 python benchmarks/bench_watch.py [--model gpt2-small] [--batch 1,8] [--rounds 15] [--tokens 24] [--threads 1]
+                                 [--architecture batch_topk]
 
 The model ``gpt2-small`` has that shape (12 layers of 768) and random weights; another is a packaged model's name or a
 folder. The dictionary has random directions of the middle site and thresholds at which 32 features are active on a
-token. Everyone takes turns in one process, in an order that changes from round to round; a round's cost is its time
-over the plain one's of the same round, less 1, by the process's CPU time and by the wall's. Printed are the quartiles
-over rounds, the median in the middle. A turn reads the prompts and writes the tokens; a step is a token of each prompt.
+token; ``matching_pursuit`` takes 32 steps. Everyone takes turns in one process, in an order that changes from round to
+round; a round's cost is its time over the plain one's of the same round, less 1, by the process's CPU time and by the
+wall's. Printed are the quartiles over rounds, the median in the middle. A turn reads the prompts and writes the tokens;
+a step is a token of each prompt.
 """
 
 from __future__ import annotations
@@ -54,6 +56,15 @@ def middle(model: Any) -> str:
     return f"resid_post.{(n_layers - 1) // 2}"
 
 
+def a_pursuit(model: Any, site: str, n_features: int) -> Dictionary:
+    """Random unit directions, by which a token is explained in 32 steps."""
+    width = sites_of(model, "model").width(Site.parse(site))
+    made = architecture("matching_pursuit")(width, n_features, k=ACTIVE).requires_grad_(False)
+    made.w_dec.copy_(torch.nn.functional.normalize(torch.randn(made.w_dec.shape), dim=1))
+    made.provenance = {"site": site}
+    return made
+
+
 def a_dictionary(model: Any, site: str, n_features: int) -> Dictionary:
     """Random unit directions, and the threshold that 32 features of a token exceed on average."""
     found: list[torch.Tensor] = []
@@ -69,6 +80,9 @@ def a_dictionary(model: Any, site: str, n_features: int) -> Dictionary:
     made.threshold.fill_(float(scores.kthvalue(int(len(scores) * (1 - ACTIVE / n_features))).values))
     made.provenance = {"site": site}
     return made
+
+
+DICTIONARIES = {"batch_topk": a_dictionary, "matching_pursuit": a_pursuit}
 
 
 def prompt(model: Any, batch: int) -> torch.Tensor:
@@ -140,6 +154,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--tokens", type=int, default=24)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--architecture", choices=DICTIONARIES, default="batch_topk")
     given = parser.parse_args()
     numba.set_num_threads(given.threads)  # first: as its threads start, torch gets as many
     torch.set_num_threads(given.threads)
@@ -147,12 +162,12 @@ def main() -> None:
     site = middle(model)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "dictionary")
-        io.save(a_dictionary(model, site, given.features), path)
+        io.save(DICTIONARIES[given.architecture](model, site, given.features), path)
         rules = some_rules(path, given.features)
         for batch in map(int, given.batch.split(",")):
             found = measure(model, rules, Path(folder), batch, given.tokens, given.rounds)
-            about = {"model": given.model, "site": site, "features": given.features, "threads": given.threads}
-            print(json.dumps({**about, **found}), flush=True)
+            about = {name: getattr(given, name) for name in ("model", "architecture", "features", "threads")}
+            print(json.dumps({**about, "site": site, **found}), flush=True)
 
 
 if __name__ == "__main__":

@@ -57,8 +57,11 @@ class Model:
 
 
 class Dictionary:
-    d_in, n_features, own_encoder = D, N, False
+    d_in, n_features = D, N
     weights = torch.randn(D, N, generator=torch.Generator().manual_seed(1))
+
+    def make_ready(self) -> None:
+        pass
 
     def encode(self, x: torch.Tensor) -> Code:
         return Code.from_dense(torch.relu(x @ self.weights - 1.5))

@@ -60,6 +60,19 @@ def test_encode_is_row_wise_bit_for_bit(name, seen):
 
 @each_way
 @every_architecture
+def test_what_is_made_ready_changes_no_code_and_a_change_of_weights_is_noticed(name, seen):
+    dictionary, other, x = made(name, **seen), made(name, seed=1, **seen), rows()
+    wanted, changed = (one.encode(x).to_dense() for one in (dictionary, other))
+    dictionary.make_ready()
+    for _ in range(2):
+        assert torch.equal(dictionary.encode(x).to_dense(), wanted)
+        assert torch.equal(torch.cat([dictionary.encode(row).to_dense() for row in x.split(1)]), wanted)
+    dictionary.load_state_dict(other.state_dict())
+    assert torch.equal(dictionary.encode(x).to_dense(), changed)
+
+
+@each_way
+@every_architecture
 def test_some_features_alone_have_the_values_that_they_have_among_all(name, seen):
     dictionary, x, features = made(name, **seen), rows(), [7, 0, 39, 12]
     wanted = dictionary.encode(x).to_dense()[:, features]

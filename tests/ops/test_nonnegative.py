@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from monoscope.ops import coactive, fitted, nonnegative, nonnegative_batched
+from monoscope.ops import coactive, fitted, nonnegative, nonnegative_batched, pursuit
 from monoscope.ops.transpose import transpose
 from monoscope.types import Code
 
@@ -95,7 +95,7 @@ def test_a_row_is_alone_with_or_without_the_gram_matrix(shape):
     x, atoms = case(n, n_atoms, d, seed)
     with pytest.MonkeyPatch.context() as patch:
         whole = nonnegative.pursue(x.repeat(1 + n_atoms // n, 1), atoms, 0.1, most)  # enough rows for a Gram matrix
-        patch.setattr(nonnegative, "LARGEST", 0)
+        patch.setattr(pursuit, "LARGEST", 0)
         for i in range(min(n, 3)):
             alone = nonnegative.pursue(x[i : i + 1], atoms, 0.1, most)
             assert all(torch.equal(a[0], b[i]) for a, b in zip(alone, whole, strict=True))

@@ -105,9 +105,33 @@ def test_what_sixteen_bits_cannot_tell_apart_is_told_apart(pursue, monkeypatch):
     atoms = torch.nn.functional.normalize(alike.view(480, 24))
     x = torch.randn(400, 24, generator=generator)
     whole = pursue(x, atoms)
-    for module in (pursuit, nonnegative):
-        monkeypatch.setattr(module, "LARGEST", 0)
+    monkeypatch.setattr(pursuit, "LARGEST", 0)
     assert all(torch.equal(a, b) for a, b in zip(whole, pursue(x, atoms), strict=True))
+
+
+@pytest.mark.parametrize("pursue", [lambda *a: pursuit.pursue(*a, 6), lambda *a: nonnegative.pursue(*a, 0.1, 6)])
+def test_what_is_kept_of_atoms_changes_no_row_and_a_change_of_them_is_noticed(pursue, monkeypatch):
+    x, atoms = case(20, 300, 8, 3)
+    made: list[int] = []
+    matrix = pursuit.gram_matrix
+    monkeypatch.setattr(pursuit, "gram_matrix", lambda atoms: made.append(len(atoms)) or matrix(atoms))
+
+    def rows() -> list[torch.Tensor]:
+        return [torch.cat(parts) for parts in zip(*(pursue(row, atoms) for row in x.split(1)), strict=True)]
+
+    def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
+        return all(torch.equal(one, other) for one, other in zip(a, b, strict=True))
+
+    alone = rows()
+    assert not made  # for a row it is never worth it
+    pursuit.keep(atoms)
+    assert same(rows(), alone) and made == [300]  # for twenty, one after the other, once
+    pursuit.keep(atoms)
+    assert same(list(pursue(x, atoms)), alone) and made == [300]
+    atoms.copy_(atoms.flip(0))
+    changed = rows()
+    assert not same(changed, alone) and made == [300]
+    assert same(changed, rows())
 
 
 def test_ties_go_to_the_lower_index_and_an_atom_is_named_once():

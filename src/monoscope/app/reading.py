@@ -17,7 +17,6 @@ from monoscope.catalogue.directions import coordinates, logit_effects
 from monoscope.catalogue.token_effects import Place, token_effects
 from monoscope.errors import MonoscopeError
 from monoscope.models.generation import Written, generate
-from monoscope.ops import encode
 from monoscope.types import PADDING, SEPARATOR, Code, Site, TokenBlock, TokenisedDocument
 
 WINDOWS_AT_ONCE = 16  # bounds memory whatever the text's length
@@ -70,8 +69,7 @@ class Reader:
                 f"the dictionary has {dictionary.n_features} features, the catalogue {len(catalogue)}",
                 fix="open the catalogue that was made with this dictionary",
             )
-        if dictionary.own_encoder:
-            encode.keep(dictionary.w_enc, dictionary.b_enc)
+        dictionary.make_ready()
         self.catalogue = catalogue
         self._labels = [str(label) for label in catalogue.features["label"]]
         self._f1 = [number(f1) for f1 in catalogue.features["label_f1"]]

@@ -46,6 +46,7 @@ def gather(
         MonoscopeError: an activation is no finite number (names document and position), the stream is not these
             rows, or the folder cannot be written.
     """
+    dictionary.make_ready()
     neurons = NeuronCorrelation(dictionary.n_features, dictionary.d_in)
     with SpoolWriter(out, dictionary.n_features) as spool:
         for block in stream:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
+from monoscope.ops import pursuit
 from monoscope.types import Code
 
 
@@ -70,6 +71,10 @@ class Pursuing(Dictionary):
     def middle(self) -> Float[Tensor, " d_in"]:
         """What is taken off a row before it is explained."""
         return self.b_in if self.untied else self.b_dec
+
+    def make_ready(self) -> None:
+        """As of any dictionary; what is kept is a Gram matrix of all atoms, two bytes for each pair of features."""
+        pursuit.keep(self.atoms)
 
     def options(self) -> dict[str, Any]:
         """``untied`` where it is, so that dictionaries of before there was such an option are the same as ever."""

@@ -22,7 +22,7 @@ from monoscope import notebook, plugins
 from monoscope.dictionary import PACKAGE as PACKAGE
 from monoscope.dictionary import architectures as architectures
 from monoscope.errors import MonoscopeError, unknown_name
-from monoscope.ops import weighted_rows
+from monoscope.ops import encode, weighted_rows
 from monoscope.ops.encode import Gates
 from monoscope.ops.row_norm import centred, normed
 from monoscope.types import Code, as_tensor
@@ -135,6 +135,14 @@ class Dictionary(nn.Module):
         Where there are some, ``code_of(x)`` is ``ops.encode.above(x, *gates)``: some features can be read alone.
         """
         return None
+
+    def make_ready(self) -> None:
+        """Make what encoding makes of the weights once: they will not change any more.
+
+        Worth it before many calls of few rows each. What is made lives as long as the weights do.
+        """
+        if self.own_encoder:
+            encode.keep(self.w_enc, self.b_enc)
 
     @property
     def calibrated(self) -> bool:

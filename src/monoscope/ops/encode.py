@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Float
 from numba import njit, prange
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from monoscope.ops import product
 from monoscope.ops.kernels import inner, parallel
 from monoscope.ops.topk import GROUPS, collect, group_maxima, kth_largest
+from monoscope.ops.unchanging import Unchanging
 from monoscope.types import Code
 
 
@@ -98,36 +98,25 @@ class Few:
         return torch.from_numpy(out)
 
 
-class _Kept(NamedTuple):
-    """What is made of a weight and its bias before the first row is seen."""
-
-    bias: Tensor  # the very tensor that it was made of
-    versions: tuple[int, int]
-    rounded: tuple[Tensor, Tensor]
-    features: np.ndarray
-
-
-_KEPT = WeakTensorKeyDictionary()
+_KEPT: Unchanging[tuple[tuple[Tensor, Tensor], np.ndarray]] = Unchanging()
 
 
 def keep(weight: Float[Tensor, "n_features d"], bias: Float[Tensor, " n_features"]) -> None:
     """These will not change: what ``topk`` and ``above`` make of them is made once, and kept while ``weight`` lives.
 
-    That is most of what encoding a few rows costs. A change in place is noticed by torch's count of them, one of
-    ``.data`` is not. On other devices than the CPU there is nothing to keep.
+    That is most of what encoding a few rows costs. A change is noticed as ``ops.unchanging`` says. On other devices
+    than the CPU there is nothing to keep.
     """
-    if weight.device.type == "cpu" and not weight.is_inference():
+    if weight.device.type == "cpu":
         dtype = product.fastest()
         rounded = weight.detach().to(dtype), bias.detach().to(dtype)
-        features = _rounding(weight.detach().float(), bias.detach().float(), dtype)
-        _KEPT[weight] = _Kept(bias, (weight._version, bias._version), rounded, features)
+        _KEPT.put((rounded, _rounding(weight.detach().float(), bias.detach().float(), dtype)), weight, bias)
 
 
 def _made(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[tuple[Tensor, Tensor], np.ndarray]:
     """The operands of the product, and the bounds of its error."""
-    kept = _KEPT.get(weight)
-    if kept is not None and kept.bias is bias and kept.versions == (weight._version, bias._version):
-        return kept.rounded, kept.features
+    if (kept := _KEPT.find(weight, bias)) is not None:
+        return kept
     weight, bias = (t.detach().float().contiguous() for t in (weight, bias))
     return (weight, bias), _rounding(weight, bias, dtype)
 

@@ -29,12 +29,13 @@ from torch import Tensor
 from monoscope.ops import product
 from monoscope.ops.kernels import inner, parallel
 from monoscope.ops.nearest import dot, group_maxima, nearest, tile
-from monoscope.ops.pursuit import LARGEST, NOISE, OFF, SCORES, TOGETHER, gram_matrix, near_best, room_for_best
+from monoscope.ops.pursuit import NOISE, OFF, SCORES, TOGETHER, longest, near_best, room_for_best, worth_it
 from monoscope.ops.room import room_like
 from monoscope.ops.weighted_rows import weighted
 from monoscope.types import Code
 
 ROUND = 0.5  # of a round's first inner product: what ends the round
+SPARE = 8  # times more atoms than are counted upon may be active in a row
 SWEEPS = 100  # of a fit, at most
 SPACE = 1 << 24  # numbers in the Gram matrices of active atoms that are held at once
 FITTED = 1e-3  # of what ends the pursuit: the largest change by a sweep that ends a fit
@@ -105,7 +106,7 @@ def pursue(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], floor: fl
         floor: the largest inner product with what is left that is left alone, in units of ``x``.
         most: the largest number of active atoms of a row.
     """
-    x, atoms = x.detach(), atoms.detach()
+    own, x, atoms = atoms, x.detach(), atoms.detach()
     if x.device.type != "cpu":  # row by row is no work for a device
         from monoscope.ops import nonnegative_batched
 
@@ -115,16 +116,14 @@ def pursue(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], floor: fl
     x, atoms = x.contiguous(), atoms.contiguous()
     left = room_like(x).copy_(x)
     picks, values = np.full((len(x), most), -1, np.int32), np.zeros((len(x), most), np.float32)
-    length = float(atoms.norm(dim=1).max()) * 1.001
-    if len(x) * min(most, 8) < len(atoms) or len(atoms) ** 2 > LARGEST:
-        _afresh(x, left, atoms, length, floor, picks, values)
+    gram = worth_it(own, len(x), -(-most // SPARE))
+    if gram is None:
+        _afresh(x, left, atoms, longest(atoms), floor, picks, values)
         return Found(torch.from_numpy(picks), torch.from_numpy(values), left)
-    gram = gram_matrix(atoms)
     for first, scores in product.blocks(x, atoms, atoms.new_zeros(len(atoms)), torch.float32, SCORES):
         rows = slice(first, first + len(scores))
         _pursue(
-            scores.numpy(), x[rows].numpy(), left[rows].numpy(), atoms.numpy(), gram.multiples, gram.grain,
-            length, floor, picks[rows], values[rows],
+            scores.numpy(), x[rows].numpy(), left[rows].numpy(), atoms.numpy(), *gram, floor, picks[rows], values[rows],
         )  # fmt: skip
     return Found(torch.from_numpy(picks), torch.from_numpy(values), left)
 

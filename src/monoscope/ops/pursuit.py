@@ -9,11 +9,13 @@ The kernel keeps every atom's inner product with the residual up to date by the 
 which is held in 16 bits. These numbers only *preselect*: all atoms that rounding could have hidden are scored again on
 the residual itself, always in the same order, so that a row's code does not depend on its neighbours by a single bit.
 For few rows, and for so many atoms that the matrix would be too large, the inner products are made afresh at each step,
-by one product for many rows (``ops.nearest``), and what is picked is the same.
+by one product for many rows (``ops.nearest``), and what is picked is the same. Of atoms that do not change any more
+(``keep``) the matrix is made once, and then serves few rows too.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +31,7 @@ from monoscope.ops.room import room, room_like
 from monoscope.ops.topk import GROUPS
 from monoscope.ops.topk import group_maxima as maxima_of_groups
 from monoscope.ops.transpose import transpose
+from monoscope.ops.unchanging import Unchanging
 from monoscope.types import Code
 
 NOISE = 2.0**-20  # of a row's length: what is left below it is rounding
@@ -41,14 +44,27 @@ AT_ONCE = 128  # rows of it that are made at once
 ROWS = 512  # whose picks are compared with each other at once
 TOGETHER = 512  # rows whose inner products with all atoms are made at once
 SCORES, SPACE = 1 << 19, 1 << 20  # numbers in a block of scores, and of gradients
+A_PASS = 16  # rows that take as long as reading the atoms once: what any number of rows pays for a pick without matrix
 DENSE = 1 << 26  # scores that are made at once where torch makes them
 
 
 class Gram(NamedTuple):
-    """All inner products of atoms with each other, as whole multiples of ``grain``."""
+    """All inner products of atoms with each other, as whole multiples of ``grain``; and the length of the longest."""
 
     multiples: np.ndarray
     grain: np.float32
+    length: float
+
+
+@dataclass
+class _Lasting:
+    """Of atoms that will not change, what is known of their use."""
+
+    picks: int = 0
+    gram: Gram | None = None
+
+
+_LASTING: Unchanging[_Lasting] = Unchanging()
 
 
 class Pursuit(NamedTuple):
@@ -101,24 +117,21 @@ def pursue(
         enough: a length; a step that leaves less of a row is its last.
         once: whether the step that picks an atom again is a row's last.
     """
-    x, atoms = x.detach(), atoms.detach()
+    own, x, atoms = atoms, x.detach(), atoms.detach()
     if not _on_cpu(x, atoms):
         blocks = x.split(max(1, DENSE // len(atoms)))
         found = zip(*(reference(rows, atoms, k, enough, once) for rows in blocks), strict=True)
         return Pursuit(*(torch.cat(parts) for parts in found))
     atoms, left = atoms.contiguous(), room_like(x).copy_(x)
     picks, values = np.full((len(x), k), -1, np.int32), np.zeros((len(x), k), np.float32)
-    length = float(atoms.norm(dim=1).max()) * 1.001
-    ends = length, np.float32(enough), once
-    if len(x) * k < len(atoms) or len(atoms) ** 2 > LARGEST:
-        _afresh(left, atoms, *ends, picks, values)
+    ends, gram = (np.float32(enough), once), worth_it(own, len(x), k)
+    if gram is None:
+        _afresh(left, atoms, longest(atoms), *ends, picks, values)
         return Pursuit(torch.from_numpy(picks), torch.from_numpy(values), left)
-    gram = gram_matrix(atoms)
     for first, scores in product.blocks(x, atoms, atoms.new_zeros(len(atoms)), torch.float32, SCORES):
         rows = slice(first, first + len(scores))
         _pursue(
-            scores.numpy(), left[rows].numpy(), atoms.numpy(), gram.multiples, gram.grain, *ends,
-            picks[rows], values[rows],
+            scores.numpy(), left[rows].numpy(), atoms.numpy(), *gram, *ends, picks[rows], values[rows],
         )  # fmt: skip
     return Pursuit(torch.from_numpy(picks), torch.from_numpy(values), left)
 
@@ -145,10 +158,40 @@ def _on_cpu(*tensors: Tensor) -> bool:
     return all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
 
 
+def keep(atoms: Float[Tensor, "n_atoms d"]) -> None:
+    """These will not change: their Gram matrix is made once, and kept while they live.
+
+    It is made as soon as so many rows have been pursued, by however many calls, that it is worth it. A change is
+    noticed as ``ops.unchanging`` says.
+    """
+    if _on_cpu(atoms) and _LASTING.find(atoms) is None:
+        _LASTING.put(_Lasting(), atoms)
+
+
+def forget(atoms: Float[Tensor, "n_atoms d"]) -> None:
+    """Keep nothing of these any more."""
+    _LASTING.drop(atoms)
+
+
+def worth_it(atoms: Float[Tensor, "n_atoms d"], rows: int, picks: int) -> Gram | None:
+    """The Gram matrix, if it is kept, or worth making for rows of so many picks; None if not, or if it is too large."""
+    lasting = _LASTING.find(atoms) or _Lasting()
+    lasting.picks += (rows + A_PASS) * picks
+    if lasting.gram is None and lasting.picks >= len(atoms) and len(atoms) ** 2 <= LARGEST:
+        lasting.gram = gram_matrix(atoms.detach().contiguous())
+    return lasting.gram
+
+
+def longest(atoms: Float[Tensor, "n_atoms d"]) -> float:
+    """The length of the longest atom, but for its rounding: no atom is longer."""
+    return float(atoms.norm(dim=1).max()) * 1.001
+
+
 def gram_matrix(atoms: Float[Tensor, "n_atoms d"]) -> Gram:
     """The inner products of all atoms with each other; none exceeds the square of the longest atom's length."""
     n = len(atoms)
-    grain = max(float(atoms.norm(dim=1).max()) ** 2, 1e-30) / STEPS
+    length = longest(atoms)
+    grain = max(length**2, 1e-30) / STEPS
     multiples, space = room(n, n, dtype=torch.int16), room(min(n, AT_ONCE), n)
     for first in range(0, n, AT_ONCE):
         rows, rest = slice(first, first + AT_ONCE), slice(first + AT_ONCE, n)
@@ -156,7 +199,7 @@ def gram_matrix(atoms: Float[Tensor, "n_atoms d"]) -> Gram:
         made = space.view(-1)[: len(some) * (n - first)].view(len(some), n - first)
         multiples[rows, first:] = torch.mm(some, atoms[first:].T, out=made)  # towards 0
         multiples[rest, rows] = multiples[rows, rest].T
-    return Gram(multiples.numpy(), np.float32(grain))
+    return Gram(multiples.numpy(), np.float32(grain), length)
 
 
 def steps(

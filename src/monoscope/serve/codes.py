@@ -24,6 +24,7 @@ class Codes:
     def __init__(self, lm: LanguageModel, dictionary: Dictionary, site: Site | str) -> None:
         """The dictionary reads ``site`` of the model."""
         self._lm, self._dictionary, self._site = lm, dictionary, str(site)
+        dictionary.make_ready()
 
     @property
     def n_features(self) -> int:

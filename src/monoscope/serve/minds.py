@@ -18,7 +18,6 @@ from monoscope.errors import MonoscopeError
 from monoscope.models import taps
 from monoscope.models.language_model import LanguageModel
 from monoscope.models.sites import sites_of
-from monoscope.ops import encode
 from monoscope.serve.running import Running, Ticket
 from monoscope.serve.speech import Speech
 from monoscope.serve.wanted import Mind, Said, Wanted
@@ -49,8 +48,7 @@ class FeatureTap:
                 f"{lm.width(self.site)}",
                 fix="name the dictionary and the site that belong to this model",
             )
-        if self.dictionary.own_encoder:
-            encode.keep(self.dictionary.w_enc, self.dictionary.b_enc)
+        self.dictionary.make_ready()
 
     @contextmanager
     def held(self) -> Iterator[None]:

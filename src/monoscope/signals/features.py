@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
-from monoscope.ops import encode
 from monoscope.ops.encode import Few
 from monoscope.types import Code
 
@@ -36,8 +35,8 @@ class Watched:
         dictionary.check_features(self.features)
         gates = None if whole else dictionary.gates()
         self._alone = None if gates is None else Few(gates, self.features)
-        if gates is None and dictionary.own_encoder:
-            encode.keep(dictionary.w_enc, dictionary.b_enc)
+        if gates is None:
+            dictionary.make_ready()
         self._column = torch.full((dictionary.n_features,), -1)
         self._column[list(self.features)] = torch.arange(len(self.features))
 
