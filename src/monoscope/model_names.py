@@ -74,6 +74,8 @@ _MOVED = {  # the same repository by another id
 }
 _KNOWN = {model.lower() for model in NAMES.values()} | set(_MOVED)
 _PACKAGED = re.compile(r"reference-\w+")
+_TUNED = re.compile(r"-(?:it|pt|instruct|chat|base)(?=-|$)|-hf$")  # by what names of one pre-training differ
+_APART = "roneneldan/"  # TinyStories-Instruct are trainings of their own
 
 
 def on_hub(name: str) -> str | None:
@@ -83,12 +85,22 @@ def on_hub(name: str) -> str | None:
 
 def same(one: str, other: str) -> bool | None:
     """Whether two names mean one model; None where that is not known, as of a folder, of somebody's copy or further
-    training, or of two revisions of one.
+    training, or of two revisions of one, and where one is ``tuned`` from the other.
     """
     (a, at), (b, at_other) = (_meant(name) for name in (one, other))
-    if a is None or b is None or (a == b and at != at_other):
+    if a is None or b is None or (a == b and at != at_other) or tuned(one, other):
         return None
     return a == b
+
+
+def tuned(one: str, other: str) -> bool:
+    """Whether two names mean models of one pre-training of which one was trained further, as ``-it`` and ``-Instruct``
+    say. Dictionaries of the one are in use on the other.
+    """
+    a, b = (_meant(name)[0] for name in (one, other))
+    if a is None or b is None or a == b or a.startswith(_APART):
+        return False
+    return _TUNED.sub("", a) == _TUNED.sub("", b)
 
 
 def _meant(name: str) -> tuple[str | None, str | None]:

@@ -13,6 +13,7 @@ from monoscope.app.given import remarks
 from monoscope.app.run import Run
 from monoscope.dictionary import io
 from monoscope.dictionary.base import Dictionary, architecture
+from monoscope.errors import MonoscopeError
 from monoscope.harvest.stream import Stream, stream
 from monoscope.models import LanguageModel, load_model
 from monoscope.text import prepare
@@ -190,3 +191,14 @@ def test_a_model_of_another_name_is_spoken_of_where_it_may_be_another(lm):
         assert any(f"names the model {named}" in remark for remark in remarks(made, lm)) == said
     made.provenance = {"model": "someone/reference-a", "fingerprint": lm.fingerprint}
     assert remarks(made, lm) == []
+
+
+def test_a_tuned_model_is_not_refused_and_spoken_of(lm, monkeypatch):
+    made, site = given(), str(plan.default_site(lm))
+    made.provenance = {"model": "google/gemma-2-2b"}
+    monkeypatch.setattr(lm, "name", "google/gemma-2-2b-it")
+    plan.refuse_stranger(made, lm, site)
+    assert ["another tuning" in remark for remark in remarks(made, lm)] == [True]
+    monkeypatch.setattr(lm, "name", "google/gemma-2-9b-it")
+    with pytest.raises(MonoscopeError, match=r"trained on google/gemma-2-2b, not on google/gemma-2-9b-it"):
+        plan.refuse_stranger(made, lm, site)

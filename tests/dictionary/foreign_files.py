@@ -238,7 +238,10 @@ def gemma_scope(folder: Path, version: int = 1, skip: bool = False, described: b
     else:
         safetensors(folder / "params.safetensors", held)
         told = {"architecture": "jump_relu", "model_name": "gemma-3-1b-pt", "hf_hook_point_in": "model.layers.3.output"}
-        told |= {"affine_connection": skip, **({"hf_hook_point_out": "model.layers.3.mlp.output"} if skip else {})}
+        if skip:
+            norms = "model.layers.3.{}_feedforward_layernorm.output"
+            told |= {"hf_hook_point_in": norms.format("pre"), "hf_hook_point_out": norms.format("post")}
+        told |= {"affine_connection": skip}
         if described:
             configuration(folder / "config.json", told)
 

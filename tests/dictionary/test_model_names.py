@@ -49,6 +49,22 @@ def test_every_id_is_known_by_itself_or_has_an_organisation():
 def test_two_names_of_one_model(one, other, same):
     assert model_names.same(one, other) is same
     assert model_names.same(other, one) is same
+    assert not model_names.tuned(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "tuned"),
+    [
+        ("gemma-2-2b", "google/gemma-2-2b-it", True), ("google/gemma-3-1b-pt", "google/gemma-3-1b-it", True),
+        ("Llama-3.1-8B", "meta-llama/Meta-Llama-3.1-8B-Instruct", True), ("Llama-2-7b", "Llama-2-7b-chat", True),
+        ("mistral-7b", "mistral-7b-instruct", True), ("Qwen3-8B", "Qwen/Qwen3-8B-Base", True),
+        ("gemma-2-2b", "gemma-2-9b-it", False), ("Llama-3.2-1B", "Llama-3.2-3B-Instruct", False),
+        ("tiny-stories-1M", "tiny-stories-instruct-1M", False),
+    ],
+)  # fmt: skip
+def test_a_model_and_what_was_tuned_from_it(one, other, tuned):
+    assert model_names.tuned(one, other) is model_names.tuned(other, one) is tuned
+    assert model_names.same(one, other) is (None if tuned else False)
 
 
 def named(folder, name: str) -> None:

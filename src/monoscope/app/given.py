@@ -34,7 +34,9 @@ def remarks(dictionary: Dictionary, lm: LanguageModel) -> list[str]:
     said, known = windows.remarks(dictionary, lm), dictionary.provenance
     named = str(known.get("model") or lm.name)
     if named != lm.name and known.get("fingerprint") is None and model_names.same(named, lm.name) is None:
-        said.append(f"its file names the model {named}; whether {lm.name} has the same weights is not known")
+        tuned = f"{lm.name} is another tuning of it, in which its features may mean something else"
+        unknown = f"whether {lm.name} has the same weights is not known"
+        said.append(f"its file names the model {named}; {tuned if model_names.tuned(named, lm.name) else unknown}")
     if known.get("row_mean") == "not stated":
         said.append(
             "its file does not say whether each row's mean was taken out in its training, as TransformerLens does "

@@ -1,4 +1,4 @@
-"""Sites and models in TransformerLens' words, where it is known what they are in ours."""
+"""Sites and models in the words of TransformerLens and transformers, where it is known what they are in ours."""
 
 from __future__ import annotations
 
@@ -17,13 +17,28 @@ HOOKS = {
 }
 _KINDS = {hook: kind for kind, hook in HOOKS.items()}
 _HOOK = re.compile(r"blocks\.(\d{1,6})\.([a-z_.]+)")
+_MODULE = re.compile(r"([A-Za-z_][\w.]{0,200})\.(input|output)")
+_LAYER = re.compile(r"model\.layers\.(\d{1,6})(?:\.([\w.]+))?\.output")
+_OUTPUTS = {  # of a layer in transformers' Gemma, by the module; of the layer itself that of None
+    None: "resid_post",
+    "pre_feedforward_layernorm": "mlp_in",
+    "post_feedforward_layernorm": "mlp_out",
+    "post_attention_layernorm": "attn_out",
+}
 _SITE = re.compile(r"([a-z_]+)\.(\d{1,6})")
 
 
 def site_of(hook: str | None) -> str | None:
-    """``blocks.3.hook_resid_post`` is ``resid_post.3``; None for hooks that are none of our named sites."""
-    found = _HOOK.fullmatch(hook or "")
-    return f"{_KINDS[found[2]]}.{int(found[1])}" if found and found[2] in _KINDS else None
+    """``blocks.3.hook_resid_post`` is ``resid_post.3``; None for hooks that are no site of ours.
+
+    So is ``model.layers.3.output``, as Gemma Scope 2 has it; the input or output of another module is that module's.
+    """
+    if found := _HOOK.fullmatch(hook or ""):
+        return f"{_KINDS[found[2]]}.{int(found[1])}" if found[2] in _KINDS else None
+    if (found := _LAYER.fullmatch(hook or "")) and found[2] in _OUTPUTS:
+        return f"{_OUTPUTS[found[2]]}.{int(found[1])}"
+    found = _MODULE.fullmatch(hook or "")
+    return f"{found[1]}:{found[2].removesuffix('put')}" if found else None
 
 
 def hook_of(site: Any) -> str | None:
