@@ -193,6 +193,24 @@ def test_a_model_of_another_name_is_spoken_of_where_it_may_be_another(lm):
     assert remarks(made, lm) == []
 
 
+def test_a_dictionary_that_does_not_say_where_it_was_trained_is_not_put_anywhere(lm, corpus):
+    made = given()
+    asked: dict[str, object] = {
+        "text": corpus,
+        "tokens": 4096,
+        "features": None,
+        "k": None,
+        "architecture": "",
+        "seed": 0,
+    }
+    made.provenance = {"model": "reference-a", "hook": "blocks.0.hook_q"}
+    with pytest.raises(MonoscopeError, match=r"does not say at which site .* its file has blocks\.0\.hook_q") as error:
+        plan.resolve(lm, site=None, dictionary=made, **asked)
+    assert "--site" in str(error.value.fix)
+    site = str(plan.default_site(lm))
+    assert plan.resolve(lm, site=site, dictionary=made, **asked).site == site
+
+
 def test_a_tuned_model_is_not_refused_and_spoken_of(lm, monkeypatch):
     made, site = given(), str(plan.default_site(lm))
     made.provenance = {"model": "google/gemma-2-2b"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import foreign_files as files
@@ -38,6 +39,28 @@ def test_a_repository_and_folders_within(cached):
         torch.testing.assert_close(made(files.rows()), meaning(files.rows()), rtol=1e-4, atol=1e-5)
     files.openai(cached / "resid")
     assert io.load("org/repo:resid/3.pt").architecture == "l1_2023"
+
+
+@pytest.mark.parametrize(
+    ("repository", "within", "told"),
+    [
+        ("gemma-scope-2b-pt-res", "layer_20/width_16k/average_l0_71", ("google/gemma-2-2b", "resid_post.20")),
+        ("gemma-scope-9b-it-res", "layer_9/width_16k/average_l0_1", ("google/gemma-2-9b-it", "resid_post.9")),
+        ("gemma-scope-9b-pt-mlp", "layer_0/width_16k/canonical", ("google/gemma-2-9b", "mlp_out.0")),
+        ("gemma-scope-2b-pt-att", "layer_3/w", ("google/gemma-2-2b", "model.layers.3.self_attn.o_proj:in")),
+        ("gemma-scope-2b-pt-transcoders", "layer_3/width_16k", ("google/gemma-2-2b", None)),
+        ("gemma-scope-2b-pt-res", "embedding/width_4k", ("google/gemma-2-2b", None)),
+        ("something", "layer_20/width_16k", (None, None)),
+    ],
+)
+def test_releases_of_gemma_scope_say_by_their_names_where_they_belong(repository, within, told, cached):
+    theirs = cached.parents[2] / f"models--google--{repository}"
+    shutil.copytree(cached.parents[1], theirs)
+    files.gemma_scope(theirs / "snapshots" / COMMIT / within)
+    for revision in ("", "@main"):
+        known = io.load(f"google/{repository}{revision}:{within}").provenance
+        assert (known.get("model"), known.get("site")) == told
+    assert "model" not in io.load(theirs / "snapshots" / COMMIT / within).provenance  # a folder's name says nothing
 
 
 @pytest.fixture

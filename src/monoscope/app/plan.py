@@ -172,7 +172,7 @@ def resolve(
         MonoscopeError: the model lacks a site, or the dictionary belongs to another model, site, target or width.
     """
     if dictionary is not None:
-        site = site or dictionary.provenance.get("site")
+        site = site or read(dictionary)
         target = target or written(dictionary)
         features, architecture = dictionary.n_features, dictionary.architecture
         k, skip = dictionary.options().get("k", 0), dictionary.w_skip is not None
@@ -230,6 +230,22 @@ def written(dictionary: Dictionary) -> str | None:
     if told in NOWHERE:
         raise MonoscopeError("this transcoder does not say where it writes", fix="pass --target")
     return told
+
+
+def read(dictionary: Dictionary) -> str:
+    """The site that a dictionary says that it reads.
+
+    Raises:
+        MonoscopeError: it does not say; of a site that only has its width it would make nonsense.
+    """
+    known = dictionary.provenance
+    if not known.get("site"):
+        hook = f"; its file has {known['hook']}" if known.get("hook") else ""
+        raise MonoscopeError(
+            f"the dictionary does not say at which site of the model it was trained{hook}",
+            fix="pass --site, such as resid_post.12",
+        )
+    return str(known["site"])
 
 
 def refuse_stranger(dictionary: Dictionary, lm: LanguageModel, site: str) -> None:

@@ -60,8 +60,10 @@ def load(path: str | Path) -> Dictionary:
                 fix="put the files of the one that is meant into a folder of their own",
             )
         if found:
-            made: Dictionary = plugins.load(FORMATS, found[0]).load(candidate)
-            made.provenance |= told
+            plugin = plugins.load(FORMATS, found[0])
+            made: Dictionary = plugin.load(candidate)
+            by_name = plugin.told_by(asked) if told and hasattr(plugin, "told_by") else {}
+            made.provenance = {**by_name, **made.provenance, **told}
             return made
     what = "holds no dictionary of a known format, or a damaged one" if place.exists() else "does not exist"
     raise MonoscopeError(f"{path} {what}", fix=_instead(asked, place))

@@ -1,11 +1,13 @@
 """Gemma Scope (Lieberum et al. 2024) in ``.npz``, Gemma Scope 2 in safetensors: JumpReLU, the input not centred.
 
-Read only. Its embedding dictionaries were trained on inputs times √d_in; nothing in the file says so, and the numbers
-are taken as they stand. An affine skip connection becomes a skip map; cross-layer transcoders are refused.
+Read only. The files of the first say nothing of model and site; from the Hub their repository and folder do. Its
+embedding dictionaries were trained on inputs times √d_in; nothing in the file says so, and the numbers are taken as
+they stand. An affine skip connection becomes a skip map; cross-layer transcoders are refused.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,10 @@ UPPER = {"W_enc", "W_dec", "b_enc", "b_dec", "threshold"}
 LOWER = {"w_enc", "w_dec", "b_enc", "b_dec", "threshold"}
 SKIP = "affine_skip_connection"
 ARCHITECTURE = "jump_relu"
+_RELEASED = re.compile(
+    r"google/gemma-scope-(?P<size>\d+b)-(?P<tuned>pt|it)-(?P<kind>\w+)(?:@[^:]*)?:(?:layer_(?P<layer>\d{1,3})/)?.*"
+)
+_SITES = {"res": "resid_post.{}", "mlp": "mlp_out.{}", "att": "model.layers.{}.self_attn.o_proj:in"}
 
 
 def recognises(path: Path) -> bool:
@@ -48,6 +54,17 @@ def load(path: Path) -> Dictionary:
         told = {"target": "unknown", **told}
     weights.done()
     return Form(w_enc, b_enc, w_dec, b_dec, provenance=told, w_skip=w_skip).above(threshold).dictionary()
+
+
+def told_by(name: str) -> dict[str, Any]:
+    """What the name of a release on the Hub says of its dictionaries: the model, and the site where that is sure."""
+    found = _RELEASED.fullmatch(name)
+    if found is None:
+        return {}
+    told = {"model": f"google/gemma-2-{found['size']}{'-it' if found['tuned'] == 'it' else ''}"}
+    if found["layer"] and found["kind"] in _SITES:
+        told["site"] = _SITES[found["kind"]].format(int(found["layer"]))
+    return told
 
 
 def _found(path: Path) -> Path | None:
