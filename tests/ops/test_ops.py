@@ -257,6 +257,19 @@ def test_the_chosen_precision_is_one_of_the_two_and_stays():
     np.testing.assert_allclose(torch.cat(parts).numpy(), (x @ w.T).numpy(), rtol=1e-5, atol=1e-2)
 
 
+def test_adam_forgets_what_is_too_small_for_the_processor_to_be_quick_with():
+    """Of a feature that gets no gradient any more; what is no number stays none."""
+    weight, moments = torch.ones(2, 4), (torch.full((2, 4), 1e-4), torch.full((2, 4), 1e-8))
+    moments[1][1] = torch.nan
+    for step in range(1, 1000):
+        adam.adam(weight, torch.zeros(2, 4), *moments, step=step, rate=1e-3)
+    assert not moments[0][0].any() and bool((moments[1][0] > 1e-9).all())
+    assert all(bool(t[1].isnan().all()) for t in (weight, *moments))
+    tiny = torch.full((1, 4), 1e-41)
+    adam.adam(torch.ones(1, 4), torch.zeros(1, 4), tiny, again := tiny.clone(), step=1, rate=1e-3)
+    assert not tiny.any() and not again.any()
+
+
 @quick
 @given(shapes, st.sampled_from([torch.float32, torch.bfloat16]), st.integers(0, 2000))
 def test_largest_is_its_reference(shape, dtype, wanted):
