@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -76,11 +77,29 @@ def read_json(path: Path) -> Any:
 
 def unwritable(path: Path, error: OSError) -> MonoscopeError:
     """The error for a file that cannot be written: a full disk, missing rights, a file where a folder should be."""
+    misplaced = isinstance(
+        error, FileExistsError | FileNotFoundError | NotADirectoryError | IsADirectoryError | PermissionError
+    )
+    space = "free some space or choose another folder; finished work is kept, and the same command goes on from it"
     return MonoscopeError(
         f"cannot write {path.name}: {error.strerror or error}",
         where=str(path.parent),
-        fix="free some space or choose another folder; finished work is kept, and the same command goes on from it",
+        fix="choose another folder" if misplaced else space,
     )
+
+
+def make_writable(path: Path) -> None:
+    """Make a folder, and see that it takes files.
+
+    Raises:
+        MonoscopeError: it cannot be, or does not.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def seal(folder: Path, kind: str, facts: Mapping[str, Any], files: Iterable[str]) -> None:

@@ -221,7 +221,7 @@ class Code:
 
 
 def as_tensor(rows: Any, name: str) -> Tensor:
-    """An array or tensor of shape (n, d) as a tensor, without copying.
+    """An array or tensor of shape (n, d) as a tensor, without copying where torch can read it as it lies.
 
     Raises:
         MonoscopeError: another shape, or numbers that are not real.
@@ -229,7 +229,7 @@ def as_tensor(rows: Any, name: str) -> Tensor:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*not writable")  # nothing is written to it
-            tensor = rows if isinstance(rows, Tensor) else torch.from_numpy(np.asarray(rows))
+            tensor = rows if isinstance(rows, Tensor) else torch.from_numpy(_readable(np.asarray(rows)))
     except (TypeError, ValueError) as error:
         raise MonoscopeError(f"{name} holds no numbers: {error}", fix=f"pass {name} as (rows, width)") from error
     if tensor.ndim != 2 or tensor.is_complex() or tensor.dtype == torch.bool:
@@ -238,3 +238,9 @@ def as_tensor(rows: Any, name: str) -> Tensor:
             fix=f"pass {name} as (rows, width) of real numbers",
         )
     return tensor
+
+
+def _readable(array: np.ndarray) -> np.ndarray:
+    """The array in this machine's byte order, and copied where it is read backwards."""
+    array = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    return array.copy() if any(stride < 0 for stride in array.strides) else array

@@ -71,3 +71,13 @@ def test_a_command_whose_reader_has_gone_ends_quietly(says: str) -> None:
         process.stdin.close()  # only now does it begin
         said = process.stderr.read()
     assert (process.returncode, said) == (cli.UNREAD, b"a line" if "stderr" in says else b"")
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "99999"])
+@pytest.mark.parametrize("verb", ["quickstart", "ui", "serve"])
+def test_a_port_that_cannot_be_is_refused_before_anything_is_done(verb, port, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([verb, *(["reference-a"] if verb == "serve" else []), "--port", port])
+    assert exit_.value.code != 0 and "port" in " ".join(capsys.readouterr()).lower()
+    assert not list(tmp_path.iterdir())

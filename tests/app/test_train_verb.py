@@ -13,7 +13,7 @@ import torch
 
 import monoscope as ms
 from monoscope import folder
-from monoscope.app import choice, cli, plan, stages
+from monoscope.app import choice, cli, comparison, plan, stages
 from monoscope.app.run import Run
 from monoscope.errors import MonoscopeError
 from monoscope.models import load_model
@@ -234,3 +234,56 @@ def test_options_survive_the_plan_as_they_were_typed(tmp_path):
     made = plan.resolve(lm, architecture="l1_2023", options=options, **arguments)
     assert made.settle(tmp_path / "run") == plan.load(Path(tmp_path / "run")) == made
     assert made.recipe().options == {**options, "l0": 3, "precision": made.precision}
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What is said of a command that is refused."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(list(arguments))
+    assert exit_.value.code == 2
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_a_harvest_goes_into_no_other_folder_and_a_run_is_no_harvest(acts, tmp_path, capsys):
+    run = str(tmp_path / "run")
+    call("train", acts, *SIZES, "--site", "mlp_act.0", "--out", run)
+    told = refused(capsys, "harvest", "reference-a", "--site", "mlp_act.0", "--tokens", "1000", "--out", run)
+    assert "holds files that are no harvest" in told and not (tmp_path / "run/harvest.json").exists()
+    assert "is a run" in refused(capsys, "train", run, *SIZES, "--out", str(tmp_path / "again"))
+
+
+def test_a_text_that_was_mistyped_leaves_the_folder_free(acts, tmp_path, capsys):
+    texts = f"files:{Path(acts).parent}/*.py"
+    harvested = ["harvest", "reference-a", "--site", "mlp_act.0", "--tokens", "2000", "--out", str(tmp_path / "a")]
+    assert "no files" in refused(capsys, *harvested, "--text", "nothere.txt")
+    call(*harvested, "--text", texts)
+    assert "something else" in refused(capsys, *harvested, "--text", texts, "--seed", "1")
+    sizes = [*SIZES, "--site", "mlp_act.0", "--tokens", "2000", "--out", str(tmp_path / "b")]
+    assert "no files" in refused(capsys, "train", "reference-a", *sizes, "--text", "nothere.txt")
+    call("train", "reference-a", *sizes, "--text", texts)
+    assert "another text" in refused(capsys, "train", "reference-a", *sizes, "--text", f"{texts}*")
+
+
+def test_a_harvest_of_nothing_or_in_an_unknown_way_is_refused_first(tmp_path, capsys):
+    harvested = ["harvest", "reference-a", "--site", "mlp_act.0", "--out", str(tmp_path / "a")]
+    for tokens in ("0", "-5"):
+        assert f"a harvest of {tokens} tokens" in refused(capsys, *harvested, "--tokens", tokens)
+    assert "bf16 or int8" in refused(capsys, *harvested, "--tokens", "1000", "--stored", "fp16")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_place_that_cannot_be_written_is_found_before_anything_is_judged(acts, tmp_path, capsys, monkeypatch):
+    run, file = str(tmp_path / "run"), tmp_path / "file"
+    call("train", acts, *SIZES, "--site", "mlp_act.0", "--out", run)
+    file.write_text("")
+    monkeypatch.setattr(comparison, "compare", lambda *a: pytest.fail("it was judged"))
+    for flags in (["--plots", str(file)], ["--saebench", str(file / "o.json")]):
+        told = refused(capsys, "evaluate", run, *flags)
+        assert "cannot write" in told and "choose another folder" in told and "free some space" not in told
+
+
+def test_files_of_several_dictionaries_have_names_of_their_own(tmp_path):
+    found = comparison._beside(tmp_path / "o.json", ["a/sweep/16", "b/sweep/16", "c/run"])
+    assert [path.name for path in found.values()] == ["o-a-sweep-16.json", "o-b-sweep-16.json", "o-run.json"]
+    assert comparison._beside(tmp_path / "o.json", ["a/16"]) == {"a/16": tmp_path / "o.json"}

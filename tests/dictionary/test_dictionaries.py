@@ -44,6 +44,20 @@ def test_there_are_architectures_and_unknown_ones_are_refused():
         architecture("topkk")
     with pytest.raises(MonoscopeError):
         architecture("base")
+    with pytest.raises(MonoscopeError, match="holds no class Architecture"):
+        architecture("monoscope.hub")
+
+
+def test_what_is_no_code_and_no_path_is_refused(tmp_path, monkeypatch):
+    dictionary = made("topk")
+    with pytest.raises(MonoscopeError, match="a Tensor is no code"):
+        dictionary.decode(rows())
+    monkeypatch.chdir(tmp_path)
+    for nothing in ("", None):
+        for use in (io.load, dictionary.save):
+            with pytest.raises(MonoscopeError, match="is no path"):
+                use(nothing)
+    assert not list(tmp_path.iterdir())
 
 
 @each_way

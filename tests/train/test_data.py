@@ -31,6 +31,29 @@ def test_blocks_and_arrays_are_read_alike():
         fit(iter(x.split(700)), 32, "topk", k=4, show_progress=False)
 
 
+def test_whole_numbers_may_be_written_as_floats_and_nonsense_is_refused_in_words():
+    x = planted(400)[0]
+    told = {"n_features": 16, "n_tokens": 400, "batch_size": 100, "seed": 3, "k": 4}
+    one, other = (fit(x, **numbers) for numbers in (told, {name: float(n) for name, n in told.items()}))
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+    for wrong in (
+        {"seed": None}, {"seed": 2**70}, {"seed": 0.5}, {"rate": "3e-3"}, {"warmup": None}, {"n_features": 16.5},
+        {"n_tokens": "400"}, {"architecture": None},
+    ):  # fmt: skip
+        with pytest.raises(MonoscopeError):
+            fit(x, **{**told, **wrong})
+
+
+@pytest.mark.parametrize("turned", [lambda x: x[::-1], lambda x: x[:, ::-1], lambda x: x.astype(">f4")])
+def test_arrays_that_torch_cannot_read_as_they_lie_are_read_all_the_same(turned):
+    x = planted(400)[0].numpy()
+    plain = np.ascontiguousarray(turned(x)).astype(np.float32)
+    told = {"n_features": 16, "k": 4, "batch_size": 100}
+    one, other = fit(turned(x), **told), fit(plain, **told)
+    assert torch.equal(one.w_dec, other.w_dec)
+    assert torch.equal(one.encode(turned(x)).values, other.encode(plain).values)
+
+
 @pytest.mark.parametrize("name", architectures())
 def test_every_architecture_learns_from_blocks_at_its_own_settings(name: str):
     x, _ = planted(2000)

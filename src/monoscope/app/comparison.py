@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,14 +190,34 @@ def write(found: Comparison, plots: Path | None, results: Path | None) -> list[s
         else:
             said.append("no figures: install the extra `plots` (matplotlib) for them")
     if results is not None:
-        for name in found.names:
-            path = results if len(found.names) == 1 else results.with_stem(f"{results.stem}-{Path(name).name}")
+        for name, path in _beside(results, found.names).items():
             facts, density = found.evaluation.facts, found.details()["density"][name]
             made = found.dictionaries[name]
             content = saebench.core(name, found.metrics()[name], facts, made, found.text, density)
             folder.write_json(path, content)
             said.append(f"wrote {path}")
     return said
+
+
+def _beside(results: Path, names: Sequence[str]) -> dict[str, Path]:
+    """A file for each dictionary: by the last part of its name, where that is no other's too, else by all of it."""
+    if len(names) == 1:
+        return {names[0]: results}
+    last = Counter(Path(name).name for name in names)
+    own = {name: Path(name).name if last[Path(name).name] == 1 else name.strip("/").replace("/", "-") for name in names}
+    return {name: results.with_stem(f"{results.stem}-{part}") for name, part in own.items()}
+
+
+def refuse_unwritable(plots: Path | None, results: Path | None) -> None:
+    """Make the folders that ``write`` writes into, before anything is computed.
+
+    Raises:
+        MonoscopeError: one cannot be, or takes no files.
+    """
+    if plots is not None:
+        folder.make_writable(plots)
+    if results is not None:
+        folder.make_writable(results.parent)
 
 
 def missing(run: Run) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from monoscope import folder, progress
 from monoscope.app.plan import FIT, TEST, TRAIN, default_text, held_out
+from monoscope.app.plan import NAME as PLAN
 from monoscope.errors import MonoscopeError
 from monoscope.harvest import shards
 from monoscope.harvest.shards import Shards
@@ -37,9 +38,14 @@ def harvest(
         "tokens": tokens,
         "seed": seed,
     }
+    if tokens < 1:
+        raise MonoscopeError(f"a harvest of {tokens:,} tokens", fix="ask for more with --tokens")
+    shards.check_stored(stored)
     for site in sites:
         lm.width(site)
-    if (out / NAME).is_file() and folder.read_json(out / NAME) != facts:
+    if not is_harvest(out) and out.is_dir() and any(out.iterdir()):
+        raise MonoscopeError(f"{out} holds files that are no harvest", fix="choose another folder with --out")
+    if folder.is_sealed(out / "text") and folder.read_json(out / NAME) != facts:
         raise MonoscopeError(
             f"{out} holds a harvest of something else", fix="choose another folder, or remove this one"
         )
@@ -57,6 +63,15 @@ def harvest(
 def is_harvest(path: Path) -> bool:
     """Whether the folder is a harvest's."""
     return (path / NAME).is_file()
+
+
+def refuse_run(path: Path) -> None:
+    """Raise ``MonoscopeError`` for the folder of a run, from which there is nothing to train."""
+    if (path / PLAN).is_file():
+        raise MonoscopeError(
+            f"{path} is a run, and a training reads a harvest or a model",
+            fix="name the model, or the --out folder of a harvest",
+        )
 
 
 def facts(path: Path) -> dict[str, Any]:

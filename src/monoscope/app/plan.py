@@ -85,12 +85,20 @@ class Plan:
         kept = load(run)
         mine = replace(self, precision=kept.precision, window=kept.window, eos_first=kept.eos_first)
         differing = [f.name for f in fields(Plan) if getattr(kept, f.name) != getattr(mine, f.name)]
+        if differing and not _begun(run):
+            folder.write_json(path, asdict(self))
+            return self
         if differing:
             raise MonoscopeError(
                 f"{run} holds a run with another {', '.join(differing)}",
                 fix="choose another folder with --out, or remove this one to begin anew",
             )
         return kept
+
+
+def _begun(run: Path) -> bool:
+    """Whether anything was made by the plan of a folder; a text that was never found is nothing."""
+    return folder.is_sealed(run / "text") or any(found.name not in (NAME, "text") for found in run.iterdir())
 
 
 def load(run: Path) -> Plan:
@@ -101,7 +109,8 @@ def load(run: Path) -> Plan:
     """
     if not (run / NAME).is_file():
         raise MonoscopeError(
-            f"{run} is not a run's folder: it has no {NAME}", fix="name the --out folder of a quickstart"
+            f"{run} is not a run's folder: it has no {NAME}",
+            fix="name the --out folder of a quickstart or a training",
         )
     try:
         return Plan(**folder.read_json(run / NAME))

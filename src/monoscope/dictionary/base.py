@@ -173,6 +173,8 @@ class Dictionary(nn.Module):
         Raises:
             MonoscopeError: the code is another dictionary's or of other rows, or ``rest`` needs ``x``.
         """
+        if not isinstance(code, Code):
+            raise MonoscopeError(f"a {type(code).__name__} is no code", fix="pass what encode gave; decode(code, x)")
         if code.n_features != self.n_features:
             raise MonoscopeError(f"a code over {code.n_features} features for a dictionary of {self.n_features}")
         rest = self.rest(x)
@@ -284,7 +286,9 @@ def architecture(name: str) -> type[Dictionary]:
     Raises:
         MonoscopeError: there is none; the message names the nearest.
     """
-    if "." not in name and name not in architectures():
-        raise unknown_name("architecture", name, architectures())
-    found: type[Dictionary] = plugins.load(PACKAGE, name).Architecture
+    if not isinstance(name, str) or ("." not in name and name not in architectures()):
+        raise unknown_name("architecture", str(name), architectures())
+    found: type[Dictionary] | None = getattr(plugins.load(PACKAGE, name), "Architecture", None)
+    if found is None:
+        raise MonoscopeError(f"the module {name} holds no class Architecture", fix="name one that does")
     return found

@@ -59,8 +59,7 @@ def write(
         MonoscopeError: the folder holds another harvest, or cannot be written.
     """
     out = Path(out)
-    if stored not in STORED:
-        raise MonoscopeError(f"activations are stored as {' or '.join(STORED)}, not {stored!r}")
+    check_stored(stored)
     plan = plan_of(stream, stored)
     if (out / "plan.json").exists():
         if folder.read_json(out / "plan.json") != plan:
@@ -78,6 +77,18 @@ def write(
     if not folder.is_sealed(out):
         folder.seal(out, KIND, {"counts": stream.counts}, files)
     return Shards(out)
+
+
+def check_stored(stored: str) -> None:
+    """Refuse a way to store activations that there is not.
+
+    Raises:
+        MonoscopeError: naming those that there are.
+    """
+    if stored not in STORED:
+        raise MonoscopeError(
+            f"activations are stored as {' or '.join(STORED)}, not {stored!r}", fix=f"choose {' or '.join(STORED)}"
+        )
 
 
 def _write_chunk(out: Path, index: int, rows: Activations, stored: str) -> None:

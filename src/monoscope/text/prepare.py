@@ -64,7 +64,7 @@ def prepare(
             raise MonoscopeError(
                 f"{len(names)} document{'s' * (len(names) != 1)} cannot be split into {', '.join(budget)}",
                 where=str(corpus),
-                fix="give more documents; a folder or a glob names many files",
+                fix="give more documents (a folder or a glob names many files), or ask for more tokens",
             )
         assigned = splits.assign(names, sizes, near_duplicates.clusters(np.stack(signatures)), shares, seed=seed)
         held = {split: sum(n for n, s in zip(sizes, assigned, strict=True) if s == split) for split in budget}

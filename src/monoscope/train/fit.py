@@ -18,7 +18,7 @@ from monoscope.ops.room import reserved
 from monoscope.train import rows
 from monoscope.train.loop import Data, normalised, train
 from monoscope.train.objective import Objective, objective
-from monoscope.train.options import COUNT, SWITCH, Choice, Range, check
+from monoscope.train.options import COUNT, SEED, SOME, SWITCH, Choice, check
 from monoscope.train.schedules import Schedule
 from monoscope.train.trainee import NORMS, Normalising, Trainee
 
@@ -73,7 +73,9 @@ class Recipe:
         known = objective(kind.objective).defaults
         settings = {key: options.pop(key) for key in list(options) if key in kind.settings}
         given = {"n_features": n_features, "k": k, "seed": seed}
-        check(name, given, given, {"n_features": Range(1, whole=True), "k": COUNT, "seed": COUNT})
+        needed = {**given, "n_features": 1, "seed": 0}
+        check(name, given, needed, {"n_features": SOME, "k": COUNT, "seed": SEED})
+        n_features, seed = int(n_features), int(seed)
         wanted = l0 if l0 is not None else k
         if wanted is not None and wanted > n_features:
             raise MonoscopeError(
@@ -231,12 +233,13 @@ def fit(
         MonoscopeError: unusable arguments or rows; an iterable that ends before ``n_tokens``; no such device.
     """
     given = {"n_tokens": n_tokens, "batch_size": batch_size}
-    check("a training", given, given, dict.fromkeys(given, Range(1, whole=True)))
+    check("a training", given, given, dict.fromkeys(given, SOME))
+    n_tokens, batch_size = (None if n is None else int(n) for n in given.values())
     place = devices.find(device or (x.device if isinstance(x, Tensor) else "cpu"))
     recipe = Recipe.of(architecture, n_features, k=k, l0=l0, seed=seed, **options)
     back = recipe.calibrates
     if isinstance(x, (np.ndarray, Tensor)) or (hasattr(x, "__array__") and hasattr(x, "shape")):
-        data = rows.from_arrays(x, target, batch_size, n_tokens, seed, hold_back=back)
+        data = rows.from_arrays(x, target, batch_size, n_tokens, recipe.seed, hold_back=back)
     else:
         data = rows.from_blocks(x, target, batch_size, n_tokens, hold_back=back)
     with progress.bar("training", data.n_rows, shown=show_progress) as report:

@@ -75,6 +75,7 @@ POSITIVE = Range(0, above=True)
 NOT_NEGATIVE = Range(0)
 COUNT = Range(0, whole=True)
 SOME = Range(1, whole=True)
+SEED = Range(0, 2**63 - 1, whole=True)
 SWITCH = Choice((True, False))
 PRECISION = Choice(("float32", "bfloat16"))
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from monoscope.errors import MonoscopeError, unknown_name
+from monoscope.train.options import Range, check
 
 RATE, STEPS, FEATURES = 6e-3, 200, 3072
 SMALLEST, LARGEST = 256, 4096  # rows a batch
@@ -86,6 +87,8 @@ class Schedule:
     warmup_shape: str = "linear"
 
     def __post_init__(self) -> None:
+        numbers = {"rate": self.rate, "warmup": self.warmup, "decay": self.decay}
+        check("a training", numbers, {"rate": None, "warmup": 0.0, "decay": 0.0}, dict.fromkeys(numbers, Range()))
         if (
             (self.rate is not None and not 0 < self.rate < math.inf)
             or not min(self.warmup, self.decay) >= 0

@@ -81,6 +81,7 @@ def evaluate(
                 comparison_table.print_verdicts({"this dictionary": verdict}, console)
         return
 
+    comparison.refuse_unwritable(plots, saebench)
     compared = comparison.compare(chosen, against)
     if json:
         sys.stdout.write(js.dumps(compared.to_json(), ensure_ascii=False, allow_nan=False) + "\n")

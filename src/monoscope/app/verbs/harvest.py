@@ -30,7 +30,7 @@ def harvest(
     text
         What is read: held_out, python_source, files:PATH, huggingface:ID, or a path.
     tokens
-        Tokens to harvest; half as many each are kept apart for labelling and testing.
+        Tokens to harvest; half as many each (of a small harvest, more) are kept apart for labelling and testing.
     stored
         bf16, or int8 with one scale per row.
     seed

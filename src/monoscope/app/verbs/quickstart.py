@@ -9,6 +9,7 @@ from typing import Annotated
 from rich.console import Console
 
 from monoscope.app.verbs import _listed
+from monoscope.app.verbs._checked import Port
 from monoscope.train.presets.default import PRESET
 
 OUT = Path("monoscope-run")
@@ -29,7 +30,7 @@ def quickstart(
     minutes: float | None = None,
     controls: str = "basic",
     seed: int = 0,
-    port: int = 8377,
+    port: Port = 8377,
     serve: bool = True,
     browser: bool = True,
 ) -> None:

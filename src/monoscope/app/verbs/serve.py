@@ -7,6 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from monoscope.app.verbs._checked import Port
+
 
 def serve(
     model: str,
@@ -20,7 +22,7 @@ def serve(
     steer: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
     name: str = "",
     host: str = "127.0.0.1",
-    port: int = 8477,
+    port: Port = 8477,
     token: str = "",
     slots: int = 64,
     waiting: int = 256,

@@ -91,6 +91,8 @@ def train(
     grid = choice.grid(chosen, sweep) if sweep else {}
     folder = Path(source)
     kept = harvested.is_harvest(folder)
+    if not kept:
+        harvested.refuse_run(folder)
     lm = load_model(harvested.facts(folder)["model"] if kept else source, device=device)
     where: dict[str, Any] = {"site": site, "target": target, "text": text, "tokens": tokens}
     if kept:

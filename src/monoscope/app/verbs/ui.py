@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from monoscope.app.verbs._checked import Port
+
 if TYPE_CHECKING:
     from monoscope.app.atlas import Atlas
     from monoscope.app.run import Run
 
 
 def ui(
-    run: Path = Path("monoscope-run"), *, port: int = 8377, browser: bool = True, also: list[Path] | None = None
+    run: Path = Path("monoscope-run"), *, port: Port = 8377, browser: bool = True, also: list[Path] | None = None
 ) -> None:
     """Serve the pages of a run on this machine, until Ctrl-C.
 
