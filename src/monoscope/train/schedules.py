@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Real
 
 from monoscope.errors import MonoscopeError, unknown_name
-from monoscope.train.options import Range, check
 
 RATE, STEPS, FEATURES = 6e-3, 200, 3072
 SMALLEST, LARGEST = 256, 4096  # rows a batch
@@ -87,10 +87,10 @@ class Schedule:
     warmup_shape: str = "linear"
 
     def __post_init__(self) -> None:
-        numbers = {"rate": self.rate, "warmup": self.warmup, "decay": self.decay}
-        check("a training", numbers, {"rate": None, "warmup": 0.0, "decay": 0.0}, dict.fromkeys(numbers, Range()))
+        rate = 1.0 if self.rate is None else self.rate
         if (
-            (self.rate is not None and not 0 < self.rate < math.inf)
+            not all(isinstance(number, Real) for number in (rate, self.warmup, self.decay))
+            or not 0 < rate < math.inf
             or not min(self.warmup, self.decay) >= 0
             or not self.warmup + self.decay <= 1
         ):
