@@ -18,7 +18,7 @@ from monoscope.types import Site
         ("model.layers.1.output", "resid_post.1"),
         ("model.layers.0.pre_feedforward_layernorm.output", "mlp_in.0"),
         ("model.layers.1.post_feedforward_layernorm.output", "mlp_out.1"),
-        ("model.layers.0.post_attention_layernorm.output", "attn_out.0"),
+        ("model.layers.0.post_attention_layernorm.output", "model.layers.0.post_attention_layernorm:out"),
         ("model.layers.1.self_attn.o_proj.input", "model.layers.1.self_attn.o_proj:in"),
         ("model.layers.1.mlp.output", "model.layers.1.mlp:out"),
     ],

@@ -19,11 +19,10 @@ _KINDS = {hook: kind for kind, hook in HOOKS.items()}
 _HOOK = re.compile(r"blocks\.(\d{1,6})\.([a-z_.]+)")
 _MODULE = re.compile(r"([A-Za-z_][\w.]{0,200})\.(input|output)")
 _LAYER = re.compile(r"model\.layers\.(\d{1,6})(?:\.([\w.]+))?\.output")
-_OUTPUTS = {  # of a layer in transformers' Gemma, by the module; of the layer itself that of None
+_OUTPUTS = {  # of a layer, by the module, where it is the same in every family; of the layer itself that of None
     None: "resid_post",
     "pre_feedforward_layernorm": "mlp_in",
     "post_feedforward_layernorm": "mlp_out",
-    "post_attention_layernorm": "attn_out",
 }
 _SITE = re.compile(r"([a-z_]+)\.(\d{1,6})")
 
