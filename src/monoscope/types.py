@@ -232,11 +232,14 @@ def as_tensor(rows: Any, name: str) -> Tensor:
             tensor = rows if isinstance(rows, Tensor) else torch.from_numpy(_readable(np.asarray(rows)))
     except (TypeError, ValueError) as error:
         raise MonoscopeError(f"{name} holds no numbers: {error}", fix=f"pass {name} as (rows, width)") from error
-    if tensor.ndim != 2 or tensor.is_complex() or tensor.dtype == torch.bool:
+    tiny = tensor.is_floating_point() and tensor.element_size() < 2  # fp8: torch holds it and cannot reckon with it
+    if tensor.ndim != 2 or tensor.is_complex() or tensor.dtype == torch.bool or tiny:
         raise MonoscopeError(
             f"{name} has shape {tuple(tensor.shape)} and type {tensor.dtype}",
-            fix=f"pass {name} as (rows, width) of real numbers",
+            fix=f"pass {name} as (rows, width) of real numbers, such as float32 or bfloat16",
         )
+    if tensor.layout != torch.strided:
+        raise MonoscopeError(f"{name} is a sparse tensor", fix=f"pass {name}.to_dense()")
     return tensor
 
 

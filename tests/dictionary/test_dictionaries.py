@@ -304,7 +304,29 @@ def test_bad_rows_are_refused(name, seen):
     bad[5, 2] = torch.nan
     with pytest.raises(MonoscopeError, match="row 5 are not finite"):
         dictionary.encode(bad)
+    for wrong in (rows().to(torch.complex64), rows() > 0, rows().to_sparse(), rows().to(torch.float8_e5m2)):
+        with pytest.raises(MonoscopeError, match=r"x has shape|x is a sparse tensor"):
+            dictionary.encode(wrong)
+    with pytest.raises(MonoscopeError, match="row 0 are not finite"):
+        dictionary.encode(rows().double() * 1e300)
     assert len(dictionary.encode(torch.zeros(0, 12))) == 0
+
+
+@each_way
+@every_architecture
+def test_rows_whose_sum_is_too_large_for_their_type_are_rows(name, seen):
+    dictionary, x = made(name, **seen), (rows() + 1000).half()
+    assert torch.isfinite(x).all() and not torch.isfinite(x.sum())
+    assert torch.equal(dictionary.encode(x).to_dense(), dictionary.encode(x.float()).to_dense())
+
+
+@pytest.mark.parametrize("untied", [False, True])
+@pytest.mark.parametrize("name", ["matching_pursuit", "nonnegative_pursuit"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_pursuit_in_another_precision_searches_in_fp32(name, untied, dtype):
+    dictionary = made(name, untied=untied).to(dtype)
+    expected = made(name, untied=untied).to(dtype).float().encode(rows())
+    assert torch.allclose(dictionary.encode(rows()).to_dense(), expected.to_dense(), rtol=1e-2, atol=1e-4)
 
 
 def test_options_are_checked():

@@ -140,11 +140,22 @@ def test_an_array_that_must_not_be_written_to_is_taken_without_a_warning(tmp_pat
     assert np.array_equal(held, np.load(tmp_path / "rows.npy")) and len(made.encode(torch.from_numpy(held[:9].copy())))
 
 
-def test_blocks_that_someone_else_holds_are_not_written_over():
-    blocks = list(planted(2000)[0].split(500))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("size", [500, 2000])
+def test_blocks_that_someone_else_holds_are_not_written_over(dtype, size):
+    blocks = list(planted(2000)[0].to(dtype).split(size))
     before = [block.clone() for block in blocks]
-    fit(iter(blocks), 16, "topk", k=2, n_tokens=2000, batch_size=500, show_progress=False)
+    told = {"n_tokens": 2000, "batch_size": 500, "k": 2, "show_progress": False}
+    made = fit(iter(blocks), 16, "topk", **told)
     assert all(map(torch.equal, blocks, before))
+    assert torch.equal(made.w_dec, fit((block.float() for block in before), 16, "topk", **told).w_dec)
+
+
+def test_blocks_that_gradients_pass_through_are_learned_from_like_others():
+    x = planted(2000)[0]
+    told = {"n_tokens": 2000, "batch_size": 500, "k": 2, "show_progress": False}
+    made = fit([x.clone().requires_grad_()], 16, "l1", target=[x.flip(1).requires_grad_()], **told)
+    assert torch.equal(made.w_dec, fit([x], 16, "l1", target=[x.flip(1)], **told).w_dec)
 
 
 def test_training_copies_no_more_of_an_array_than_a_batch_and_keeps_none(monkeypatch):

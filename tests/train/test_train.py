@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -140,6 +141,13 @@ def test_a_transcoder_learns_a_linear_map():
         ({"rate": float("nan")}, "rate is above 0"),
         ({"rate": float("inf")}, "rate is above 0"),
         ({"warmup": float("nan")}, "warm-up nan"),
+        ({"k": None, "l0": "4"}, "l0 of topk is '4'"),
+        ({"k": None, "l0": float("nan")}, "l0 of topk is nan"),
+        ({"skip": "no"}, "skip of topk is 'no'"),
+        ({"frozen": "w_dec"}, "unknown parameter to freeze"),
+        ({"frozen": ("w_dek",)}, "did you mean 'w_dec'"),
+        ({"device": ""}, "the device '' is not there"),
+        ({"device": ["cpu"]}, "the device .* is not there"),
     ],
 )
 def test_unusable_arguments_are_refused(arguments, message):
@@ -157,9 +165,19 @@ def test_unusable_arguments_are_refused(arguments, message):
         )
 
 
+@pytest.mark.parametrize("x", [None, 3, Path("rows.npy"), "rows.npy", {"x": torch.zeros(9, 2)}])
+def test_what_holds_no_rows_is_refused(x):
+    with pytest.raises(MonoscopeError, match="holds no rows"):
+        fit(x, 16, n_tokens=900)
+    with pytest.raises(MonoscopeError, match="holds no rows"):
+        fit([torch.zeros(900, 2)], 16, n_tokens=900, target=3)
+
+
 @pytest.mark.parametrize(
     ("x", "target", "message"),
     [
+        ([(100, 8), (100, 8)], [(100, 3)], "blocks of target ended before"),
+        ([(100, 8)], [(100, 3), (100, 3)], "blocks of x ended before"),
         ([(100, 8), (100, 8)], [(100, 3), (99, 3)], "100 rows and one of 99 targets"),
         ([(100, 8), (50, 8)], [(100, 3), (60, 3)], "50 rows and one of 60 targets"),
         ([(100, 8), (100, 9)], None, "blocks of widths .8, 8. and .9, 9."),

@@ -64,13 +64,13 @@ class Pursuing(Dictionary):
 
     @property
     def atoms(self) -> Float[Tensor, "n_features d_in"]:
-        """What a row is explained by: unit vectors."""
-        return self.w_enc if self.untied else self.w_dec
+        """What a row is explained by: unit vectors, in the rows' own fp32."""
+        return (self.w_enc if self.untied else self.w_dec).float()
 
     @property
     def middle(self) -> Float[Tensor, " d_in"]:
         """What is taken off a row before it is explained."""
-        return self.b_in if self.untied else self.b_dec
+        return (self.b_in if self.untied else self.b_dec).float()
 
     def make_ready(self) -> None:
         """As of any dictionary; what is kept is a Gram matrix of all atoms, two bytes for each pair of features."""
@@ -84,7 +84,7 @@ class Pursuing(Dictionary):
         """A code of amounts along ``atoms``, in units of what is written."""
         if not self.untied:
             return code
-        values = code.values * self.gain[code.indices.long()]
+        values = code.values * self.gain[code.indices.long()].float()
         return Code(code.indices, values, code.offsets, code.n_features)
 
     def fold(self) -> None:

@@ -258,10 +258,10 @@ class Dictionary(nn.Module):
         """``x``, a tensor or an array, as fp32 rows.
 
         Raises:
-            MonoscopeError: not ``(n, d_in)``, on another device, or not finite.
+            MonoscopeError: not ``(n, d_in)``, no real numbers, on another device, or not finite in fp32.
         """
-        x = x if isinstance(x, Tensor) else as_tensor(x, "x")
-        if x.ndim != 2 or x.shape[1] != self.d_in:
+        x = as_tensor(x, "x")
+        if x.shape[1] != self.d_in:
             raise MonoscopeError(
                 f"activations of shape {tuple(x.shape)} for a dictionary of width {self.d_in}",
                 fix=f"pass rows of {self.d_in} numbers; this dictionary is of "
@@ -272,12 +272,13 @@ class Dictionary(nn.Module):
                 f"activations on {x.device} for a dictionary on {self.w_dec.device}",
                 fix=f'move one: dictionary.to("{x.device}") or activations.to("{self.w_dec.device}")',
             )
-        if not bool(torch.isfinite(x.sum())):
-            row = int((~torch.isfinite(x)).any(1).nonzero()[0])
+        x = x.float()
+        if not bool(torch.isfinite(x.sum())) and len(wrong := (~torch.isfinite(x)).any(1).nonzero()):
             raise MonoscopeError(
-                f"activations of row {row} are not finite", fix="look for overflow in the model's forward pass"
+                f"activations of row {int(wrong[0])} are not finite",
+                fix="look for overflow in the model's forward pass",
             )
-        return x.float()
+        return x
 
 
 def architecture(name: str) -> type[Dictionary]:

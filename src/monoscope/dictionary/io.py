@@ -9,6 +9,7 @@ from monoscope import folder, plugins
 from monoscope.dictionary.base import Dictionary
 from monoscope.dictionary.formats import _hub
 from monoscope.errors import MonoscopeError
+from monoscope.ops.usual import usual
 
 FORMATS = "monoscope.dictionary.formats"
 OURS = "monoscope"
@@ -62,7 +63,8 @@ def load(path: str | Path) -> Dictionary:
             )
         if found:
             plugin = plugins.load(FORMATS, found[0])
-            made: Dictionary = plugin.load(candidate)
+            with usual():
+                made: Dictionary = plugin.load(candidate)
             by_name = plugin.told_by(asked) if told and hasattr(plugin, "told_by") else {}
             made.provenance = {**by_name, **made.provenance, **told}
             return made

@@ -82,7 +82,7 @@ def _search(scores: Tensor, floor: float) -> _Found:
     if scores.device.type != "cpu" or scores.dtype not in BITS or floor < 0:
         counts, columns, values = reference(scores, floor)
         return _Found(counts.cumsum(0) - counts, counts, columns, values)
-    least = (int(torch.tensor(floor + 0.0).view(torch.int32)) >> BY[scores.dtype]) + 1
+    least = (int(torch.tensor(floor + 0.0, dtype=torch.float32).view(torch.int32)) >> BY[scores.dtype]) + 1
     bits = scores.contiguous().view(BITS[scores.dtype]).numpy()
     chunks = -(-len(bits) // CHUNK)
     starts, counted, needed = (np.empty(size, np.int64) for size in (len(bits), len(bits), chunks))

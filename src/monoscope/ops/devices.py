@@ -27,7 +27,7 @@ def find(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise MonoscopeError(f"the device {str(name)!r} is not there: {reason}", fix="use cpu") from error
     return device

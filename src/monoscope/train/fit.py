@@ -15,10 +15,11 @@ from monoscope.dictionary.base import Dictionary, architecture
 from monoscope.errors import MonoscopeError
 from monoscope.ops import devices
 from monoscope.ops.room import reserved
+from monoscope.ops.usual import usual
 from monoscope.train import rows
 from monoscope.train.loop import Data, normalised, train
 from monoscope.train.objective import Objective, objective
-from monoscope.train.options import COUNT, SEED, SOME, SWITCH, Choice, check
+from monoscope.train.options import COUNT, NOT_NEGATIVE, SEED, SOME, SWITCH, Choice, check
 from monoscope.train.schedules import Schedule
 from monoscope.train.trainee import NORMS, Normalising, Trainee
 
@@ -72,9 +73,9 @@ class Recipe:
         kind = architecture(name)
         known = objective(kind.objective).defaults
         settings = {key: options.pop(key) for key in list(options) if key in kind.settings}
-        given = {"n_features": n_features, "k": k, "seed": seed}
+        given = {"n_features": n_features, "k": k, "l0": l0, "seed": seed}
         needed = {**given, "n_features": 1, "seed": 0}
-        check(name, given, needed, {"n_features": SOME, "k": COUNT, "seed": SEED})
+        check(name, given, needed, {"n_features": SOME, "k": COUNT, "l0": NOT_NEGATIVE, "seed": SEED})
         n_features, seed = int(n_features), int(seed)
         wanted = l0 if l0 is not None else k
         if wanted is not None and wanted > n_features:
@@ -99,6 +100,7 @@ class Recipe:
             valid = [*kind.settings, *known, *OF_ANY]
             raise MonoscopeError(f"{name} has no option {sorted(unknown)[0]!r}", fix=f"its options: {', '.join(valid)}")
         check(name, options, known, objective(kind.objective).allowed)
+        check(name, {"skip": skip}, {"skip": False}, {"skip": SWITCH})
         asked = {"centre": centre, "scale": scale, "norm": norm, "row_norm": row_norm}
         check("what is done to rows", asked, asked, {**dict.fromkeys(asked, SWITCH), "norm": Choice(NORMS)})
         schedule = Schedule(rate, warmup, decay, warmup_shape)
@@ -235,12 +237,13 @@ def fit(
     given = {"n_tokens": n_tokens, "batch_size": batch_size}
     check("a training", given, given, dict.fromkeys(given, SOME))
     n_tokens, batch_size = (None if n is None else int(n) for n in given.values())
-    place = devices.find(device or (x.device if isinstance(x, Tensor) else "cpu"))
+    place = devices.find(device if device is not None else x.device if isinstance(x, Tensor) else "cpu")
     recipe = Recipe.of(architecture, n_features, k=k, l0=l0, seed=seed, **options)
     back = recipe.calibrates
-    if isinstance(x, (np.ndarray, Tensor)) or (hasattr(x, "__array__") and hasattr(x, "shape")):
-        data = rows.from_arrays(x, target, batch_size, n_tokens, recipe.seed, hold_back=back)
-    else:
-        data = rows.from_blocks(x, target, batch_size, n_tokens, hold_back=back)
-    with progress.bar("training", data.n_rows, shown=show_progress) as report:
-        return train(data, {"main": recipe.trainee(data, device=place)}, report=report)["main"]
+    with usual():
+        if isinstance(x, (np.ndarray, Tensor)) or (hasattr(x, "__array__") and hasattr(x, "shape")):
+            data = rows.from_arrays(x, target, batch_size, n_tokens, recipe.seed, hold_back=back)
+        else:
+            data = rows.from_blocks(x, target, batch_size, n_tokens, hold_back=back)
+        with progress.bar("training", data.n_rows, shown=show_progress) as report:
+            return train(data, {"main": recipe.trainee(data, device=place)}, report=report)["main"]

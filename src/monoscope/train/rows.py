@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import chain, repeat
+from itertools import chain, repeat, zip_longest
 from typing import Any
 
 import numpy as np
@@ -147,7 +147,7 @@ class Spread:
     @classmethod
     def of(cls, rows: Float[Tensor, "n d"]) -> Spread:
         """That of some rows."""
-        exact = rows.double()
+        exact = rows.to(torch.float64, copy=True)  # which rows of fp64 are already, and somebody else's
         mean = exact.mean(0)
         return cls(len(rows), mean, float(exact.sub_(mean).square_().sum()))
 
@@ -225,6 +225,11 @@ def from_blocks(
     ``n_tokens`` rows are trained on, and as many must come. Where ``hold_back`` says so the very first rows are only
     calibrated on; if no more than ``n_tokens`` come, the first rows trained on are read again in their place.
     """
+    for held in (blocks,) if targets is None else (blocks, targets):
+        if not isinstance(held, Iterable) or isinstance(held, (str, bytes, Mapping)):
+            raise MonoscopeError(
+                f"a {type(held).__name__} holds no rows", fix="pass them as (rows, width), or an iterable of such"
+            )
     if n_tokens is None:
         raise MonoscopeError("an iterable of blocks does not say how many rows it holds", fix="pass n_tokens")
     batch_size = batch_of(batch_size, n_tokens)
@@ -291,10 +296,9 @@ def _pairs(blocks: Iterable[Any], targets: Iterable[Any] | None, sizes: Iterator
     """Blocks of any length as batches of these sizes; at the end, what is left of the last one."""
     held: list[tuple[Tensor, Tensor]] = []
     count, size = 0, next(sizes)
-    paired: Iterable[Sequence[Any]] = ((b, b) for b in blocks) if targets is None else zip(blocks, targets, strict=True)
-    for block, other in paired:
-        x = as_tensor(block, "a block")
-        held.append((x, x if other is block else as_tensor(other, "a target block")))
+    for block, other in ((b, b) for b in blocks) if targets is None else _paired(blocks, targets):
+        x = as_tensor(block, "a block").detach()
+        held.append((x, x if other is block else as_tensor(other, "a target block").detach()))
         if len(held[-1][1]) != len(x):
             raise MonoscopeError(
                 f"a block of {len(x):,} rows and one of {len(held[-1][1]):,} targets",
@@ -312,6 +316,17 @@ def _pairs(blocks: Iterable[Any], targets: Iterable[Any] | None, sizes: Iterator
             count, size = count - size, next(sizes)
     if count:
         yield _finite(*_joined(held))
+
+
+def _paired(blocks: Iterable[Any], targets: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    ended = object()
+    for pair in zip_longest(blocks, targets, fillvalue=ended):
+        if any(part is ended for part in pair):
+            raise MonoscopeError(
+                f"blocks of {'x' if pair[0] is ended else 'target'} ended before those of the other",
+                fix="pass a block of target for every block of x",
+            )
+        yield pair
 
 
 def _joined(held: Iterable[Pair]) -> Pair:

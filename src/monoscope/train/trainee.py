@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from monoscope.dictionary.base import Dictionary
-from monoscope.errors import MonoscopeError
+from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.ops.adam import adam
 from monoscope.train.objective import Objective
 from monoscope.train.schedules import Schedule
@@ -97,6 +97,9 @@ class Trainee:
         schedule: the learning rate.
         frozen: names of parameters that are not trained (``("w_dec",)`` is the frozen-decoder control).
         normalising: of the rows that it learns from.
+
+    Raises:
+        MonoscopeError: ``frozen`` names what is no parameter.
     """
 
     def __init__(
@@ -109,8 +112,11 @@ class Trainee:
     ) -> None:
         self.dictionary, self.objective, self.schedule = dictionary, objective, schedule
         self.normalising = normalising
-        self.parameters = {n: p for n, p in dictionary.named_parameters() if n not in set(frozen)}
-        for name, parameter in dictionary.named_parameters():
+        every, left = dict(dictionary.named_parameters()), set(frozen)
+        if unknown := left - set(every):
+            raise unknown_name("parameter to freeze", min(unknown), every)
+        self.parameters = {n: p for n, p in every.items() if n not in left}
+        for name, parameter in every.items():
             parameter.requires_grad_(name in self.parameters)
         self.moments = {n: (torch.zeros_like(p), torch.zeros_like(p)) for n, p in self.parameters.items()}
         self.steps = 0
