@@ -27,6 +27,8 @@ def load(package: str, name: str) -> ModuleType:
     Raises:
         MonoscopeError: there is no such plug-in (names the nearest one), or the dotted module cannot be imported.
     """
+    if not isinstance(name, str):
+        raise MonoscopeError(f"{name!r} is no name", fix=f"choose one of: {', '.join(names(package))}")
     if "." in name:
         try:
             return importlib.import_module(name)

@@ -155,11 +155,19 @@ class Code:
     n_features: int
 
     def __post_init__(self) -> None:
+        if not all(isinstance(part, Tensor) for part in (self.indices, self.values, self.offsets)):
+            raise MonoscopeError("a code is made of tensors", fix="pass torch.as_tensor of each array")
         if self.indices.shape != self.values.shape or self.indices.ndim != 1:
             raise MonoscopeError(
                 "a code needs one value per index: "
                 f"{tuple(self.indices.shape)} indices, {tuple(self.values.shape)} values"
             )
+        if self.offsets.ndim != 1 or not len(self.offsets):
+            raise MonoscopeError(
+                f"offsets of a code have shape {tuple(self.offsets.shape)}", fix="pass one more than there are rows"
+            )
+        if self.indices.is_floating_point() or self.offsets.is_floating_point():
+            raise MonoscopeError("indices and offsets of a code are whole numbers", fix="pass .int() of them")
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -167,6 +175,10 @@ class Code:
     @classmethod
     def from_rows(cls, indices: Int[Tensor, "n k"], values: Float[Tensor, "n k"], n_features: int) -> Code:
         """A code from rows of ``k``; entries whose value is not above 0 are dropped."""
+        if indices.ndim != 2 or indices.shape != values.shape:
+            raise MonoscopeError(
+                f"{tuple(indices.shape)} indices and {tuple(values.shape)} values", fix="pass k of both for each row"
+            )
         keep = values > 0
         if bool(keep.all()):
             offsets = torch.arange(len(values) + 1, device=values.device) * values.shape[1]
@@ -179,13 +191,35 @@ class Code:
     @classmethod
     def from_dense(cls, dense: Float[Tensor, "n n_features"]) -> Code:
         """A code from dense feature activations; entries equal to 0 are dropped."""
+        dense = as_tensor(dense, "dense")
         rows, indices = dense.nonzero(as_tuple=True)
         offsets = torch.zeros(len(dense) + 1, dtype=torch.long, device=dense.device)
         torch.cumsum(torch.bincount(rows, minlength=len(dense)), 0, out=offsets[1:])
         return cls(indices, dense[rows, indices], offsets, dense.shape[1])
 
+    def check(self) -> None:
+        """Refuse a code that somebody made and that names features or entries that there are not.
+
+        Raises:
+            MonoscopeError: there is such a name.
+        """
+        first, last = int(self.offsets[0]), int(self.offsets[-1])
+        if first != 0 or last != len(self.indices) or bool((self.counts() < 0).any()):
+            raise MonoscopeError(
+                f"offsets of a code from {first} to {last} over {len(self.indices)} entries",
+                fix="let them rise from 0 to the number of entries",
+            )
+        if len(self.indices):
+            low, high = (int(part) for part in self.indices.aminmax())
+            if low < 0 or high >= self.n_features:
+                raise MonoscopeError(
+                    f"a code names feature {low if low < 0 else high}", fix=f"choose from 0 to {self.n_features - 1}"
+                )
+
     def times(self, factors: Float[Tensor, " n_rows"]) -> Code:
         """The code with each row's values multiplied by its own factor; entries that come to 0 are dropped."""
+        if len(factors) != len(self):
+            raise MonoscopeError(f"{len(factors)} factors for a code of {len(self)} rows", fix="pass one for each row")
         values = self.values * factors[self.rows()]
         keep = values != 0
         if bool(keep.all()):
@@ -204,15 +238,16 @@ class Code:
 
     def to_dense(self) -> Float[Tensor, "n_rows n_features"]:
         """The dense matrix, for the few who need it: ``n_rows × n_features`` numbers."""
+        self.check()
         dense = self.values.new_zeros(len(self), self.n_features)
         dense[self.rows(), self.indices.long()] = self.values
         return dense
 
     def __getitem__(self, rows: slice) -> Code:
         """The code of a contiguous slice of rows."""
-        start, stop, step = rows.indices(len(self))
+        start, stop, step = rows.indices(len(self)) if isinstance(rows, slice) else (0, 0, 0)
         if step != 1:
-            raise MonoscopeError("a code is sliced by contiguous rows only", fix="use step 1")
+            raise MonoscopeError("a code is sliced by contiguous rows only", fix="use step 1, of one row code[3:4]")
         stop = max(start, stop)
         first, last = int(self.offsets[start]), int(self.offsets[stop])
         return Code(
@@ -226,12 +261,7 @@ def as_tensor(rows: Any, name: str) -> Tensor:
     Raises:
         MonoscopeError: another shape, or numbers that are not real.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*not writable")  # nothing is written to it
-            tensor = rows if isinstance(rows, Tensor) else torch.from_numpy(_readable(np.asarray(rows)))
-    except (TypeError, ValueError) as error:
-        raise MonoscopeError(f"{name} holds no numbers: {error}", fix=f"pass {name} as (rows, width)") from error
+    tensor = rows if isinstance(rows, Tensor) else _of_array(rows, name)
     tiny = tensor.is_floating_point() and tensor.element_size() < 2  # fp8: torch holds it and cannot reckon with it
     if tensor.ndim != 2 or tensor.is_complex() or tensor.dtype == torch.bool or tiny:
         raise MonoscopeError(
@@ -241,6 +271,15 @@ def as_tensor(rows: Any, name: str) -> Tensor:
     if tensor.layout != torch.strided:
         raise MonoscopeError(f"{name} is a sparse tensor", fix=f"pass {name}.to_dense()")
     return tensor
+
+
+def _of_array(rows: Any, name: str) -> Tensor:
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*not writable")  # nothing is written to it
+            return torch.from_numpy(_readable(np.asarray(rows)))
+    except (TypeError, ValueError) as error:
+        raise MonoscopeError(f"{name} holds no numbers: {error}", fix=f"pass {name} as (rows, width)") from error
 
 
 def _readable(array: np.ndarray) -> np.ndarray:

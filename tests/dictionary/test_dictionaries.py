@@ -332,8 +332,18 @@ def test_a_pursuit_in_another_precision_searches_in_fp32(name, untied, dtype):
 def test_options_are_checked():
     with pytest.raises(MonoscopeError, match="has no option 'kk'"):
         architecture("topk")(4, 8, kk=3)
-    with pytest.raises(MonoscopeError, match="choose k"):
-        architecture("topk")(4, 8, k=9)
+    for name in ("topk", "batch_topk", "matching_pursuit"):
+        for k in (9, 2.5, "4", None, True):
+            with pytest.raises(MonoscopeError, match="choose k"):
+                architecture(name)(4, 8, k=k)
+    for k in (2.5, "2", 0, 5):
+        with pytest.raises(MonoscopeError, match="choose k between 1 and 4"):
+            architecture("topk")(4, 8, k=4).at(k)
+    for sizes in ((4.5, 8), (4, "8"), (4, 8, 0), (True, 8)):
+        with pytest.raises(MonoscopeError, match="give whole numbers from 1"):
+            architecture("l1")(*sizes)
+    with pytest.raises(MonoscopeError, match="None is no name"):
+        made("topk").save("nowhere", format=None)
 
 
 def test_a_code_of_another_dictionary_is_refused():

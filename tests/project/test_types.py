@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from monoscope.dictionary.base import architecture
 from monoscope.errors import MonoscopeError
 from monoscope.types import LAYERED_KINDS, PADDING, SEPARATOR, WHOLE_KINDS, Code, Site, TokenBlock, TokenisedDocument
 
@@ -92,3 +93,41 @@ def test_tokens_of_a_document_are_bytes() -> None:
     document = TokenisedDocument("d", "é!", np.array([1, 2, 3]), np.array([0, 1, 2]), np.array([1, 2, 3]))
     assert len(document) == 3
     assert document.token_bytes() == [b"\xc3", b"\xa9", b"!"]
+
+
+@pytest.mark.parametrize(
+    ("indices", "values", "offsets", "message"),
+    [
+        ([0, 5], [1.0, 2.0], [0, 2], "names feature 5"),
+        ([0, -1], [1.0, 2.0], [0, 2], "names feature -1"),
+        ([0, 1], [1.0, 2.0], [0, 9], "offsets of a code from 0 to 9 over 2"),
+        ([0, 1], [1.0, 2.0], [0, 1], "offsets of a code from 0 to 1 over 2"),
+        ([0, 1], [1.0, 2.0], [0, 3, 1, 2], "offsets of a code"),
+        ([0, 1], [1.0, 2.0], [], "offsets of a code have shape"),
+        ([0.0, 1.0], [1.0, 2.0], [0, 2], "whole numbers"),
+        ([0, 1], [1.0], [0, 2], "one value per index"),
+    ],
+)
+def test_a_code_that_points_nowhere_is_refused_before_it_is_used(indices, values, offsets, message):
+    """Kernels look up what a code names without asking: elsewhere in memory, if need be."""
+    with pytest.raises(MonoscopeError, match=message):
+        Code(torch.tensor(indices), torch.tensor(values), torch.tensor(offsets), 5).to_dense()
+    with pytest.raises(MonoscopeError, match=message):
+        dictionary = architecture("topk")(3, 5, k=2)
+        dictionary.decode(Code(torch.tensor(indices), torch.tensor(values), torch.tensor(offsets), 5))
+
+
+def test_what_a_code_is_made_of_is_checked():
+    whole = Code.from_dense(np.eye(3))
+    assert len(whole) == 3 and torch.equal(whole.to_dense(), torch.eye(3, dtype=torch.float64))
+    for wrong in (
+        lambda: Code(np.zeros(1, int), np.ones(1), np.array([0, 1]), 3),
+        lambda: Code.from_dense(torch.zeros(3)),
+        lambda: Code.from_rows(torch.zeros(1, 3, dtype=torch.int32), torch.ones(1, 2), 3),
+        lambda: whole.times(torch.ones(4)),
+        lambda: whole[0],
+        lambda: whole[torch.tensor([0, 1])],
+        lambda: list(whole),
+    ):
+        with pytest.raises(MonoscopeError):
+            wrong()

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from monoscope.dictionary.base import Dictionary
+from monoscope.dictionary.base import Dictionary, some
 from monoscope.errors import MonoscopeError
 from monoscope.ops import pursuit
 from monoscope.types import Code
@@ -45,10 +45,7 @@ class Pursuing(Dictionary):
         **options: Any,
     ) -> None:
         super().__init__(d_in, n_features, d_out, skip=skip, **options)
-        if not 1 <= k <= n_features:
-            raise MonoscopeError(
-                f"k = {k} with {n_features} features", fix="choose k between 1 and the number of features"
-            )
+        k = some(k, n_features)
         elsewhere = skip or self.d_in != self.d_out
         if elsewhere and untied is False:
             raise MonoscopeError(
@@ -56,7 +53,7 @@ class Pursuing(Dictionary):
                 fix="leave out untied, or target and skip",
             )
         untied = elsewhere if untied is None else untied
-        self.k, self.untied = int(k), bool(untied)
+        self.k, self.untied = k, bool(untied)
         if untied:
             self.w_enc = nn.Parameter(torch.zeros(n_features, d_in))
             self.b_in = nn.Parameter(torch.zeros(d_in))

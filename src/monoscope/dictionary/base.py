@@ -9,8 +9,10 @@ al. 2024 (arXiv 2406.04093) do, any with ``row_norm=True``, one that only takes 
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -75,8 +77,11 @@ class Dictionary(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        if min(d_in, n_features, d_out or d_in) < 1:
-            raise MonoscopeError(f"a dictionary of {n_features} features from {d_in} to {d_out or d_in} numbers")
+        d_out = d_in if d_out is None else d_out
+        if not all(map(is_count, (d_in, n_features, d_out))):
+            raise MonoscopeError(
+                f"a dictionary of {n_features} features from {d_in} to {d_out} numbers", fix="give whole numbers from 1"
+            )
         unknown = set(options) - set(self.settings)
         if unknown:
             raise MonoscopeError(
@@ -84,7 +89,7 @@ class Dictionary(nn.Module):
                 fix=f"its options: {', '.join([*self.settings, *ALWAYS])}",
             )
         by_row = "row_norm" if row_norm else "row_mean"
-        if (row_norm or row_mean) and (skip or d_in != (d_out or d_in) or d_in < 2):
+        if (row_norm or row_mean) and (skip or d_in != d_out or d_in < 2):
             raise MonoscopeError(
                 "rows that are each normalised by themselves are what is reconstructed, and hold at least two numbers",
                 fix=f"leave out {by_row}, or target and skip",
@@ -96,14 +101,14 @@ class Dictionary(nn.Module):
                 f"{self.architecture} encodes rows as they are", fix="write its code_of instead of encode"
             )
         self.row_norm, self.row_mean = bool(row_norm), bool(row_mean)
-        self.d_in, self.n_features, self.d_out = d_in, n_features, d_out or d_in
+        self.d_in, self.n_features, self.d_out = int(d_in), int(n_features), int(d_out)
         self.provenance: dict[str, Any] = {}
         if self.own_encoder:
-            self.w_enc = nn.Parameter(torch.zeros(n_features, d_in))
-            self.b_enc = nn.Parameter(torch.zeros(n_features))
-        self.w_dec = nn.Parameter(torch.zeros(n_features, self.d_out))
+            self.w_enc = nn.Parameter(torch.zeros(self.n_features, self.d_in))
+            self.b_enc = nn.Parameter(torch.zeros(self.n_features))
+        self.w_dec = nn.Parameter(torch.zeros(self.n_features, self.d_out))
         self.b_dec = nn.Parameter(torch.zeros(self.d_out))
-        self.register_parameter("w_skip", nn.Parameter(torch.zeros(self.d_out, d_in)) if skip else None)
+        self.register_parameter("w_skip", nn.Parameter(torch.zeros(self.d_out, self.d_in)) if skip else None)
 
     @abstractmethod
     def code_of(self, x: Float[Tensor, "n d_in"]) -> Code:
@@ -177,6 +182,7 @@ class Dictionary(nn.Module):
             raise MonoscopeError(f"a {type(code).__name__} is no code", fix="pass what encode gave; decode(code, x)")
         if code.n_features != self.n_features:
             raise MonoscopeError(f"a code over {code.n_features} features for a dictionary of {self.n_features}")
+        code.check()
         rest = self.rest(x)
         if rest.ndim == 2 and len(rest) != len(code):
             raise MonoscopeError(f"a code of {len(code)} rows, and {len(rest)} rows", fix="pass the rows of the code")
@@ -279,6 +285,22 @@ class Dictionary(nn.Module):
                 fix="look for overflow in the model's forward pass",
             )
         return x
+
+
+def is_count(n: Any, most: float = math.inf) -> bool:
+    """Whether that is a whole number from 1 to ``most``, written as one."""
+    return isinstance(n, Integral) and not isinstance(n, bool) and 1 <= int(n) <= most
+
+
+def some(k: Any, n_features: int) -> int:
+    """``k`` of the features, as a number.
+
+    Raises:
+        MonoscopeError: it is no whole number, less than 1, or more than there are.
+    """
+    if not is_count(k, n_features):
+        raise MonoscopeError(f"k = {k} with {n_features} features", fix="choose k between 1 and the number of features")
+    return int(k)
 
 
 def architecture(name: str) -> type[Dictionary]:

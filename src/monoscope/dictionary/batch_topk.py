@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from monoscope.dictionary.base import Dictionary
+from monoscope.dictionary.base import Dictionary, some
 from monoscope.errors import MonoscopeError
 from monoscope.ops import encode
 from monoscope.ops.encode import Gates
@@ -33,11 +33,7 @@ class Architecture(Dictionary):
 
     def __init__(self, d_in: int, n_features: int, d_out: int | None = None, *, k: int = 32, **options: Any) -> None:
         super().__init__(d_in, n_features, d_out, **options)
-        if not 1 <= k <= n_features:
-            raise MonoscopeError(
-                f"k = {k} with {n_features} features", fix="choose k between 1 and the number of features"
-            )
-        self.k = int(k)
+        self.k = some(k, n_features)
         self.register_buffer("threshold", torch.zeros(n_features))
 
     @property

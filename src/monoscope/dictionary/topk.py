@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from jaxtyping import Float
 from torch import Tensor
 
-from monoscope.dictionary.base import Dictionary
+from monoscope.dictionary.base import Dictionary, is_count, some
 from monoscope.errors import MonoscopeError
 from monoscope.ops import encode
 from monoscope.types import Code
@@ -22,11 +22,7 @@ class Architecture(Dictionary):
 
     def __init__(self, d_in: int, n_features: int, d_out: int | None = None, *, k: int = 32, **options: Any) -> None:
         super().__init__(d_in, n_features, d_out, **options)
-        if not 1 <= k <= n_features:
-            raise MonoscopeError(
-                f"k = {k} with {n_features} features", fix="choose k between 1 and the number of features"
-            )
-        self.k = int(k)
+        self.k = some(k, n_features)
 
     def code_of(self, x: Float[Tensor, "n d_in"]) -> Code:
         """The k largest positive scores of each row."""
@@ -38,7 +34,7 @@ class Architecture(Dictionary):
         Raises:
             MonoscopeError: k is not between 1 and the dictionary's own.
         """
-        if not 1 <= k <= self.k:
+        if not is_count(k, self.k):
             raise MonoscopeError(
                 f"k = {k} of a dictionary trained for up to {self.k}", fix=f"choose k between 1 and {self.k}"
             )
