@@ -17,6 +17,17 @@ from monoscope.errors import MonoscopeError
 MANIFEST = "manifest.json"
 
 
+def named(path: Any) -> str:
+    """A path that somebody gave, as text.
+
+    Raises:
+        MonoscopeError: it is empty, or none.
+    """
+    if not isinstance(path, str | Path) or not str(path):
+        raise MonoscopeError(f"{path!r} is no path", fix="name a folder; . is the one that this runs in")
+    return str(path)
+
+
 def content_hash(path: Path) -> str:
     """SHA-256 of a file's bytes, read in pieces."""
     digest = hashlib.sha256()

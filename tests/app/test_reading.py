@@ -11,6 +11,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import monoscope as ms
 from monoscope.app.reading import WINDOWS_AT_ONCE, Reader, decode
 from monoscope.dictionary.base import architecture
 from monoscope.errors import MonoscopeError
@@ -137,6 +138,16 @@ def test_an_empty_text_has_no_tokens() -> None:
 def test_lone_surrogates_are_refused() -> None:
     with pytest.raises(MonoscopeError, match="not valid Unicode at character 1"):
         reader().read("a\ud800")
+    for wrong in (None, b"a", ["a"]):
+        with pytest.raises(MonoscopeError, match="is no text"):
+            reader().read(wrong)
+
+
+@pytest.mark.parametrize("run", [None, "", 3])
+def test_what_is_no_path_is_no_run(run: object) -> None:
+    for use in (ms.open_catalogue, lambda run: ms.read(run, "text")):
+        with pytest.raises(MonoscopeError, match="is no path"):
+            use(run)
 
 
 @given(st.text(max_size=40), st.data())

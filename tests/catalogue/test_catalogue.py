@@ -131,7 +131,7 @@ def test_documents_outside_the_catalogue_can_be_shown(catalogue: Catalogue) -> N
 
 
 def test_what_does_not_exist_is_an_error(catalogue: Catalogue) -> None:
-    for wrong in (-1, FEATURES):
+    for wrong in (-1, FEATURES, 1.5, "a", None, slice(0, 2)):
         with pytest.raises(MonoscopeError, match="no feature"):
             catalogue[wrong]
     with pytest.raises(MonoscopeError, match="no document 99"):

@@ -269,7 +269,10 @@ def test_what_is_wrong_is_said(world: tuple) -> None:
         ({"density": (0, float("nan"))}, "no density lies between"),
         ({"density": 0.5}, "filtered by two numbers"),
         ({"kind": "prose"}, "unknown kind of label"),
+        ({"density": (None, 1)}, "filtered by two numbers"),
         ({"limit": -1}, "a search for -1 features"),
+        ({"limit": 1.5}, "a search for 1.5 features"),
+        ({"limit": "a"}, "a search for a features"),
         ({"unlike": "text"}, "takes no texts to tell apart from"),
     ):
         with pytest.raises(MonoscopeError, match=message):

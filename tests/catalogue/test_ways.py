@@ -297,6 +297,7 @@ def test_what_cannot_be_asked_is_said(catalogue: Catalogue) -> None:
         (catalogue, 3, "promoted", "takes one token's text, not int"),
         (catalogue, "", "text", "a text that is not empty"),
         (catalogue, ["x", 3], "text", "one text or several"),
+        (catalogue, None, "text", "one text or several"),
         (catalogue, "\ud800", "text", "not valid Unicode"),
         (alone, "x", "text", "needs the run's model"),
         (catalogue, "no_such_concept", "concept", "unknown concept"),

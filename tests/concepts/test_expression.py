@@ -58,6 +58,7 @@ def test_a_literal_finds_its_token(spelling):
         ("in_call.mask", "no place"),
         ("in_call &", "no expression"),
         ("", "no expression"),
+        (None, "no expression"),
         ("1", "no place"),
         ("(" * 400 + "in_call" + ")" * 400, "no expression"),
     ],
@@ -65,3 +66,8 @@ def test_a_literal_finds_its_token(spelling):
 def test_anything_else_is_refused_with_advice(expression, says):
     with pytest.raises(MonoscopeError, match=says):
         concept(expression)
+
+
+def test_only_what_has_tokens_is_masked():
+    with pytest.raises(MonoscopeError, match="a str has no tokens"):
+        concept("in_call").mask("f(x)")

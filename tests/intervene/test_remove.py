@@ -38,6 +38,19 @@ def change(d: int, seed: int = 0, constant: bool = True) -> Affine:
     return Affine(torch.eye(d, dtype=torch.float64) + a, c if constant else 0 * c)
 
 
+def test_a_map_may_be_of_any_numbers_but_not_of_another_width() -> None:
+    lm, exact = language_model("gpt2"), change(MLP)
+    expected = remove.removed(lm, "mlp_act.0", exact).fingerprint
+    assert remove.removed(lm, "mlp_act.0", Affine(exact.a.numpy(), exact.c.tolist())).fingerprint == expected
+    remove.removed(lm, "mlp_act.0", Affine(exact.a.float(), exact.c.float()))
+    with pytest.raises(MonoscopeError, match=f"a map of 3 numbers; mlp_act.0 has {MLP}"):
+        remove.removed(lm, "mlp_act.0", change(3))
+    eye = torch.eye(3)
+    for a, c in ((eye, torch.zeros(2)), (eye[:2], torch.zeros(3)), (eye * torch.nan, torch.zeros(3)), (None, None)):
+        with pytest.raises(MonoscopeError, match=r"is no map of a site|made of numbers"):
+            Affine(a, c)
+
+
 def moments(x: torch.Tensor, values: torch.Tensor) -> Moments:
     made = Moments(x.shape[1], values.shape[1])
     made.add(x, values)

@@ -255,6 +255,15 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path) -> None:
         model()(input_ids=tokens())
 
 
+@pytest.mark.parametrize("wrong", [None, 3, {"edits": []}, ["recipe.toml"]])
+def test_what_is_no_recipe_and_no_model_is_refused(wrong: Any) -> None:
+    if wrong is not None:
+        with pytest.raises(MonoscopeError, match="is no recipe"), ms.steer(model(), wrong):
+            pass
+    with pytest.raises(MonoscopeError, match="is no model"), ms.steer(wrong, [None]):
+        pass
+
+
 def test_an_edit_that_makes_no_sense_is_refused_at_once() -> None:
     of = Direction("d", 3)
     for make, message in (

@@ -132,6 +132,18 @@ def test_feeding_by_hand_gives_the_events_of_one_pass(tmp_path: Path) -> None:
     assert whole == pieces == longer and any(whole)
 
 
+def test_what_is_no_model_no_rules_and_no_folder_is_refused(tmp_path: Path) -> None:
+    for arguments, message in (
+        (("gpt2", some_rules(tmp_path)), "a str is no model"),
+        ((model(), 3), "a int is no rules"),
+        ((model(), {"rules": []}), "a dict is no rules"),
+    ):
+        with pytest.raises(MonoscopeError, match=message), ms.watch(*arguments):
+            pass
+    with pytest.raises(MonoscopeError, match="3 is no path"), ms.watch(model(), some_rules(tmp_path), record=3):
+        pass
+
+
 def test_a_sequence_that_is_cut_back_is_refused(tmp_path: Path) -> None:
     with ms.watch(model(), some_rules(tmp_path)) as watching:
         cache = model()(input_ids=tokens(), use_cache=True).past_key_values

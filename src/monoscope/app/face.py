@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from monoscope import folder
 from monoscope.app import plan
 from monoscope.app.reading_shown import Reading
 from monoscope.app.run import Run
@@ -16,6 +17,7 @@ def open_catalogue(run: str | Path) -> Catalogue:
     Raises:
         MonoscopeError: there is none, or it is unfinished or damaged.
     """
+    run = folder.named(run)
     return Run(run).catalogue if (Path(run) / plan.NAME).is_file() else Catalogue(run)
 
 
@@ -25,5 +27,8 @@ def read(run: str | Path, text: str) -> Reading:
     Returns:
         ``{"tokens": [{"text", "start", "end", "features": [{"id", "value", "label", "label_f1"}]}]}``, strongest first;
         a dictionary that shows itself in a notebook.
+
+    Raises:
+        MonoscopeError: there is no such run, or no such text.
     """
-    return Reading(Run(run).reader.read(text))
+    return Reading(Run(folder.named(run)).reader.read(text))

@@ -35,8 +35,10 @@ def _bytes(text: str) -> bytes:
     """The text in UTF-8.
 
     Raises:
-        MonoscopeError: it holds lone surrogates, so it is no Unicode text.
+        MonoscopeError: it is no text, or holds lone surrogates, so that it is none in Unicode.
     """
+    if not isinstance(text, str):
+        raise MonoscopeError(f"a {type(text).__name__} is no text", fix="give a str")
     try:
         return text.encode()
     except UnicodeEncodeError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -71,7 +72,7 @@ class Filters:
         for name, value in given.items():
             if name not in known:
                 raise unknown_name("filter", name, known)
-            if name not in ("kind", "living") and len(np.atleast_1d(value)) != 2:
+            if name not in ("kind", "living") and not _two_numbers(value):
                 raise MonoscopeError(f"{name} is filtered by two numbers, not {value!r}", fix=f"write {name}=(0, 1)")
         return cls(**given)
 
@@ -97,6 +98,10 @@ class Filters:
         return np.logical_and.reduce(tests) if tests else None
 
 
+def _two_numbers(value: Any) -> bool:
+    return isinstance(value, Sequence | np.ndarray) and len(value) == 2 and all(isinstance(v, Real) for v in value)
+
+
 @dataclass(frozen=True)
 class Query:
     """What is looked for.
@@ -116,7 +121,7 @@ class Query:
     limit: int = 20
 
     def __post_init__(self) -> None:
-        if self.limit < 0:
+        if not isinstance(self.limit, Integral) or self.limit < 0:
             raise MonoscopeError(f"a search for {self.limit} features", fix="ask for one or more")
         if self.unlike and self.by != "text":
             raise MonoscopeError(f"a search by {self.by} takes no texts to tell apart from", fix="search by text")
@@ -187,7 +192,7 @@ def one_text(query: Query, what: str) -> str:
 
 def texts(given: Any) -> Sequence[str]:
     """One text or several, as several."""
-    several = [given] if isinstance(given, str) else list(given)
+    several = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     if not all(isinstance(text, str) for text in several):
-        raise MonoscopeError("a search by text takes one text or several")
+        raise MonoscopeError("a search by text takes one text or several", fix="give a str, or a list of them")
     return several

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -179,11 +180,12 @@ class Catalogue:
         Raises:
             MonoscopeError: there is no such feature.
         """
-        cursor = self._connection.execute("SELECT * FROM features WHERE id = ?", (int(feature),))
+        whole = isinstance(feature, Integral)
+        cursor = self._connection.execute("SELECT * FROM features WHERE id = ?", (int(feature) if whole else -1,))
         row = cursor.fetchone()
         if row is None:
             raise MonoscopeError(
-                f"there is no feature {feature}", where=str(self.run), fix=f"choose one from 0 to {len(self) - 1}"
+                f"there is no feature {feature!r}", where=str(self.run), fix=f"choose one from 0 to {len(self) - 1}"
             )
         found = record_of(dict(zip((d[0] for d in cursor.description), row, strict=True)), self._label(int(feature)))
         object.__setattr__(found, "_catalogue", self)

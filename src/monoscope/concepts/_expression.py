@@ -40,7 +40,15 @@ class Expression:
     find: Find = field(repr=False, compare=False)
 
     def mask(self, document: TokenisedDocument | Analysed) -> Bool[np.ndarray, " n_tokens"]:
-        """True on the tokens of ``document`` on which the expression holds; ``(n_tokens,)``."""
+        """True on the tokens of ``document`` on which the expression holds; ``(n_tokens,)``.
+
+        Raises:
+            MonoscopeError: the document is not tokenised.
+        """
+        if not isinstance(document, TokenisedDocument | Analysed):
+            raise MonoscopeError(
+                f"a {type(document).__name__} has no tokens", fix="tokenise it: lm.tokeniser.text(…) of a text"
+            )
         return self.find(document if isinstance(document, Analysed) else Analysed(document))
 
 
@@ -55,7 +63,7 @@ def concept(expression: str) -> Expression:
     """
     try:
         tree = ast.parse(expression.strip(), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except (AttributeError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise MonoscopeError(f"{expression!r} is no expression over concepts", fix=_GRAMMAR) from error
     return Expression(expression, _Reader(expression).read(tree.body))
 

@@ -27,7 +27,7 @@ def save(dictionary: Dictionary, path: str | Path, format: str = OURS) -> None:
         MonoscopeError: no such format, it can only be read or cannot hold this dictionary, or the folder cannot be
             written, or holds something else.
     """
-    plugin, path = plugins.load(FORMATS, format), Path(_named(path))
+    plugin, path = plugins.load(FORMATS, format), Path(folder.named(path))
     if not hasattr(plugin, "save"):
         raise MonoscopeError(f"the format {format} can only be read", fix=f"save in one of: {', '.join(writable())}")
     if folder.is_sealed(path) and folder.manifest_of(path)["kind"] != getattr(plugin, "KIND", None):
@@ -49,7 +49,7 @@ def load(path: str | Path) -> Dictionary:
     Raises:
         MonoscopeError: there is nothing, it is damaged, or it is of no known format, or of several.
     """
-    asked, told = _named(path), dict[str, Any]()
+    asked, told = folder.named(path), dict[str, Any]()
     place = Path(asked)
     if not place.exists() and _hub.is_id(asked):
         place = _hub.fetch(asked, _files())
@@ -70,17 +70,6 @@ def load(path: str | Path) -> Dictionary:
             return made
     what = "holds no dictionary of a known format, or a damaged one" if place.exists() else "does not exist"
     raise MonoscopeError(f"{path} {what}", fix=_instead(asked, place))
-
-
-def _named(path: str | Path) -> str:
-    """The path as text.
-
-    Raises:
-        MonoscopeError: it is empty, or none.
-    """
-    if not isinstance(path, str | Path) or not str(path):
-        raise MonoscopeError(f"{path!r} is no path", fix="name a folder; . is the one that this runs in")
-    return str(path)
 
 
 def _recognised(path: Path) -> list[str]:

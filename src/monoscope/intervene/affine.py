@@ -10,15 +10,34 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from monoscope.errors import MonoscopeError
+
 RIDGE = 1e-6  # of a column's mean square: singular where neurons never fire
 
 
 @dataclass(frozen=True)
 class Affine:
-    """``h → h @ a + c``, in float64."""
+    """``h → h @ a + c``, in float64, which arrays and other tensors are brought to.
+
+    Raises:
+        MonoscopeError: they are no map of a site onto itself, or not finite.
+    """
 
     a: Float[Tensor, "d d"]
     c: Float[Tensor, " d"]
+
+    def __post_init__(self) -> None:
+        try:
+            a, c = (torch.as_tensor(part, dtype=torch.float64) for part in (self.a, self.c))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise MonoscopeError(f"an affine map is made of numbers: {error}", fix="give a matrix and a row") from error
+        if c.ndim != 1 or a.shape != (len(c), len(c)) or not bool(a.isfinite().all() and c.isfinite().all()):
+            raise MonoscopeError(
+                f"h @ a + c with a of shape {tuple(a.shape)} and c of {tuple(c.shape)} is no map of a site onto itself",
+                fix="give (d, d) and (d,) finite numbers",
+            )
+        object.__setattr__(self, "a", a)
+        object.__setattr__(self, "c", c)
 
     def __call__(self, h: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
         """The map, in the dtype of ``h``."""

@@ -42,12 +42,16 @@ def removed(lm: LanguageModel, site: Site | str, change: Affine, only: Sequence[
             default.
 
     Raises:
-        MonoscopeError: no matrices write or read the site, the weights are in half precision, or what comes out is not
-            what the map does.
+        MonoscopeError: the map is of another width, no matrices write or read the site, the weights are in half
+            precision, or what comes out is not what the map does.
     """
     site, dtype = _named(lm, site), next(lm.model.parameters()).dtype
     if dtype.itemsize < 4:
         raise MonoscopeError(f"weights in {dtype} round a removal away", fix="load the model in float32")
+    if len(change.c) != lm.width(site):
+        raise MonoscopeError(
+            f"a map of {len(change.c)} numbers; {site} has {lm.width(site)}", fix="give one of as many"
+        )
     model = copy.deepcopy(lm.model)
     made = LanguageModel(model, lm.tokeniser, name=f"{lm.name} (features removed)")
     if site.kind == "mlp_act":

@@ -230,7 +230,9 @@ def steer(
     """
     if isinstance(recipe, str | Path):
         recipe = recipes.load(recipe)
-    requests = [recipe] if isinstance(recipe, Recipe) else list(recipe)
+    requests: list[Any] = list(recipe) if isinstance(recipe, Sequence) else [recipe]
+    if wrong := [one for one in requests if not isinstance(one, Recipe | None)]:
+        raise MonoscopeError(f"a {type(wrong[0]).__name__} is no recipe", fix="pass a recipe, or the name of its file")
     if not requests:
         raise MonoscopeError("there is no recipe", fix="give one, or one for each sequence")
     module = model.model if isinstance(model, LanguageModel) else model

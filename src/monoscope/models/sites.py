@@ -159,7 +159,14 @@ def sites_of(model: nn.Module, name: str) -> Sites:
     """The sites of a ``transformers`` model that no ``LanguageModel`` wraps.
 
     They are kept while the model lives: once its activations are written to, sums no longer show how it is built.
+
+    Raises:
+        MonoscopeError: it is no model.
     """
+    if not isinstance(model, nn.Module):
+        raise MonoscopeError(
+            f"a {type(model).__name__} is no model", fix="pass a transformers model, or what load_model gives"
+        )
     if model not in _KNOWN:
         head = getattr(model, "get_output_embeddings", None)
         has_head = head is not None and head() is not None

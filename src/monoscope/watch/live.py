@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from monoscope import folder
 from monoscope.errors import MonoscopeError
 from monoscope.intervene.steering import positions
 from monoscope.models import taps
@@ -321,9 +322,11 @@ def watch(
     """
     if isinstance(rules, str | Path):
         rules = rules_.load(rules)
+    if not isinstance(rules, Rules | None):
+        raise MonoscopeError(f"a {type(rules).__name__} is no rules", fix="pass rules, or the name of their file")
     if not follow and (record is not None or audit is not None or settings):
         raise MonoscopeError("without following sequences nothing is recorded or done", fix="leave out follow=False")
-    recorder = record if isinstance(record, Recorder) or record is None else Recorder(record)
+    recorder = record if isinstance(record, Recorder) or record is None else Recorder(folder.named(record))
     rules, module = rules or Rules(()), model.model if isinstance(model, LanguageModel) else model
     sites = sites_of(module, model.name if isinstance(model, LanguageModel) else type(module).__name__)
     with ExitStack() as stack:
