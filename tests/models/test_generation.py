@@ -63,6 +63,24 @@ def test_drawing_follows_the_probabilities() -> None:
     assert abs(share - float(p[likeliest])) < 4 * float((p[likeliest] * (1 - p[likeliest]) / len(first)).sqrt()) + 1e-9
 
 
+def test_tokens_may_be_a_tensors_and_nonsense_is_refused_before_anything_is_written() -> None:
+    lm = language_model("gpt2")
+    wanted = [w.token for w in generate(lm, PROMPT, 3)]
+    assert [w.token for w in generate(lm, torch.tensor(PROMPT), 3)] == wanted
+    for wrong in (None, "def", torch.tensor([PROMPT]), [0.5]):
+        with pytest.raises(MonoscopeError, match="no list of tokens"):
+            generate(lm, wrong, 3)
+    for options, message in (
+        ({"temperature": -1.0}, "a temperature of -1"),
+        ({"temperature": float("nan")}, "a temperature of nan"),
+        ({"seed": None}, "seed is None"),
+        ({"count": 2.5}, "count is 2.5"),
+        ({"count": -1}, "count is -1"),
+    ):
+        with pytest.raises(MonoscopeError, match=message):
+            generate(lm, PROMPT, **{"count": 3, **options})
+
+
 def test_a_model_that_predicts_no_next_token_is_refused() -> None:
     with pytest.raises(MonoscopeError, match="does not predict the next token"):
         generate(language_model(ENCODERS[0]), PROMPT, 3)

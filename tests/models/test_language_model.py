@@ -262,6 +262,20 @@ def test_blocks_that_do_not_fit_are_refused(tokens: Tensor, message: str):
         language_model("gpt2").run(bad, read=["logits"])
 
 
+def test_what_is_no_block_and_no_list_of_sites_is_refused():
+    lm, tokens = language_model("gpt2"), torch.ones(1, 4, dtype=torch.long)
+    where = torch.zeros_like(tokens)
+    for wrong, message in (
+        (tokens, "a Tensor is no block of tokens"),
+        (TokenBlock(tokens.float(), where, where), "a block of torch.float32"),
+        (TokenBlock(tokens, where[:, :2], where), "parts of shapes"),
+    ):
+        with pytest.raises(MonoscopeError, match=message):
+            lm.run(wrong, read=["logits"])
+    with pytest.raises(MonoscopeError, match="logits alone is no list of sites"):
+        lm.run(TokenBlock(tokens, where, where), read="logits")
+
+
 def test_a_write_that_is_never_reached_is_an_error():
     with pytest.raises(MonoscopeError, match=r"never reaches transformer\.h:out"):
         language_model("gpt2").run(block(), write={"transformer.h:out": lambda x: x})

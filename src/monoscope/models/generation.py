@@ -6,8 +6,12 @@ what ``LanguageModel.run`` gives for that window. That suits small models and sh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+import operator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -50,16 +54,32 @@ def generate(
         An iterator that runs the model as it is asked for the next token.
 
     Raises:
-        MonoscopeError: the model predicts no next token, or there is nothing to continue.
+        MonoscopeError: the model predicts no next token, there is nothing to continue, or an argument is none.
     """
     if not (lm.has_head and lm.model.can_generate()):
         raise MonoscopeError(
             f"{lm.name} does not predict the next token, so it cannot continue a text",
             fix="use a causal language model with its head",
         )
-    if not tokens and not lm.tokeniser.prefix:
+    held = _numbers(tokens)
+    if not held and not lm.tokeniser.prefix:
         raise MonoscopeError("there is no text to continue", fix="give at least one token")
-    return _steps(lm, list(tokens), count, temperature, torch.Generator().manual_seed(seed), [str(s) for s in read])
+    if not (isinstance(temperature, Real) and 0 <= temperature < math.inf):
+        raise MonoscopeError(f"a temperature of {temperature!r}", fix="give a number, from 0")
+    for name, number in (("count", count), ("seed", seed)):
+        if not (isinstance(number, Integral) and 0 <= number < 2**63):
+            raise MonoscopeError(f"{name} is {number!r}", fix="give a whole number, from 0")
+    return _steps(lm, held, count, temperature, torch.Generator().manual_seed(seed), [str(s) for s in read])
+
+
+def _numbers(tokens: Iterable[Any]) -> list[int]:
+    """Tokens of a list, an array or a tensor."""
+    try:
+        return [operator.index(token) for token in tokens]
+    except TypeError as error:
+        raise MonoscopeError(
+            "the text so far is no list of tokens", fix="give their numbers: lm.tokeniser.text(…).tokens of a text"
+        ) from error
 
 
 def _steps(

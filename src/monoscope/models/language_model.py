@@ -96,9 +96,11 @@ class LanguageModel:
             The tensors read, by ``str(site)``, on the model's device. They are the model's own: copy before changing.
 
         Raises:
-            MonoscopeError: a site the model lacks, tokens outside its vocabulary, windows longer than its context, a
-                write that returns another shape or changes its input.
+            MonoscopeError: no block, a site the model lacks, tokens outside its vocabulary, windows longer than its
+                context, a write that returns another shape or changes its input.
         """
+        if isinstance(read, str | Site):
+            raise MonoscopeError(f"{read} alone is no list of sites", fix=f'write read=["{read}"]')
         reads = {str(s): self._sites.place(s) for s in map(Site.parse, read)}
         writes = {str(s): (self._sites.place(s), f) for s, f in ((Site.parse(s), f) for s, f in write.items())}
         shape, inputs = self._check(block), self._inputs(block)
@@ -132,6 +134,17 @@ class LanguageModel:
 
     def _check(self, block: TokenBlock) -> tuple[int, int]:
         """The block's shape; refuses tokens and windows that the model was not made for."""
+        if not isinstance(block, TokenBlock):
+            raise MonoscopeError(
+                f"a {type(block).__name__} is no block of tokens",
+                fix="make one: monoscope.types.TokenBlock(tokens, documents, positions)",
+            )
+        shapes = {tuple(part.shape) for part in (block.tokens, block.documents, block.positions)}
+        if len(shapes) > 1 or block.tokens.is_floating_point():
+            raise MonoscopeError(
+                f"a block of {block.tokens.dtype} with parts of shapes {sorted(shapes)}",
+                fix="give a document and a position, all whole numbers, for every token",
+            )
         if block.tokens.ndim != 2 or not block.tokens.numel():
             raise MonoscopeError(f"a block of shape {tuple(block.tokens.shape)} has no tokens", fix="give it text")
         if block.tokens.shape[1] > self.context:
