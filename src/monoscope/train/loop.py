@@ -128,7 +128,7 @@ def train(
             f"the activations ended after {seen:,} rows of {target:,}", fix="give more data, or ask for fewer tokens"
         )
     calibrates = any(one.objective.wants_rows(one.objective.options) for one in trainees.values())
-    held_out = (data.held_out() if calibrates else torch.zeros(0, len(units.mean_in))).to(device)
+    held_out = (data.held_out() if calibrates else torch.zeros(0, len(data.units.mean_in))).to(device)
     made: dict[str, Dictionary] = {}
     for units, group in groups:
         own, _ = normalised(held_out, held_out, units, in_place=alone)
