@@ -164,6 +164,10 @@ def test_a_preset_a_skip_map_and_a_file_reach_the_plan(acts, tmp_path):
         (["--architecture", "jumprelu", "--option", "form=stepp"], "did you mean 'step'"),
         (["--sweep", "kk=1,2"], "unknown option of batch_topk 'kk'"),
         (["--preset", "april"], "april_2024"),
+        (["--sweep", "k=8,16", "--k", "4"], "k is set, and swept over"),
+        (["--sweep", "batch-size=8", "--sweep", "rate=1,2", "--option", "rate=1"], "rate is set, and swept over"),
+        (["--site", ""], "--site is given nothing"),
+        (["--text", " "], "--text is given nothing"),
         (
             ["--architecture", "matching_pursuit", "--target", "mlp_out.0", "--option", "untied=false"],
             "only reconstruct",
@@ -263,6 +267,33 @@ def test_a_text_that_was_mistyped_leaves_the_folder_free(acts, tmp_path, capsys)
     assert "no files" in refused(capsys, "train", "reference-a", *sizes, "--text", "nothere.txt")
     call("train", "reference-a", *sizes, "--text", texts)
     assert "another text" in refused(capsys, "train", "reference-a", *sizes, "--text", f"{texts}*")
+
+
+def test_a_folder_in_which_only_a_half_written_plan_was_left_is_free(acts, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a/harvest.json.partial").write_text("{")
+    (tmp_path / "b/plan.json.partial").write_text("{")
+    texts = f"files:{Path(acts).parent}/*.py"
+    call(
+        "harvest",
+        "reference-a",
+        "--site",
+        "mlp_act.0",
+        "--tokens",
+        "2000",
+        "--out",
+        str(tmp_path / "a"),
+        "--text",
+        texts,
+    )
+    call("train", acts, *SIZES, "--site", "mlp_act.0", "--out", str(tmp_path / "b"))
+
+
+@pytest.mark.parametrize("holds", ["{}", "[]", "{"])
+def test_a_harvest_that_does_not_say_what_it_is_of_is_refused(holds, tmp_path, capsys):
+    (tmp_path / "harvest.json").write_text(holds)
+    assert "harvest.json is damaged" in refused(capsys, "train", str(tmp_path), "--out", str(tmp_path / "run"))
 
 
 def test_a_harvest_of_nothing_or_in_an_unknown_way_is_refused_first(tmp_path, capsys):

@@ -15,7 +15,7 @@ from cyclopts import App
 from rich.console import Console
 
 from monoscope import plugins
-from monoscope.app import config_file, stopping, whole_numbers
+from monoscope.app import config_file, said_once, stopping, whole_numbers
 from monoscope.errors import MonoscopeError
 
 VERBS = "monoscope.app.verbs"
@@ -32,7 +32,7 @@ def app(asked: str = "") -> App:
         help="Reads a language model's mind: learns the features a transformer thinks in, and says what each means.",
         version=metadata.version("monoscope"),
         help_format="markdown",
-        config=(config_file.fill, whole_numbers.check),
+        config=(config_file.fill, whole_numbers.check, said_once.check),
         suppress_keyboard_interrupt=False,  # ``main`` says what becomes of the work
     )
     verbs = plugins.names(VERBS)
