@@ -220,5 +220,8 @@ def _log(path: Path | None, seen: int) -> Iterator[Callable[[dict[str, Any]], No
 
 
 def _tokens_of(line: bytes) -> float:
-    """The tokens that a line of the log speaks of; endlessly many where it was never finished."""
-    return json.loads(line)["tokens"] if line.endswith(b"\n") else math.inf
+    """The tokens that a line of the log speaks of; endlessly many where it was never finished, or power failed."""
+    try:
+        return float(json.loads(line)["tokens"]) if line.endswith(b"\n") else math.inf
+    except (ValueError, TypeError, KeyError):
+        return math.inf
