@@ -19,7 +19,8 @@ from monoscope.errors import MonoscopeError
 from monoscope.models import load_model
 from monoscope.train.fit import Recipe
 
-SIZES = ["--features", "16", "--k", "4", "--batch-size", "500"]
+SIZES = ["--features", "64", "--k", "4", "--batch-size", "500"]
+SWEPT = ["--features", "64", "--batch-size", "500"]  # with its own k
 
 
 def call(*arguments: str) -> None:
@@ -48,7 +49,7 @@ def alike(a, b) -> bool:
 def test_a_grid_in_one_pass_equals_trainings_one_by_one(acts, tmp_path, monkeypatch):
     passes = []
     monkeypatch.setattr(stages, "train", lambda *a, _train=stages.train, **k: passes.append(1) or _train(*a, **k))
-    grid = ["train", acts, *SIZES, "--sweep", "k=2,4", "--sweep", "rate=0.001,0.002", "--out", str(tmp_path / "grid")]
+    grid = ["train", acts, *SWEPT, "--sweep", "k=2,4", "--sweep", "rate=0.001,0.002", "--out", str(tmp_path / "grid")]
     call(*grid)
     assert len(passes) == 1
     folders = sorted((tmp_path / "grid/sweep").iterdir())
@@ -68,7 +69,7 @@ def test_a_grid_in_one_pass_equals_trainings_one_by_one(acts, tmp_path, monkeypa
     call(
         "train",
         acts,
-        *SIZES,
+        *SWEPT,
         "--sweep",
         "k=3,4",
         "--option",
@@ -97,7 +98,7 @@ def passes(monkeypatch) -> list[list[str]]:
 
 def test_a_point_that_is_added_to_a_sweep_is_trained_alone_as_in_one_pass(acts, tmp_path, passes, capsys):
     def grid(values: str, out: str, *more: str) -> list[str]:
-        return ["train", acts, *SIZES, "--sweep", f"k={values}", "--out", str(tmp_path / out), *more]
+        return ["train", acts, *SWEPT, "--sweep", f"k={values}", "--out", str(tmp_path / out), *more]
 
     call(*grid("2,3,4", "whole"))
     call(*grid("2,4", "grown"))
@@ -120,7 +121,7 @@ def test_a_point_that_is_added_to_a_sweep_is_trained_alone_as_in_one_pass(acts, 
 
 
 def test_a_sweep_that_stopped_between_two_saves_goes_on_with_its_pass(acts, tmp_path, passes, monkeypatch):
-    grid = ["train", acts, *SIZES, "--sweep", "k=2,4", "--out", str(tmp_path / "grid")]
+    grid = ["train", acts, *SWEPT, "--sweep", "k=2,4", "--out", str(tmp_path / "grid")]
     save, saved = stages.io.save, []
 
     def stopped(made, path):
