@@ -14,7 +14,7 @@ from typing import Any
 
 from monoscope.errors import MonoscopeError
 
-MANIFEST = "manifest.json"
+MANIFEST, PARTIAL = "manifest.json", ".partial"
 
 
 def named(path: Any) -> str:
@@ -55,17 +55,22 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         MonoscopeError: it cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(path.name + PARTIAL)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        with partial.open("r+b") as file:
-            os.fsync(file.fileno())
+        sync(partial)
         partial.replace(path)
     except OSError as error:
         with suppress(OSError):  # the folder itself may be what cannot be written
             partial.unlink(missing_ok=True)
         raise unwritable(path, error) from error
+
+
+def sync(path: Path) -> None:
+    """Wait until a file is on the disk, so that nothing written after it says more than is there when power fails."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def read_json(path: Path) -> Any:
@@ -115,6 +120,9 @@ def make_writable(path: Path) -> None:
 
 def seal(folder: Path, kind: str, facts: Mapping[str, Any], files: Iterable[str]) -> None:
     """Write the manifest that declares ``folder`` complete: its kind, facts, and each file's size and SHA-256."""
+    files = list(files)
+    for name in files:
+        sync(folder / name)
     listed = {name: {"bytes": (folder / name).stat().st_size, "sha256": content_hash(folder / name)} for name in files}
     write_json(folder / MANIFEST, {"kind": kind, **facts, "files": listed})
 
@@ -167,6 +175,11 @@ def verify(folder: Path) -> list[str]:
     ]
 
 
+def contents(path: Path) -> list[str]:
+    """The names in a folder, if it is one; without what a kill left of a file that was being written."""
+    return [found.name for found in path.iterdir() if not found.name.endswith(PARTIAL)] if path.is_dir() else []
+
+
 def check_ours(path: Path, kind: str) -> None:
     """Refuse to write into a folder that holds something else than an earlier one of this kind.
 
@@ -174,7 +187,7 @@ def check_ours(path: Path, kind: str) -> None:
         MonoscopeError: it is a file, a link, or a folder with something else in it.
     """
     if path.is_dir() and not path.is_symlink():
-        if not any(path.iterdir()) or (is_sealed(path) and manifest_of(path)["kind"] == kind):
+        if not contents(path) or (is_sealed(path) and manifest_of(path)["kind"] == kind):
             return
     elif not path.exists() and not path.is_symlink():
         return

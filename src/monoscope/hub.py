@@ -33,15 +33,15 @@ def beside(name: str) -> Path | None:
     return parent if parent.name and parent.is_dir() else None
 
 
-def answers(name: str) -> bool:
-    """Whether the Hub can be asked about the repository ``name``, whatever it then says; never of a path."""
+def answers(name: str, kind: str = "model") -> bool:
+    """Whether the Hub can be asked about the repository ``name`` of that kind, whatever it says; never of a path."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
     if is_path(name) or beside(name):
         return False
     try:
-        HfApi().model_info(name, timeout=PATIENCE)
+        HfApi().repo_info(name, repo_type=kind, timeout=PATIENCE)
     except HfHubHTTPError:
         return True  # which says no
     except Exception:  # each version of the client lets through what another HTTP library raises

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from monoscope.app import cli
+from monoscope.app import cli, stopping
 from monoscope.app.verbs import doctor
 from monoscope.errors import MonoscopeError
+
+
+@pytest.fixture(autouse=True)
+def heard():
+    """What an interrupted command no longer hears the tests do."""
+    before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, with_: BaseException | None) -> int | str | None:
@@ -29,6 +39,30 @@ def ended(monkeypatch: pytest.MonkeyPatch, with_: BaseException | None) -> int |
 def test_an_interrupted_command_says_what_becomes_of_the_work(monkeypatch, capsys) -> None:
     assert ended(monkeypatch, KeyboardInterrupt()) == 130
     assert "a run goes on from there with the same command" in " ".join(capsys.readouterr().err.split())
+
+
+def test_termination_is_an_interrupt(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(doctor, "doctor", lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["doctor"])
+    assert exit_.value.code == 130 and "interrupted" in capsys.readouterr().err
+
+
+def test_termination_that_is_ignored_stays_so(monkeypatch) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    monkeypatch.setattr(doctor, "doctor", lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["doctor"])
+    assert exit_.value.code == 0
+
+
+@pytest.mark.parametrize("second", stopping.SIGNALS)
+def test_a_second_interrupt_cuts_nothing_short(monkeypatch, capsys, second) -> None:
+    show = cli.Console.print
+    monkeypatch.setattr(cli.Console, "print", lambda *a, **k: (signal.raise_signal(second), show(*a, **k)))
+    assert ended(monkeypatch, KeyboardInterrupt()) == 130
+    signal.raise_signal(second)  # as while the interpreter ends
+    assert "interrupted" in capsys.readouterr().err
 
 
 def test_a_users_error_says_what_to_do(monkeypatch, capsys) -> None:

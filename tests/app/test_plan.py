@@ -95,6 +95,13 @@ def test_features_grow_with_the_tokens(tokens):
     assert default_features(2 * tokens) >= found
 
 
+@pytest.mark.parametrize("minutes", [0.0, -1.0, float("nan")])
+def test_no_minutes_are_refused_before_anything_is_timed(minutes, monkeypatch):
+    monkeypatch.setattr(budget, "passed", lambda *a: pytest.fail("it was timed"))
+    with pytest.raises(MonoscopeError, match=f"a run of {minutes:g} minutes"):
+        affordable(load_model("reference-a"), None, minutes, 256, full=False)
+
+
 def test_more_minutes_afford_more_tokens(monkeypatch):
     for timed in ("passed", "taught"):  # once, so that both are judged by the same times
         monkeypatch.setattr(budget, timed, cache(getattr(budget, timed)))

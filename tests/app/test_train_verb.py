@@ -19,7 +19,8 @@ from monoscope.errors import MonoscopeError
 from monoscope.models import load_model
 from monoscope.train.fit import Recipe
 
-SIZES = ["--features", "16", "--k", "4", "--batch-size", "500"]
+SIZES = ["--features", "64", "--k", "4", "--batch-size", "500"]
+SWEPT = ["--features", "64", "--batch-size", "500"]  # with its own k
 
 
 def call(*arguments: str) -> None:
@@ -48,7 +49,7 @@ def alike(a, b) -> bool:
 def test_a_grid_in_one_pass_equals_trainings_one_by_one(acts, tmp_path, monkeypatch):
     passes = []
     monkeypatch.setattr(stages, "train", lambda *a, _train=stages.train, **k: passes.append(1) or _train(*a, **k))
-    grid = ["train", acts, *SIZES, "--sweep", "k=2,4", "--sweep", "rate=0.001,0.002", "--out", str(tmp_path / "grid")]
+    grid = ["train", acts, *SWEPT, "--sweep", "k=2,4", "--sweep", "rate=0.001,0.002", "--out", str(tmp_path / "grid")]
     call(*grid)
     assert len(passes) == 1
     folders = sorted((tmp_path / "grid/sweep").iterdir())
@@ -68,7 +69,7 @@ def test_a_grid_in_one_pass_equals_trainings_one_by_one(acts, tmp_path, monkeypa
     call(
         "train",
         acts,
-        *SIZES,
+        *SWEPT,
         "--sweep",
         "k=3,4",
         "--option",
@@ -97,7 +98,7 @@ def passes(monkeypatch) -> list[list[str]]:
 
 def test_a_point_that_is_added_to_a_sweep_is_trained_alone_as_in_one_pass(acts, tmp_path, passes, capsys):
     def grid(values: str, out: str, *more: str) -> list[str]:
-        return ["train", acts, *SIZES, "--sweep", f"k={values}", "--out", str(tmp_path / out), *more]
+        return ["train", acts, *SWEPT, "--sweep", f"k={values}", "--out", str(tmp_path / out), *more]
 
     call(*grid("2,3,4", "whole"))
     call(*grid("2,4", "grown"))
@@ -120,7 +121,7 @@ def test_a_point_that_is_added_to_a_sweep_is_trained_alone_as_in_one_pass(acts, 
 
 
 def test_a_sweep_that_stopped_between_two_saves_goes_on_with_its_pass(acts, tmp_path, passes, monkeypatch):
-    grid = ["train", acts, *SIZES, "--sweep", "k=2,4", "--out", str(tmp_path / "grid")]
+    grid = ["train", acts, *SWEPT, "--sweep", "k=2,4", "--out", str(tmp_path / "grid")]
     save, saved = stages.io.save, []
 
     def stopped(made, path):
@@ -164,6 +165,10 @@ def test_a_preset_a_skip_map_and_a_file_reach_the_plan(acts, tmp_path):
         (["--architecture", "jumprelu", "--option", "form=stepp"], "did you mean 'step'"),
         (["--sweep", "kk=1,2"], "unknown option of batch_topk 'kk'"),
         (["--preset", "april"], "april_2024"),
+        (["--sweep", "k=8,16", "--k", "4"], "k is set, and swept over"),
+        (["--sweep", "batch-size=8", "--sweep", "rate=1,2", "--option", "rate=1"], "rate is set, and swept over"),
+        (["--site", ""], "--site is given nothing"),
+        (["--text", " "], "--text is given nothing"),
         (
             ["--architecture", "matching_pursuit", "--target", "mlp_out.0", "--option", "untied=false"],
             "only reconstruct",
@@ -263,6 +268,33 @@ def test_a_text_that_was_mistyped_leaves_the_folder_free(acts, tmp_path, capsys)
     assert "no files" in refused(capsys, "train", "reference-a", *sizes, "--text", "nothere.txt")
     call("train", "reference-a", *sizes, "--text", texts)
     assert "another text" in refused(capsys, "train", "reference-a", *sizes, "--text", f"{texts}*")
+
+
+def test_a_folder_in_which_only_a_half_written_plan_was_left_is_free(acts, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a/harvest.json.partial").write_text("{")
+    (tmp_path / "b/plan.json.partial").write_text("{")
+    texts = f"files:{Path(acts).parent}/*.py"
+    call(
+        "harvest",
+        "reference-a",
+        "--site",
+        "mlp_act.0",
+        "--tokens",
+        "2000",
+        "--out",
+        str(tmp_path / "a"),
+        "--text",
+        texts,
+    )
+    call("train", acts, *SIZES, "--site", "mlp_act.0", "--out", str(tmp_path / "b"))
+
+
+@pytest.mark.parametrize("holds", ["{}", "[]", "{"])
+def test_a_harvest_that_does_not_say_what_it_is_of_is_refused(holds, tmp_path, capsys):
+    (tmp_path / "harvest.json").write_text(holds)
+    assert "harvest.json is damaged" in refused(capsys, "train", str(tmp_path), "--out", str(tmp_path / "run"))
 
 
 def test_a_harvest_of_nothing_or_in_an_unknown_way_is_refused_first(tmp_path, capsys):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
-from monoscope import source
+from monoscope import folder, source
 from monoscope.errors import MonoscopeError
 from monoscope.harvest import shards
 from monoscope.harvest.shards import Shards
@@ -129,6 +131,25 @@ def test_an_interrupted_harvest_goes_on(chunks, tmp_path, monkeypatch):
     resumed = shards.write(chunks, tmp_path / "cut")
     for index in range(len(whole.counts)):
         assert torch.equal(whole.chunk(index).values[SITES[1]], resumed.chunk(index).values[SITES[1]])
+
+
+@pytest.mark.parametrize("stored", shards.STORED)
+def test_a_chunk_that_is_not_all_there_is_made_again(chunks, tmp_path, stored):
+    whole = shards.write(chunks, tmp_path / "whole", stored=stored)
+    files = sorted((tmp_path / "whole").glob("0*.[!j]*"))
+    assert {path.name: path.stat().st_size for path in files} == {
+        name: size
+        for index, count in enumerate(whole.counts)
+        for name, size in shards.sizes_of(index, count, whole.widths, stored).items()
+    }
+    for path in files[-4:]:
+        shutil.copytree(tmp_path / "whole", tmp_path / path.name)
+        (tmp_path / path.name / folder.MANIFEST).unlink()
+        (tmp_path / path.name / path.name).write_bytes(path.read_bytes()[:-1])  # as power that fails may leave it
+        shards.write(chunks, tmp_path / path.name, stored=stored)
+        assert folder.verify(tmp_path / path.name) == [], path.name
+        manifests = [(tmp_path / name / folder.MANIFEST).read_text() for name in ("whole", path.name)]
+        assert manifests[0] == manifests[1]
 
 
 def test_of_each_document_so_many_tokens_are_enough(lm, text):

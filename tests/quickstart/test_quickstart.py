@@ -18,7 +18,7 @@ import pytest
 
 import monoscope as ms
 from monoscope import folder
-from monoscope.app import cli
+from monoscope.app import cli, stages
 from monoscope.app.doctor import check_run
 from monoscope.app.quickstart import quickstart
 from monoscope.catalogue.searches import ways
@@ -125,6 +125,14 @@ def test_a_folder_of_another_run_or_of_something_else_is_refused(run, text, tmp_
     with pytest.raises(ms.MonoscopeError, match="no run of Monoscope"):
         quickstart(tmp_path, text=text, **SMALL)
     assert (tmp_path / "letter.txt").read_text() == "dear"
+
+
+def test_a_text_that_was_mistyped_leaves_the_folder_free(text, tmp_path, monkeypatch):
+    with pytest.raises(ms.MonoscopeError, match="there are no files"):
+        quickstart(tmp_path, text=f"{text}x", **SMALL)
+    monkeypatch.setattr(stages, "text", lambda run: pytest.fail(run.plan.text))
+    with pytest.raises(pytest.fail.Exception, match=re.escape(text)):
+        quickstart(tmp_path, text=text, **SMALL)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monoscope import plugins
+from monoscope import hub, plugins
 from monoscope.errors import MonoscopeError
 from monoscope.text.corpora import files, huggingface, python_source, synthetic_strings
 from monoscope.text.corpus import PLUGINS, Corpus, open_corpus
@@ -174,6 +174,11 @@ def test_what_is_not_there(notes: Path, tmp_path: Path) -> None:
         texts(f"{notes.parent}/{notes.name}x/one.txt")
     with pytest.raises(MonoscopeError, match="no text files"):
         texts(tmp_path)
+    for name, holds in (("runs", "plan.json"), ("acts", "harvest.json"), (".venv", "note.txt"), ("pic.png", None)):
+        (tmp_path / name).write_bytes(b"") if holds is None else (tmp_path / name).mkdir()
+        (tmp_path / name / holds).write_text("{}") if holds else None
+        with pytest.raises(MonoscopeError, match="check the path"):  # none of them is a text to suggest
+            texts(f"{tmp_path}/{name}x")
     with pytest.raises(MonoscopeError, match="there are no files"):
         texts(f"{tmp_path}/*.txt")
 
@@ -243,9 +248,20 @@ def test_a_data_set_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> N
     def unreachable(*_: object, **__: object) -> None:
         raise ConnectionError("no route")
 
+    monkeypatch.setattr(hub, "answers", lambda name, kind: True)
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
     with pytest.raises(MonoscopeError, match=r"cannot be opened: no route[\s\S]*offline"):
         texts("huggingface:some/data:config@test")
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    asked = []
+    monkeypatch.setattr(hub, "answers", lambda *a: asked.append(a))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: pytest.fail("it was asked again"))
+    with pytest.raises(MonoscopeError, match=r"'nosuch' is no folder here[\s\S]*cannot be reached\n→ .*HF_HUB_OFFLINE"):
+        texts("huggingface:nosuch:config@test")
+    assert asked == [("nosuch", "dataset")]
 
 
 def test_the_parts_of_an_id_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,6 +272,7 @@ def test_the_parts_of_an_id_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append((arguments, named))
         return [{"body": "text"}]
 
+    monkeypatch.setattr(hub, "answers", lambda name, kind: True)
     monkeypatch.setattr(datasets, "load_dataset", load)
     assert texts("huggingface:some/data:config#body@test[:10]") == {"some/data:config/test[:10]/0": "text"}
     assert calls == [(("some/data", "config"), {"split": "test[:10]", "streaming": True})]

@@ -75,6 +75,12 @@ def test_the_log_holds_each_step_once_though_some_came_after_the_checkpoint(tmp_
     run(tmp_path / "cut")
     assert log.read_text() == (tmp_path / "whole/log.jsonl").read_text()
     assert [json.loads(line)["tokens"] for line in log.read_text().splitlines()] == list(range(100, 1001, 100))
+    whole = log.read_bytes()
+    for spoilt in (b"\0" * 40 + b"\n", b"[1]\n", b"{}\n"):  # as power that fails may leave it
+        log.write_bytes(whole[:200] + b"\n" + spoilt)
+        run(tmp_path / "cut")
+        kept = [json.loads(line)["tokens"] for line in log.read_text().splitlines()]
+        assert kept == [*range(100, kept.index(600) * 100 + 1, 100), *range(600, 1001, 100)]
     (tmp_path / "cut" / checkpoint.NAME).unlink()
     run(tmp_path / "cut")  # anew
     assert log.read_text() == (tmp_path / "whole/log.jsonl").read_text()

@@ -40,7 +40,7 @@ run(Path(sys.argv[1]), pause=0.2)
 """
 
 
-def run(out: Path, *, pause: float = 0.0, every: float = NEVER, report=progress.silent, **other):
+def run(out: Path, *, kind="batch_topk", pause: float = 0.0, every: float = NEVER, report=progress.silent, **other):
     """Train 38 steps; ``other`` takes the place of what the data has."""
     data = data_of(hold_back=True)
     whole = data.batches
@@ -50,7 +50,7 @@ def run(out: Path, *, pause: float = 0.0, every: float = NEVER, report=progress.
             time.sleep(pause)
             yield pair
 
-    trainees = {"main": Recipe.of("batch_topk", 64, k=4).trainee(data)}
+    trainees = {"main": Recipe.of(kind, 64, k=4).trainee(data)}
     keeping = Keeping(out / "training", every_seconds=every, plan={"a": 1}, log=out / "log.jsonl")
     return train(replace(data, **{"batches": slowly, **other}), trainees, keeping=keeping, report=report)["main"]
 
@@ -114,6 +114,12 @@ def test_a_stop_during_calibration_loses_no_step(tmp_path, undisturbed):
         run(tmp_path, held_out=stopped)
     assert saved(tmp_path) == told(tmp_path)[-1] == ROWS
     assert alike(run(tmp_path, batches=stopped), undisturbed[0])  # no row is asked for
+
+
+def test_what_calibrates_nothing_goes_on_from_its_last_step_too(tmp_path):
+    made = run(tmp_path, kind="topk", every=0)
+    assert saved(tmp_path) == ROWS  # stopped before the dictionary was kept
+    assert alike(run(tmp_path, kind="topk", batches=stopped), made)
 
 
 def test_the_first_checkpoint_is_of_the_last_step_where_much_would_be_lost(tmp_path):

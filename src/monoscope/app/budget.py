@@ -30,8 +30,12 @@ def affordable(lm: LanguageModel, site: str | None, minutes: float, features: in
     """Training tokens for a run of about ``minutes``; without ``features``, with as many as suit the tokens.
 
     Raises:
-        MonoscopeError: not even a small run fits.
+        MonoscopeError: not even a small run fits, or there is no time at all.
     """
+    if not minutes > 0:
+        raise MonoscopeError(
+            f"a run of {minutes:g} minutes", fix="allow more than none with --minutes, or pass --tokens"
+        )
     rows_seen, forward = passed(lm, site or default_site(lm))
     step = cache(partial(taught, rows_seen))
     left = (60 * minutes - FIXED) / (2 if full else 1)

@@ -15,7 +15,7 @@ from cyclopts import App
 from rich.console import Console
 
 from monoscope import plugins
-from monoscope.app import config_file, whole_numbers
+from monoscope.app import config_file, said_once, stopping, whole_numbers
 from monoscope.errors import MonoscopeError
 
 VERBS = "monoscope.app.verbs"
@@ -32,7 +32,7 @@ def app(asked: str = "") -> App:
         help="Reads a language model's mind: learns the features a transformer thinks in, and says what each means.",
         version=metadata.version("monoscope"),
         help_format="markdown",
-        config=(config_file.fill, whole_numbers.check),
+        config=(config_file.fill, whole_numbers.check, said_once.check),
         suppress_keyboard_interrupt=False,  # ``main`` says what becomes of the work
     )
     verbs = plugins.names(VERBS)
@@ -55,18 +55,20 @@ def said(verb: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run one command and exit: 0 done, 2 the user's error, 130 interrupted, 141 nobody reads on (``| head``)."""
+    """Run one command and exit: 0 done, 2 the user's error, 130 interrupted or terminated, 141 unread (``| head``)."""
     errors = Console(stderr=True)
     try:
         try:
             given = sys.argv[1:] if arguments is None else arguments
-            app(*given[:1])(given)
+            with stopping.terminable():
+                app(*given[:1])(given)
         finally:
             sys.stdout.flush()  # at the interpreter's end it would be too late to be quiet
     except MonoscopeError as error:
         errors.print(f"[bold red]error:[/] {_escaped(error)}", highlight=False, soft_wrap=True)
         sys.exit(USER_ERROR)
     except KeyboardInterrupt:
+        stopping.deafen()
         errors.print("\ninterrupted; what is written already stays, and a run goes on from there with the same command")
         sys.exit(INTERRUPTED)
     except (BrokenPipeError, SystemExit) as ended:

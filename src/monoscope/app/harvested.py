@@ -43,7 +43,7 @@ def harvest(
     shards.check_stored(stored)
     for site in sites:
         lm.width(site)
-    if not is_harvest(out) and out.is_dir() and any(out.iterdir()):
+    if not is_harvest(out) and folder.contents(out):
         raise MonoscopeError(f"{out} holds files that are no harvest", fix="choose another folder with --out")
     if folder.is_sealed(out / "text") and folder.read_json(out / NAME) != facts:
         raise MonoscopeError(
@@ -75,8 +75,15 @@ def refuse_run(path: Path) -> None:
 
 
 def facts(path: Path) -> dict[str, Any]:
-    """What was harvested into a folder."""
-    return folder.read_json(path / NAME)
+    """What was harvested into a folder.
+
+    Raises:
+        MonoscopeError: the file that says so is damaged.
+    """
+    found = folder.read_json(path / NAME)
+    if not isinstance(found, dict) or not {"model", "fingerprint", "sites", "text", "tokens"} <= found.keys():
+        raise MonoscopeError(f"{NAME} is damaged", where=str(path), fix="remove the folder and make it again")
+    return found
 
 
 def reads(

@@ -21,7 +21,7 @@ from monoscope.train.fit import Recipe, known_options
 from monoscope.train.schedules import batch_of
 from monoscope.types import Site
 
-NAME = "plan.json"
+NAME, TIMINGS = "plan.json", "timings.json"
 CONTROLS = ("basic", "full")
 DEFAULT_MODEL = "reference-a"
 TOKENS, FEATURES, K = 2_000_000, 4096, 32
@@ -76,7 +76,7 @@ class Plan:
         """
         path = run / NAME
         if not path.exists():
-            if run.is_dir() and any(run.iterdir()):
+            if folder.contents(run):
                 raise MonoscopeError(
                     f"{run} holds files that are no run of Monoscope", fix="choose another folder with --out"
                 )
@@ -98,7 +98,7 @@ class Plan:
 
 def _begun(run: Path) -> bool:
     """Whether anything was made by the plan of a folder; a text that was never found is nothing."""
-    return folder.is_sealed(run / "text") or any(found.name not in (NAME, "text") for found in run.iterdir())
+    return folder.is_sealed(run / "text") or bool({*folder.contents(run)} - {NAME, TIMINGS, "text"})
 
 
 def load(run: Path) -> Plan:

@@ -14,6 +14,7 @@ from monoscope import folder
 from monoscope.app import plan as plans
 from monoscope.app import windows
 from monoscope.app.at_hand import at_hand
+from monoscope.app.plan import TIMINGS
 from monoscope.app.reading import Reader
 from monoscope.catalogue.annotations import Annotations
 from monoscope.catalogue.store import Catalogue
@@ -23,8 +24,6 @@ from monoscope.dictionary.base import Dictionary
 from monoscope.errors import MonoscopeError
 from monoscope.models import LanguageModel, load_model
 from monoscope.text.store import TokenStore
-
-TIMINGS = "timings.json"
 
 
 class Run:

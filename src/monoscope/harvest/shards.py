@@ -15,8 +15,7 @@ file                       what
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +69,10 @@ def write(
         folder.write_json(out / "plan.json", plan)
     files = ["plan.json"]
     for index, count in enumerate(stream.counts):
-        if not (out / f"{index:05d}.json").exists():
+        sizes = sizes_of(index, count, stream.widths, stored)
+        if not _is_whole(out, index, sizes):
             _write_chunk(out, index, stream.chunk(index), stored)
-        files += json.loads((out / f"{index:05d}.json").read_text())["files"]
+        files += sorted(sizes)
         progress(count)
     if not folder.is_sealed(out):
         folder.seal(out, KIND, {"counts": stream.counts}, files)
@@ -91,6 +91,25 @@ def check_stored(stored: str) -> None:
         )
 
 
+def sizes_of(index: int, rows: int, widths: Mapping[str, int], stored: str) -> dict[str, int]:
+    """The files of a chunk of so many rows, and how many bytes each has."""
+    sizes = {f"{index:05d}.rows.i32": 8 * rows}
+    for site, width in widths.items():
+        name = f"{index:05d}.{site.replace(':', '@')}"
+        if stored == "bf16":
+            sizes[f"{name}.bf16"] = 2 * rows * width
+        else:
+            sizes |= {f"{name}.int8": rows * width, f"{name}.scale": 4 * rows}
+    return sizes
+
+
+def _is_whole(out: Path, index: int, sizes: Mapping[str, int]) -> bool:
+    """Whether a chunk was finished, and is as long as it should be; one that is not is made again."""
+    return (out / f"{index:05d}.json").exists() and all(
+        (out / name).is_file() and (out / name).stat().st_size == size for name, size in sizes.items()
+    )
+
+
 def _write_chunk(out: Path, index: int, rows: Activations, stored: str) -> None:
     files: dict[str, Tensor] = {f"{index:05d}.rows.i32": torch.stack([rows.documents, rows.positions], 1)}
     for site, values in rows.values.items():
@@ -104,6 +123,7 @@ def _write_chunk(out: Path, index: int, rows: Activations, stored: str) -> None:
     for name, tensor in files.items():
         try:
             tensor.numpy().tofile(out / name)
+            folder.sync(out / name)
         except OSError as error:
             (out / name).unlink(missing_ok=True)
             raise folder.unwritable(out / name, error) from error

@@ -128,7 +128,7 @@ def train(
             f"the activations ended after {seen:,} rows of {target:,}", fix="give more data, or ask for fewer tokens"
         )
     calibrates = any(one.objective.wants_rows(one.objective.options) for one in trainees.values())
-    held_out = (data.held_out() if calibrates else torch.zeros(0, len(units.mean_in))).to(device)
+    held_out = (data.held_out() if calibrates else torch.zeros(0, len(data.units.mean_in))).to(device)
     made: dict[str, Dictionary] = {}
     for units, group in groups:
         own, _ = normalised(held_out, held_out, units, in_place=alone)
@@ -220,5 +220,8 @@ def _log(path: Path | None, seen: int) -> Iterator[Callable[[dict[str, Any]], No
 
 
 def _tokens_of(line: bytes) -> float:
-    """The tokens that a line of the log speaks of; endlessly many where it was never finished."""
-    return json.loads(line)["tokens"] if line.endswith(b"\n") else math.inf
+    """The tokens that a line of the log speaks of; endlessly many where it was never finished, or power failed."""
+    try:
+        return float(json.loads(line)["tokens"]) if line.endswith(b"\n") else math.inf
+    except (ValueError, TypeError, KeyError):
+        return math.inf

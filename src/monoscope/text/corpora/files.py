@@ -66,7 +66,9 @@ SOURCE = {
 }
 JSON_LINES = {".jsonl", ".ndjson"}
 PARQUET = {".parquet"}
+KNOWN = PROSE | SOURCE | JSON_LINES | PARQUET
 FIELD = "text"
+OURS = ("plan.json", "harvest.json", "manifest.json")  # one of which is in each folder that Monoscope writes
 
 WHOLE = 65_536  # a longer file of prose is cut; characters, as the next two
 SMALLEST, LARGEST = 12_000, 24_000
@@ -110,10 +112,9 @@ def paths(pattern: str) -> list[tuple[str, Path]]:
     path = Path(pattern).expanduser()
     if path.is_file():
         return [(path.name, path)]
-    known = PROSE | SOURCE | JSON_LINES | PARQUET
     root, candidates = (path, path.rglob("*")) if path.is_dir() else _glob(path)
     if path.is_dir():
-        candidates = (p for p in candidates if p.suffix.lower() in known)
+        candidates = (p for p in candidates if p.suffix.lower() in KNOWN)
     files = [(p.relative_to(root).as_posix(), p) for p in candidates if p.is_file()]
     kept = sorted((name, p) for name, p in files if not any(part.startswith(".") for part in name.split("/")))
     if not kept:
@@ -167,9 +168,18 @@ def _nothing_at(path: Path) -> MonoscopeError:
         )
     folder = next((p for p in path.parents if p.is_dir()), Path())
     missing = path.relative_to(folder).parts[0] if path.is_relative_to(folder) else path.name
-    near = difflib.get_close_matches(missing, sorted(p.name for p in folder.iterdir()), n=1, cutoff=0.4)
+    near = difflib.get_close_matches(
+        missing, sorted(p.name for p in folder.iterdir() if _may_hold_text(p)), n=1, cutoff=0.4
+    )
     fix = f"did you mean {str(folder / near[0])!r}?" if near else "check the path; it is relative to the current folder"
     return MonoscopeError(f"there are no files at {str(path)!r}", fix=fix)
+
+
+def _may_hold_text(path: Path) -> bool:
+    """Whether to suggest it: a folder that Monoscope or another program made for itself is none."""
+    if path.is_dir():
+        return not path.name.startswith(".") and not any((path / name).exists() for name in OURS)
+    return path.suffix.lower() in KNOWN
 
 
 def _read(name: str, path: Path, field: str) -> Iterator[Document]:

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from monoscope import hub
 from monoscope.errors import MonoscopeError, unknown_name
 from monoscope.types import Document
 
@@ -78,10 +79,23 @@ def _saved(folder: Path, split: str | None) -> tuple[Iterable[dict[str, Any]], s
     return held[wanted], wanted
 
 
+def _refuse_unreached(id_: str) -> None:
+    """Raise ``MonoscopeError`` where the Hub does not answer: ``datasets`` would ask it again for half a minute."""
+    from huggingface_hub.constants import is_offline_mode
+
+    if not (is_offline_mode() or hub.is_path(id_) or hub.answers(id_, "dataset")):
+        raise MonoscopeError(
+            f"{id_!r} is no folder here, and the Hugging Face Hub, which may have it, cannot be reached",
+            fix="check the name and the connection; set HF_HUB_OFFLINE=1 for what was fetched before, or name a folder "
+            "of save_to_disk",
+        )
+
+
 def _hub(name: str, split: str) -> tuple[Iterable[dict[str, Any]], str]:
     import datasets
 
     id_, _, config = name.partition(":")
+    _refuse_unreached(id_)
     try:
         return datasets.load_dataset(id_, config or None, split=split, streaming=True), split
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
