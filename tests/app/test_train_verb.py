@@ -19,8 +19,8 @@ from monoscope.errors import MonoscopeError
 from monoscope.models import load_model
 from monoscope.train.fit import Recipe
 
-SIZES = ["--features", "64", "--k", "4", "--batch-size", "500"]
-SWEPT = ["--features", "64", "--batch-size", "500"]  # with its own k
+SIZES = ["--features", "16", "--k", "4", "--batch-size", "500"]
+SWEPT = ["--features", "16", "--batch-size", "500"]  # with its own k
 
 
 def call(*arguments: str) -> None:

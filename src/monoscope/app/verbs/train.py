@@ -98,7 +98,10 @@ def train(
     if kept:
         where = harvested.reads(folder, lm, **where)
     points = {name: plan.resolve(lm, **where, **point.arguments) for name, point in grid.items()}
-    plan.resolve(lm, **where, **chosen.arguments).settle(out)
+    own = chosen.arguments
+    if points and features is not None and own["k"] is None:  # of few features the usual k, used by no point, is too many
+        own = {**own, "k": min(plan.K, features)}
+    plan.resolve(lm, **where, **own).settle(out)
     run = Run(out)
     run.lm = lm
     if kept:
