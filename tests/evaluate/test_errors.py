@@ -12,8 +12,9 @@ from evaluate_stand_ins import Function
 from monoscope.evaluate import chance, evaluate
 from monoscope.evaluate.batches import Reconstructed
 from monoscope.evaluate.controls import Neurons
+from monoscope.evaluate.intervals import Estimate
 from monoscope.evaluate.measure import Facts, Once, SumsByDocument
-from monoscope.evaluate.measures import decoder_geometry, linear_error
+from monoscope.evaluate.measures import cosine, decoder_geometry, density, linear_error
 from monoscope.evaluate.splice import replace_rows
 from monoscope.text import pack
 from monoscope.types import Code
@@ -222,3 +223,79 @@ def test_shrinkage_of_a_half(lm, store):
     ).metrics
     assert found["norm_ratio"].value == pytest.approx(0.5) and found["reconstruction_bias"].value == pytest.approx(0.5)
     assert found["norm_out"].value == pytest.approx(0.5 * found["norm_in"].value)
+
+
+class Signed:
+    """A reconstructor of 12 numbers, some negative, which makes nothing of rows that begin with 0."""
+
+    n_features = 12
+
+    def encode(self, x):
+        signed = torch.where(torch.arange(12) % 3 == 0, -0.7 * x, 1.3 * x)
+        return Code.from_dense(torch.where(x[:, :1] > 0, signed, 0))
+
+    def decode(self, code, x):
+        return code.to_dense() + torch.where(x[:, :1] > 0, 0.1, 0)
+
+
+def test_measures_of_rows_equal_numpy(lm, store, rows):
+    """Sums over all tokens, not over documents or blocks; a row of which nothing is made has a cosine of 0."""
+    names = ["fvu", "cosine", "shrinkage", "l0"]
+    found = evaluate(lm, SITE, {"d": Signed()}, store, store.documents(), n_loss_tokens=0, measures=names).metrics
+    x, code = rows.numpy(), Signed().encode(rows).to_dense().numpy()
+    x_hat = Signed().decode(Signed().encode(rows), rows).numpy()
+    length, length_hat, product = np.linalg.norm(x, axis=1), np.linalg.norm(x_hat, axis=1), (x * x_hat).sum(1)
+    assert 0 < (length_hat == 0).mean() < 1 and (length > 0).all()
+    error = np.square(x - x_hat).sum(1)
+    expected = {
+        "fvu": error.sum() / np.square(x - x.mean(0)).sum(),
+        "mse": error.mean(),
+        "cosine": np.divide(product, length * length_hat, where=length_hat > 0, out=np.zeros(len(x))).mean(),
+        "norm_in": length.mean(),
+        "norm_out": length_hat.mean(),
+        "norm_ratio": (length_hat / length).mean(),
+        "reconstruction_bias": np.square(x_hat).sum() / product.sum(),
+        "l0": (code != 0).sum(1).mean(),
+        "l1": np.abs(code).sum(1).mean(),
+    }
+    assert {name: e.value for name, e in found.items()} == pytest.approx(expected)
+
+
+def test_the_cosine_of_rows_of_zeros():
+    """1 where nothing was to be made and nothing was, 0 where only one of both is nothing."""
+    one, none = torch.ones(1, 3), torch.zeros(1, 3)
+    pairs = ((none, none, 1.0), (one, none, 0.0), (none, one, 0.0), (one, -2 * one, -1.0))
+    for x, x_hat, expected in pairs:
+        found = cosine.terms(Reconstructed(x, x_hat, Code.from_dense(x), torch.zeros(1), torch.zeros(1)))
+        assert float(found["cosine"]) == pytest.approx(expected)
+
+
+def densities(tokens_each: int, fires_on: list[tuple[int, int]], n_features: int = 10) -> density.Density:
+    """Of 20 documents; each feature is active on so many tokens from a document on: (document, tokens)."""
+    tally = density.start(Facts(20, n_features, 0, SumsByDocument(20)))
+    active = torch.zeros(20 * tokens_each, n_features, dtype=torch.bool)
+    for feature, (document, tokens) in enumerate(fires_on):
+        active[document * tokens_each :][:tokens, feature] = True
+    slots = torch.arange(20).repeat_interleave(tokens_each)
+    x = torch.zeros(len(slots), 1)
+    tally.add(Reconstructed(x, x, Code.from_dense(active.float()), slots, slots))
+    return tally
+
+
+def test_shares_of_rare_and_dense_features_by_hand():
+    """Of 220,000 tokens up to 2 are ultra-rare, and over 22,000 dense."""
+    fires_on = [(0, 1), (1, 2), (2, 3), (3, 10_999), (0, 22_000), (0, 22_001)]
+    tally = densities(11_000, fires_on)
+    found, often = tally.estimates(), tally.details()["frequent"]["0.1"]
+    assert (found["dead_fraction"].value, found["ultra_rare_fraction"].value) == (0.4, 0.2)
+    assert found["dense_fraction"].value == often["features"] == 0.1
+    assert often["activations"] == pytest.approx(22_001 / sum(tokens for _, tokens in fires_on))
+    assert found["ultra_rare_fraction"].low < 0.2 < found["ultra_rare_fraction"].high
+
+
+def test_ultra_rare_is_not_told_where_no_feature_could_be_without_a_group():
+    """On 1 of 102,000 tokens is ultra-rare; on 1 of the 96,900 that are left without a document nothing is."""
+    fires_on = [(document, 1) for document in range(6)]
+    assert densities(5_100, fires_on).estimates()["ultra_rare_fraction"] == Estimate()
+    e = densities(5_300, fires_on).estimates()["ultra_rare_fraction"]
+    assert e.value == 0.6 and e.low < 0.6 < e.high
