@@ -97,7 +97,26 @@ def test_regression_equals_brute_force_on_the_drawn_tokens(lm, store):
     solution = np.linalg.lstsq(known[~judged], e.numpy()[~judged], rcond=None)[0]
     left = np.square(e.numpy()[judged] - known[judged] @ solution).sum()
     total = np.square(e.numpy()[judged] - e.numpy()[judged].mean(0)).sum()
-    assert tally.estimates()["error_linear"].value == pytest.approx(1 - left / total, abs=2e-5)
+    found = tally.estimates()
+    assert found["error_linear"].value == pytest.approx(1 - left / total, abs=2e-5)
+    assert found["fvu_nonlinear"].value == pytest.approx(left / about_mean(x.numpy()[judged]), abs=2e-5)
+    length = np.square(e.numpy()).sum(1, keepdims=True)
+    solution = np.linalg.lstsq(known[~judged], length[~judged], rcond=None)[0]
+    left = np.square(length[judged] - known[judged] @ solution).sum()
+    assert found["error_norm_linear"].value == pytest.approx(1 - left / about_mean(length[judged]), abs=2e-5)
+
+
+def about_mean(rows):
+    return np.square(rows - rows.mean(0)).sum()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_regression_on_a_single_row_is_no_error(dtype):
+    """Of two documents of a token each one is fitted on, and the other judges alone: nothing is known."""
+    x = torch.randn(2, 30, generator=torch.Generator().manual_seed(0)).to(dtype)
+    tally = linear_error.start(Facts(2, 5, 0, SumsByDocument(2), n_tokens=2, reconstruct=torch.zeros_like))
+    tally.add(Reconstructed(x, torch.zeros_like(x), None, torch.arange(2), torch.arange(2)))
+    assert set(tally.estimates().values()) == {Estimate()}
 
 
 def test_rows_and_random_directions_are_held_once_and_change_no_number(lm, store):
