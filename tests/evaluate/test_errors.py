@@ -236,6 +236,26 @@ def test_geometry_s_interval_is_student_s_of_as_many_features(n, point):
     assert (e.high - e.low) / 2 == pytest.approx(point * float(lengths.std()) / math.sqrt(n), rel=1e-3)
 
 
+def test_geometry_s_intervals_are_as_wide_as_other_features_would_differ():
+    """Directions about one axis, some nearer to it than others: the mean over pairs, and the gap of two samples."""
+    g = torch.Generator().manual_seed(0)
+    axis = torch.tensor([1.0, 0, 0, 0])
+
+    def drawn(n):
+        directions = axis + 1.5 * torch.rand(n, 1, generator=g) * torch.randn(n, 4, generator=g)
+        tally = decoder_geometry.start(Facts(2, n, 0, SumsByDocument(2), 2, directions))
+        code, x = Code.from_dense(torch.ones(2, n)), torch.zeros(2, 4)
+        tally.add(Reconstructed(x, x, code, torch.arange(2), torch.arange(2)))
+        return tally
+
+    pairs = [(drawn(60), drawn(30)) for _ in range(200)]
+    whole = [a.estimates()["decoder_pairwise_cosine"] for a, _ in pairs]
+    gaps = [a.differences(b)["decoder_pairwise_cosine"] for a, b in pairs]
+    for found in (whole, gaps):
+        reach = np.mean([(e.high - e.low) / 2 for e in found])
+        assert reach == pytest.approx(1.96 * np.std([e.value for e in found]), rel=0.15)
+
+
 def test_shrinkage_of_a_half(lm, store):
     found = evaluate(
         lm, SITE, {"d": Function(lambda x: 0.5 * x)}, store, store.documents(), measures=["shrinkage"], n_loss_tokens=0
