@@ -12,8 +12,9 @@ from evaluate_stand_ins import Function
 from monoscope.evaluate import chance, evaluate
 from monoscope.evaluate.batches import Reconstructed
 from monoscope.evaluate.controls import Neurons
+from monoscope.evaluate.intervals import Estimate
 from monoscope.evaluate.measure import Facts, Once, SumsByDocument
-from monoscope.evaluate.measures import decoder_geometry, linear_error
+from monoscope.evaluate.measures import cosine, decoder_geometry, density, linear_error
 from monoscope.evaluate.splice import replace_rows
 from monoscope.text import pack
 from monoscope.types import Code
@@ -96,7 +97,26 @@ def test_regression_equals_brute_force_on_the_drawn_tokens(lm, store):
     solution = np.linalg.lstsq(known[~judged], e.numpy()[~judged], rcond=None)[0]
     left = np.square(e.numpy()[judged] - known[judged] @ solution).sum()
     total = np.square(e.numpy()[judged] - e.numpy()[judged].mean(0)).sum()
-    assert tally.estimates()["error_linear"].value == pytest.approx(1 - left / total, abs=2e-5)
+    found = tally.estimates()
+    assert found["error_linear"].value == pytest.approx(1 - left / total, abs=2e-5)
+    assert found["fvu_nonlinear"].value == pytest.approx(left / about_mean(x.numpy()[judged]), abs=2e-5)
+    length = np.square(e.numpy()).sum(1, keepdims=True)
+    solution = np.linalg.lstsq(known[~judged], length[~judged], rcond=None)[0]
+    left = np.square(length[judged] - known[judged] @ solution).sum()
+    assert found["error_norm_linear"].value == pytest.approx(1 - left / about_mean(length[judged]), abs=2e-5)
+
+
+def about_mean(rows):
+    return np.square(rows - rows.mean(0)).sum()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_regression_on_a_single_row_is_no_error(dtype):
+    """Of two documents of a token each one is fitted on, and the other judges alone: nothing is known."""
+    x = torch.randn(2, 30, generator=torch.Generator().manual_seed(0)).to(dtype)
+    tally = linear_error.start(Facts(2, 5, 0, SumsByDocument(2), n_tokens=2, reconstruct=torch.zeros_like))
+    tally.add(Reconstructed(x, torch.zeros_like(x), None, torch.arange(2), torch.arange(2)))
+    assert set(tally.estimates().values()) == {Estimate()}
 
 
 def test_rows_and_random_directions_are_held_once_and_change_no_number(lm, store):
@@ -216,9 +236,105 @@ def test_geometry_s_interval_is_student_s_of_as_many_features(n, point):
     assert (e.high - e.low) / 2 == pytest.approx(point * float(lengths.std()) / math.sqrt(n), rel=1e-3)
 
 
+def test_geometry_s_intervals_are_as_wide_as_other_features_would_differ():
+    """Directions about one axis, some nearer to it than others: the mean over pairs, and the gap of two samples."""
+    g = torch.Generator().manual_seed(0)
+    axis = torch.tensor([1.0, 0, 0, 0])
+
+    def drawn(n):
+        directions = axis + 1.5 * torch.rand(n, 1, generator=g) * torch.randn(n, 4, generator=g)
+        tally = decoder_geometry.start(Facts(2, n, 0, SumsByDocument(2), 2, directions))
+        code, x = Code.from_dense(torch.ones(2, n)), torch.zeros(2, 4)
+        tally.add(Reconstructed(x, x, code, torch.arange(2), torch.arange(2)))
+        return tally
+
+    pairs = [(drawn(60), drawn(30)) for _ in range(200)]
+    whole = [a.estimates()["decoder_pairwise_cosine"] for a, _ in pairs]
+    gaps = [a.differences(b)["decoder_pairwise_cosine"] for a, b in pairs]
+    for found in (whole, gaps):
+        reach = np.mean([(e.high - e.low) / 2 for e in found])
+        assert reach == pytest.approx(1.96 * np.std([e.value for e in found]), rel=0.15)
+
+
 def test_shrinkage_of_a_half(lm, store):
     found = evaluate(
         lm, SITE, {"d": Function(lambda x: 0.5 * x)}, store, store.documents(), measures=["shrinkage"], n_loss_tokens=0
     ).metrics
     assert found["norm_ratio"].value == pytest.approx(0.5) and found["reconstruction_bias"].value == pytest.approx(0.5)
     assert found["norm_out"].value == pytest.approx(0.5 * found["norm_in"].value)
+
+
+class Signed:
+    """A reconstructor of 12 numbers, some negative, which makes nothing of rows that begin with 0."""
+
+    n_features = 12
+
+    def encode(self, x):
+        signed = torch.where(torch.arange(12) % 3 == 0, -0.7 * x, 1.3 * x)
+        return Code.from_dense(torch.where(x[:, :1] > 0, signed, 0))
+
+    def decode(self, code, x):
+        return code.to_dense() + torch.where(x[:, :1] > 0, 0.1, 0)
+
+
+def test_measures_of_rows_equal_numpy(lm, store, rows):
+    """Sums over all tokens, not over documents or blocks; a row of which nothing is made has a cosine of 0."""
+    names = ["fvu", "cosine", "shrinkage", "l0"]
+    found = evaluate(lm, SITE, {"d": Signed()}, store, store.documents(), n_loss_tokens=0, measures=names).metrics
+    x, code = rows.numpy(), Signed().encode(rows).to_dense().numpy()
+    x_hat = Signed().decode(Signed().encode(rows), rows).numpy()
+    length, length_hat, product = np.linalg.norm(x, axis=1), np.linalg.norm(x_hat, axis=1), (x * x_hat).sum(1)
+    assert 0 < (length_hat == 0).mean() < 1 and (length > 0).all()
+    error = np.square(x - x_hat).sum(1)
+    expected = {
+        "fvu": error.sum() / np.square(x - x.mean(0)).sum(),
+        "mse": error.mean(),
+        "cosine": np.divide(product, length * length_hat, where=length_hat > 0, out=np.zeros(len(x))).mean(),
+        "norm_in": length.mean(),
+        "norm_out": length_hat.mean(),
+        "norm_ratio": (length_hat / length).mean(),
+        "reconstruction_bias": np.square(x_hat).sum() / product.sum(),
+        "l0": (code != 0).sum(1).mean(),
+        "l1": np.abs(code).sum(1).mean(),
+    }
+    assert {name: e.value for name, e in found.items()} == pytest.approx(expected)
+
+
+def test_the_cosine_of_rows_of_zeros():
+    """1 where nothing was to be made and nothing was, 0 where only one of both is nothing."""
+    one, none = torch.ones(1, 3), torch.zeros(1, 3)
+    pairs = ((none, none, 1.0), (one, none, 0.0), (none, one, 0.0), (one, -2 * one, -1.0))
+    for x, x_hat, expected in pairs:
+        found = cosine.terms(Reconstructed(x, x_hat, Code.from_dense(x), torch.zeros(1), torch.zeros(1)))
+        assert float(found["cosine"]) == pytest.approx(expected)
+
+
+def densities(tokens_each: int, fires_on: list[tuple[int, int]], n_features: int = 10) -> density.Density:
+    """Of 20 documents; each feature is active on so many tokens from a document on: (document, tokens)."""
+    tally = density.start(Facts(20, n_features, 0, SumsByDocument(20)))
+    active = torch.zeros(20 * tokens_each, n_features, dtype=torch.bool)
+    for feature, (document, tokens) in enumerate(fires_on):
+        active[document * tokens_each :][:tokens, feature] = True
+    slots = torch.arange(20).repeat_interleave(tokens_each)
+    x = torch.zeros(len(slots), 1)
+    tally.add(Reconstructed(x, x, Code.from_dense(active.float()), slots, slots))
+    return tally
+
+
+def test_shares_of_rare_and_dense_features_by_hand():
+    """Of 220,000 tokens up to 2 are ultra-rare, and over 22,000 dense."""
+    fires_on = [(0, 1), (1, 2), (2, 3), (3, 10_999), (0, 22_000), (0, 22_001)]
+    tally = densities(11_000, fires_on)
+    found, often = tally.estimates(), tally.details()["frequent"]["0.1"]
+    assert (found["dead_fraction"].value, found["ultra_rare_fraction"].value) == (0.4, 0.2)
+    assert found["dense_fraction"].value == often["features"] == 0.1
+    assert often["activations"] == pytest.approx(22_001 / sum(tokens for _, tokens in fires_on))
+    assert found["ultra_rare_fraction"].low < 0.2 < found["ultra_rare_fraction"].high
+
+
+def test_ultra_rare_is_not_told_where_no_feature_could_be_without_a_group():
+    """On 1 of 102,000 tokens is ultra-rare; on 1 of the 96,900 that are left without a document nothing is."""
+    fires_on = [(document, 1) for document in range(6)]
+    assert densities(5_100, fires_on).estimates()["ultra_rare_fraction"] == Estimate()
+    e = densities(5_300, fires_on).estimates()["ultra_rare_fraction"]
+    assert e.value == 0.6 and e.low < 0.6 < e.high

@@ -126,6 +126,30 @@ def test_absorption_does_not_depend_on_how_a_world_is_written(length):
     assert judged(unit, made, 2048)[0]["absorption"].value > 0.2
 
 
+def test_what_rows_and_detections_say_equals_numpy():
+    """Thresholds of one half are tried on the other; silent features detect nothing; variance is about the mean."""
+    world = family(magnitude=1.0, spread=0.3, noise=0.4, bias=torch.full((6,), 2.0))
+    decoder = torch.cat([world.directions, torch.eye(6)[5:]])  # the last one stays silent
+    made = dictionary(decoder * torch.tensor([1.0, 1, 1, 1, 0])[:, None], decoder, world.bias)
+    x, truth = world.rows(600)
+    found = values(known_truth.judge(world, x, truth, made)[0])
+    active, fires = made.encode(x).to_dense()[:, :4].numpy(), truth.to_dense().numpy() != 0
+
+    def f1_of(said, holds):
+        return 2 * (said & holds).sum() / (said.sum() + holds.sum())
+
+    scores = []
+    for values_of, holds in zip(active.T, fires.T, strict=True):
+        at = max(
+            np.unique(values_of[:300][values_of[:300] > 0]), key=lambda t: f1_of(values_of[:300] >= t, holds[:300])
+        )
+        scores.append(f1_of(values_of[300:] >= at, holds[300:]))
+    assert found["f1"] == pytest.approx(np.mean(scores))
+    assert found["f1_of_learned"] == pytest.approx(np.mean([f1_of(a > 0, t) for a, t in zip(active.T, fires.T)]))
+    error, about = (x - made(x)).square().sum(), (x - x.mean(0)).square().sum()
+    assert found["fvu"] == pytest.approx(float(error / about), rel=1e-5)
+
+
 def test_what_reconstructs_no_rows_of_the_world_is_refused():
     world = family()
     for d_in, d_out in ((6, 5), (5, 5)):

@@ -59,15 +59,14 @@ def test_a_direction_and_its_opposite_are_two_features():
 
 
 def test_the_mean_of_many_pairs_covers_what_other_features_would_show():
-    """Half of the features are found well by every training and half badly: which, is drawn once for all pairs."""
+    """Half of the features are found well by every training and half badly; each training has them in its own order."""
     g, hits, drawn = torch.Generator().manual_seed(0), 0, []
     for i in range(40):
         true = torch.nn.functional.normalize(torch.randn(60, 64, generator=g), dim=1)
         noise = (torch.rand(60, 1, generator=g) < 0.5) * 1.5
-        found = {
-            name: true + noise * torch.nn.functional.normalize(torch.randn(60, 64, generator=g), dim=1)
-            for name in "abcd"
-        }
+        errors = torch.nn.functional.normalize(torch.randn(4, 60, 64, generator=g), dim=2)
+        trained = zip("abcd", true + noise * errors, strict=True)
+        found = {name: made[torch.randperm(60, generator=g)] for name, made in trained}
         drawn.append(stability(found, seed=i).mean)
     expected = sum(e.value for e in drawn) / len(drawn)
     hits = sum(e.low <= expected <= e.high for e in drawn)

@@ -84,6 +84,20 @@ def test_equals_brute_force(seed):
     assert found.coverage.low <= found.coverage.value <= found.coverage.high
 
 
+def test_the_threshold_is_that_of_the_fit_documents_though_another_is_better_on_test():
+    """Weak values are right on fit documents and wrong on the others."""
+    rng = np.random.default_rng(4)
+    masks = rng.random((1, 4000)) < 0.2
+    bits, fit, test = world(masks)
+    weak = rng.random(4000) < 0.5
+    dense = np.where(weak, 0.3, 1.0) * np.where(test & weak, ~masks, masks)
+    found = cover(postings(dense), bits, [0], fit, test)
+    on = test & (dense[0] > 0)
+    expected = 2 * (on & masks[0]).sum() / (on.sum() + (test & masks[0]).sum())
+    assert found.thresholds.tolist() == [0]
+    assert found.coverage.value == pytest.approx(expected) and found.reconstruction.value == pytest.approx(expected)
+
+
 def test_planted_features_are_found_and_pieces_make_a_whole():
     """One feature is a concept; another concept is the union of two precise features, so only both rebuild it."""
     rng = np.random.default_rng(9)

@@ -13,6 +13,7 @@ from monoscope.interpret.probing import (
     auroc,
     best_threshold,
     frequent,
+    judge,
     probe_activations,
     probe_features,
     values,
@@ -47,6 +48,15 @@ def test_threshold_is_the_best(seed, ties):
         return 2 * (holds & (scores >= t)).sum() / max(1, holds.sum() + (scores >= t).sum())
 
     assert f1(best_threshold(scores, holds)) == pytest.approx(max(f1(t) for t in scores))
+
+
+def test_the_threshold_is_that_of_the_fit_tokens_though_another_is_better_on_test():
+    holds = np.array([[False], [False], [True], [True]])
+    fit, test = (Tokens(np.arange(4), np.array([0, 1, 0, 1]), holds) for _ in range(2))
+    fitted, scores = np.array([[0.0], [1], [2], [3]]), np.array([[0.0], [2], [3], [4]])
+    found = judge(fitted, scores, fit, test, 0)
+    assert found["auroc"].value == 1
+    assert found["f1"].value == pytest.approx(2 * 2 / (3 + 2))  # from 2 on three are said, of which two hold
 
 
 def test_values_are_read_where_a_feature_is_on():

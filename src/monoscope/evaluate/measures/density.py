@@ -1,8 +1,9 @@
 """How often features fire: dead, ultra-rare and dense shares, and the histogram of densities.
 
 A feature's density is the fraction of tokens on which it is active. *Dead*: active on none of the evaluated tokens.
-*Ultra-rare*: active, but on fewer than one token in 100,000 (not defined on fewer tokens than that). *Dense*: active
-on more than one token in ten. All three depend on how many tokens were looked at, which the evaluation states.
+*Ultra-rare*: active, but on fewer than one token in 100,000 (not defined where fewer tokens than that are left when a
+group of documents is left out). *Dense*: active on more than one token in ten. All three depend on how many tokens were
+looked at, which the evaluation states.
 """
 
 from __future__ import annotations
@@ -89,8 +90,9 @@ class Density:
         }
 
     def _undefined(self) -> dict[str, Estimate]:
-        """What so few tokens cannot show."""
-        return {"ultra_rare_fraction": Estimate()} if int(self.tokens.sum()) * ULTRA_RARE < 1 else {}
+        """What so few tokens cannot show: with the largest group left out no feature could be ultra-rare."""
+        fewest = int(self.tokens.sum() - self.tokens.max())
+        return {"ultra_rare_fraction": Estimate()} if fewest * ULTRA_RARE < 1 else {}
 
     def details(self) -> dict[str, Any]:
         """The histogram of log10 density; features below the lowest edge that are not dead count in the first bin.

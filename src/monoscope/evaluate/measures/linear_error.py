@@ -25,6 +25,7 @@ PART = ROWS
 FITTED, JUDGED = 65_536, 16_384  # tokens of each half that are drawn, of those there are
 BLOCK = 2048  # tokens that are judged at once
 RIDGE = 1e-4  # of the mean variance of a coordinate
+LEAST = 1e-2  # of its mean square: the variance of a single row is rounding
 
 
 def terms(batch: Reconstructed) -> dict[str, Tensor]:
@@ -114,10 +115,10 @@ class LinearError(DocumentSums):
         """The ridge regression's coefficients; the intercept, the last row, is not held back."""
         gram = self.drawn.gram
         n, d = float(gram[-1, -1]), len(gram) - 1
-        mean = gram[-1, :-1] / max(n, 1.0)
-        variance = (gram.diagonal()[:-1] / max(n, 1.0) - mean.square()).mean()
+        square = gram.diagonal()[:-1].mean() / max(n, 1.0)
+        variance = square - (gram[-1, :-1] / max(n, 1.0)).square().mean()
         held = torch.zeros(d + 1, dtype=torch.float64)
-        held[:-1] = max(n, 1.0) * RIDGE * variance.clamp(min=1e-30)
+        held[:-1] = max(n, 1.0) * RIDGE * torch.maximum(variance, LEAST * square).clamp(min=1e-30)
         held[-1] = 1e-30  # where nothing was drawn
         return torch.cholesky_solve(self.cross, torch.linalg.cholesky(gram + held.diag()))
 
