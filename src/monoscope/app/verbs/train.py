@@ -99,7 +99,9 @@ def train(
         where = harvested.reads(folder, lm, **where)
     points = {name: plan.resolve(lm, **where, **point.arguments) for name, point in grid.items()}
     own = chosen.arguments
-    if points and features is not None and own["k"] is None:  # of few features the usual k, used by no point, is too many
+    if (
+        points and features is not None and own["k"] is None
+    ):  # of few features the usual k, used by no point, is too many
         own = {**own, "k": min(plan.K, features)}
     plan.resolve(lm, **where, **own).settle(out)
     run = Run(out)

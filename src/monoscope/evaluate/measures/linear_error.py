@@ -25,7 +25,6 @@ PART = ROWS
 FITTED, JUDGED = 65_536, 16_384  # tokens of each half that are drawn, of those there are
 BLOCK = 2048  # tokens that are judged at once
 RIDGE = 1e-4  # of the mean variance of a coordinate
-LEAST = 1e-2  # of its mean square: the variance of a single row is rounding
 
 
 def terms(batch: Reconstructed) -> dict[str, Tensor]:
@@ -118,7 +117,7 @@ class LinearError(DocumentSums):
         square = gram.diagonal()[:-1].mean() / max(n, 1.0)
         variance = square - (gram[-1, :-1] / max(n, 1.0)).square().mean()
         held = torch.zeros(d + 1, dtype=torch.float64)
-        held[:-1] = max(n, 1.0) * RIDGE * torch.maximum(variance, LEAST * square).clamp(min=1e-30)
+        held[:-1] = max(n, 1.0) * RIDGE * (variance if n > 1 else square).clamp(min=1e-30)  # one row has no variance
         held[-1] = 1e-30  # where nothing was drawn
         return torch.cholesky_solve(self.cross, torch.linalg.cholesky(gram + held.diag()))
 
