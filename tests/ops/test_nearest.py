@@ -31,8 +31,9 @@ def test_it_is_the_same_with_the_gram_matrix_and_of_equals_the_first(pursue, mon
     x[:20], x[20:40] = 2 * atoms[5], 0
     whole = pursue(x, atoms)
     monkeypatch.setattr(pursuit, "LARGEST", 0)
-    for module in (pursuit, nonnegative):
-        monkeypatch.setattr(module, "TOGETHER", 33)
+    monkeypatch.setattr(pursuit, "TOGETHER", 33)
+    monkeypatch.setattr(nonnegative, "BLOCK", 0)
+    monkeypatch.setattr(nonnegative, "ROWS", 33)
     afresh = pursue(x, atoms)
     assert all(torch.equal(a, b) for a, b in zip(whole, afresh, strict=True))
     assert bool((afresh.picks[:20, 0] == 5).all()) and bool((afresh.picks[20:40] == -1).all())

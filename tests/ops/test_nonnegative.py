@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from monoscope.ops import coactive, fitted, nonnegative, nonnegative_batched, pursuit
+from monoscope.ops import coactive, fitted, nonnegative, nonnegative_batched, product, pursuit
 from monoscope.ops.transpose import transpose
 from monoscope.types import Code
 
@@ -88,17 +88,45 @@ def test_where_nothing_ties_it_is_the_reference(form, d):
     torch.testing.assert_close(mine.residual[same].double(), wanted.residual[same], rtol=1e-3, atol=2e-3)
 
 
+WAYS = ["matrix", torch.float32, torch.bfloat16]  # a Gram matrix, or a product in one precision
+
+
+def by(way: str | torch.dtype, x: Tensor, atoms: Tensor, floor: float, most: int) -> nonnegative.Found:
+    """The pursuit of these rows, that way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nonnegative, "MANY", 0)
+        patch.setattr(nonnegative, "ROUNDS", len(atoms))  # any matrix is worth it
+        patch.setattr(pursuit, "LARGEST", pursuit.LARGEST if way == "matrix" else 0)
+        patch.setattr(product, "fastest", lambda: torch.float32 if way == "matrix" else way)
+        return nonnegative.pursue(x, atoms, floor, most)
+
+
 @quick
 @given(shapes)
-def test_a_row_is_alone_with_or_without_the_gram_matrix(shape):
+def test_a_row_is_alone_whichever_way_it_goes(shape):
     n, n_atoms, d, most, seed = shape
     x, atoms = case(n, n_atoms, d, seed)
-    with pytest.MonkeyPatch.context() as patch:
-        whole = nonnegative.pursue(x.repeat(1 + n_atoms // n, 1), atoms, 0.1, most)  # enough rows for a Gram matrix
-        patch.setattr(pursuit, "LARGEST", 0)
-        for i in range(min(n, 3)):
-            alone = nonnegative.pursue(x[i : i + 1], atoms, 0.1, most)
-            assert all(torch.equal(a[0], b[i]) for a, b in zip(alone, whole, strict=True))
+    whole = [by(way, x, atoms, 0.1, most) for way in WAYS]
+    for i in range(min(n, 3)):
+        alone = nonnegative.pursue(x[i : i + 1], atoms, 0.1, most)
+        assert all(torch.equal(a[0], b[i]) for found in whole for a, b in zip(alone, found, strict=True))
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.2, 0.6], ids=["apart", "near", "nearer"])
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_of_many_atoms_few_are_candidates_whichever_way_they_are_found(way, alike):
+    """More atoms exceed a round's share than may be candidates, and rounding hides some of them."""
+    generator = torch.Generator().manual_seed(6)
+    atoms = torch.nn.functional.normalize(torch.randn(700, 48, generator=generator) + alike)
+    x = torch.randn(150, 48, generator=generator) + alike
+    wanted = nonnegative.reference(x.double(), atoms.double(), 0.5, 40)
+    first = (x @ atoms.T).sort(1).values
+    assert int((first[:, -nonnegative.FEW - 1] > nonnegative.ROUND * first[:, -1]).sum()) > 100
+    found = by(way, x, atoms, 0.5, 40)
+    same = (found.picks == wanted.picks).all(1)
+    assert int(same.sum()) >= 147
+    torch.testing.assert_close(found.values[same].double(), wanted.values[same], rtol=1e-3, atol=1e-3)
+    assert all(torch.equal(a, b) for a, b in zip(found, by(torch.float32, x, atoms, 0.5, 40), strict=True))
 
 
 @every_form

@@ -197,8 +197,8 @@ def _pack(counts, kept, exact):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _keep_largest(places, values, found, k, kept, exact):  # type: ignore[no-untyped-def]
-    """Write the k largest of ``values[:found]`` (ties: lowest index); returns how many."""
+def keep_largest(places, values, found, k, kept, exact):  # type: ignore[no-untyped-def]
+    """In kernels: write the k largest of ``values[:found]`` (ties: lowest index); returns how many."""
     while found > k:  # few are left over: dropping the smallest again and again beats sorting
         worst = 0
         for c in range(1, found):
@@ -257,7 +257,7 @@ def _rescore_some(  # type: ignore[no-untyped-def]
                     places[positive] = places[c]
                     values[positive] = score
                     positive += 1
-        counts[i] = _keep_largest(places, values, positive, k, kept[i], exact[i])
+        counts[i] = keep_largest(places, values, positive, k, kept[i], exact[i])
 
 
 @parallel()

@@ -1,12 +1,13 @@
 """Non-negative pursuit of many rows together, in plain torch on any device.
 
-Each row goes the way of ``nonnegative.reference``, a block of rows at a time. Those whose round goes on pick their next
-atom, all by one product with the atoms; once no row's round goes on, the amounts of all rows that picked any are fitted
-anew, one sweep of coordinate descent for all of them at a time. What has ended, be it a round, a fit or a pursuit, is
-left out of what follows. So a device is waited for once for a pick and once for a sweep, however many rows there are.
+Each row goes the way of ``nonnegative.reference``, a block of rows at a time. One product with the atoms finds the
+candidates of all rows; those whose round goes on take their best off; once no row's round goes on, the amounts of all
+rows that picked any are fitted anew, one sweep of coordinate descent for all of them at a time. What has ended, be it a
+round, a fit or a pursuit, is left out of what follows. So a device is waited for once for a pick and once for a sweep,
+however many rows there are.
 
-Inner products are made when they are needed, of the picked atoms with each other for every fit: nothing larger than a
-block's scores is kept. Halves are widened to fp32, or fits would end in their rounding.
+Inner products of picked atoms with each other are made for every fit: nothing larger than a block's scores is kept.
+Halves are widened to fp32, or fits would end in their rounding.
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from monoscope.ops.nonnegative import FITTED, ROUND, SWEEPS, Found
+from monoscope.ops.nonnegative import Found
+from monoscope.ops.nonnegative_row import FEW, FITTED, ROUND, SWEEPS
 from monoscope.ops.pursuit import NOISE
 
-SPACE = 1 << 26  # numbers in a block's scores, and in the atoms that some rows picked and their Gram matrices
+SPACE = 1 << 26  # numbers in a block's scores, in its candidates, and in picked atoms and their Gram matrices
 
 
 def pursue(x: Float[Tensor, "n d"], atoms: Float[Tensor, "n_atoms d"], floor: float, most: int) -> Found:
     """Each row's active atoms and their amounts, as ``nonnegative.pursue`` has them, in the type of ``x``."""
     wide = torch.promote_types(x.dtype, torch.float32)
     x, atoms, given = x.detach().to(wide), atoms.detach().to(wide), x.dtype
-    blocks = [_Block(rows, atoms, floor, most) for rows in x.split(max(1, SPACE // len(atoms)))]
+    size = max(1, SPACE // max(len(atoms), FEW * x.shape[1]))
+    blocks = [_Block(rows, atoms, floor, most) for rows in x.split(size)]
     picks, values, left = (torch.cat(parts) for parts in zip(*(block.pursue() for block in blocks), strict=True))
     return Found(picks.int(), values.to(given), left.to(given))
 
@@ -51,18 +54,24 @@ class _Block:
         return self.picks, self.values, self.left
 
     def round(self, rows: Int[Tensor, " some"]) -> Int[Tensor, " fewer"]:
-        """Take atoms off one after the other; returns the rows that had any taken off."""
-        enough, most, begun = self.floor.clone(), self.picks.shape[1], rows[:0]
+        """Take candidates off one after the other; returns the rows that had any taken off."""
+        best, found = (self.left[rows] @ self.atoms.T).topk(min(FEW, len(self.atoms)), dim=1)
+        enough = torch.maximum(self.floor[rows], ROUND * best[:, 0])[:, None]
+        fresh = (self.picks[rows][:, :, None] != found[:, None, :]).all(1)
+        found, order = found.sort(1)  # of equals the first is the one of the lower index
+        scores = torch.where((best > enough) & fresh, best, -torch.inf).gather(1, order)
+        begun, most = rows[:0], self.picks.shape[1]
         for step in range(most):
-            best, at = (self.left[rows] @ self.atoms.T).max(1)
-            fresh = (self.picks[rows] != at[:, None]).all(1)
-            going = ((best > enough[rows]) & fresh & (self.count[rows] < most)).nonzero().squeeze(1)
+            best, place = scores.max(1)
+            going = ((best > -torch.inf) & (self.count[rows] < most)).nonzero().squeeze(1)
             if not len(going):
                 break
-            rows, best, at = rows[going], best[going], at[going]
-            if step == 0:
-                begun, enough[rows] = rows, torch.maximum(self.floor[rows], ROUND * best)
-            self.take(rows, best, at)
+            rows, best, place, found, scores, enough = (t[going] for t in (rows, best, place, found, scores, enough))
+            begun = rows if step == 0 else begun
+            self.take(rows, best, found.gather(1, place[:, None]).squeeze(1))
+            scores.scatter_(1, place[:, None], -torch.inf)
+            now = torch.bmm(self.atoms[found], self.left[rows][:, :, None]).squeeze(2)
+            scores = torch.where((scores > -torch.inf) & (now > enough), now, -torch.inf)
         return begun
 
     def take(self, rows: Int[Tensor, " some"], best: Float[Tensor, " some"], at: Int[Tensor, " some"]) -> None:
