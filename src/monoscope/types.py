@@ -268,6 +268,8 @@ def as_tensor(rows: Any, name: str) -> Tensor:
             f"{name} has shape {tuple(tensor.shape)} and type {tensor.dtype}",
             fix=f"pass {name} as (rows, width) of real numbers, such as float32 or bfloat16",
         )
+    if np.ma.is_masked(rows):
+        raise MonoscopeError(f"{name} is masked in places", fix=f"leave those rows out, or fill them: {name}.filled(0)")
     if tensor.layout != torch.strided:
         raise MonoscopeError(f"{name} is a sparse tensor", fix=f"pass {name}.to_dense()")
     return tensor

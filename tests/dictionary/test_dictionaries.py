@@ -6,6 +6,7 @@ import importlib
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -304,8 +305,9 @@ def test_bad_rows_are_refused(name, seen):
     bad[5, 2] = torch.nan
     with pytest.raises(MonoscopeError, match="row 5 are not finite"):
         dictionary.encode(bad)
-    for wrong in (rows().to(torch.complex64), rows() > 0, rows().to_sparse(), rows().to(torch.float8_e5m2)):
-        with pytest.raises(MonoscopeError, match=r"x has shape|x is a sparse tensor"):
+    masked = np.ma.masked_less(rows().numpy(), 0)
+    for wrong in (rows().to(torch.complex64), rows() > 0, rows().to_sparse(), rows().to(torch.float8_e5m2), masked):
+        with pytest.raises(MonoscopeError, match=r"x has shape|x is a sparse tensor|x is masked"):
             dictionary.encode(wrong)
     with pytest.raises(MonoscopeError, match="row 0 are not finite"):
         dictionary.encode(rows().double() * 1e300)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -254,6 +255,24 @@ def test_the_target_of_a_streamed_autoencoder_is_its_input():
         assert y is x
         assert all(y is x for x, y in data.batches(0))
     assert "target" not in fit(iter(blocks), 8, "topk", 2, 600, 100, show_progress=False).provenance
+
+
+@pytest.mark.parametrize("size", [33, 100, 250])
+@pytest.mark.parametrize("name", ["topk", "batch_topk"])
+def test_blocks_may_come_in_one_piece_of_memory_that_is_written_over(size: int, name: str):
+    x = torch.randn(3000, 8, generator=torch.Generator().manual_seed(0)).numpy()
+
+    def through_one_buffer() -> Iterator[np.ndarray]:
+        buffer = np.empty((size, 8), np.float32)
+        for first in range(0, len(x), size):
+            block = buffer[: len(x) - first]
+            block[:] = x[first : first + size]
+            yield block
+
+    made, wanted = (
+        fit(blocks, 16, name, 2, 2000, 100, show_progress=False) for blocks in (through_one_buffer(), iter([x]))
+    )
+    assert all(torch.equal(a, b) for a, b in zip(made.state_dict().values(), wanted.state_dict().values(), strict=True))
 
 
 def test_only_batches_of_a_chunk_are_copied_where_some_of_its_rows_are_kept_back(monkeypatch: pytest.MonkeyPatch):

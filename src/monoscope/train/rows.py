@@ -254,10 +254,10 @@ class _Blocks:
     ) -> None:
         self.batch_size, self.n_tokens, self.back = batch_size, n_tokens, back
         self.stream = _pairs(blocks, targets, chain([back] if back else [], repeat(batch_size)))
-        self.held = next(self.stream, None) if back else None
+        self.held = _own(pair) if back and (pair := next(self.stream, None)) else None
         self.begun: deque[Pair] = deque()
         while sum(len(x) for x, _ in self.begun) < min(SAMPLE, n_tokens - back) and (pair := next(self.stream, None)):
-            self.begun.append(pair)
+            self.begun.append(_own(pair))
         if not self.begun:
             raise MonoscopeError("there are no activations", fix="give more data")
 
@@ -281,7 +281,7 @@ class _Blocks:
             if len(pair[0]) < self.batch_size:
                 break  # the end
             if len(again) * self.batch_size < self.back:
-                again.append(pair)
+                again.append(_own(pair))
             yield pair
         if read >= self.n_tokens:
             yield from again
@@ -293,7 +293,10 @@ class _Blocks:
 
 
 def _pairs(blocks: Iterable[Any], targets: Iterable[Any] | None, sizes: Iterator[int]) -> Iterator[Pair]:
-    """Blocks of any length as batches of these sizes; at the end, what is left of the last one."""
+    """Blocks of any length as batches of these sizes; at the end, what is left of the last one.
+
+    A batch may lie in memory that the next block is written into: who keeps it makes it his ``_own``.
+    """
     held: list[tuple[Tensor, Tensor]] = []
     count, size = 0, next(sizes)
     for block, other in ((b, b) for b in blocks) if targets is None else _paired(blocks, targets):
@@ -314,8 +317,17 @@ def _pairs(blocks: Iterable[Any], targets: Iterable[Any] | None, sizes: Iterator
             yield _finite(batch, batch if y is x else y[:size])
             held = [(rest, rest if y is x else y[size:])]
             count, size = count - size, next(sizes)
+        if count:
+            held[-1] = _own(held[-1])
     if count:
         yield _finite(*_joined(held))
+
+
+def _own(pair: Pair) -> Pair:
+    """A copy; an autoencoder's target stays the same object as its input."""
+    x, y = pair
+    copy = x.clone()
+    return copy, copy if y is x else y.clone()
 
 
 def _paired(blocks: Iterable[Any], targets: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
