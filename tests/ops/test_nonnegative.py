@@ -112,6 +112,14 @@ def test_a_row_is_alone_whichever_way_it_goes(shape):
         assert all(torch.equal(a[0], b[i]) for found in whole for a, b in zip(alone, found, strict=True))
 
 
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_no_rows_and_no_atoms_to_speak_of_have_no_code(way):
+    for x, atoms in ((torch.zeros(0, 5), torch.eye(5).repeat(100, 1)), (torch.ones(3, 5), torch.zeros(500, 5))):
+        found = by(way, x, atoms, 0.1, 3)
+        assert [part.shape for part in found] == [(len(x), 3), (len(x), 3), (len(x), 5)]
+        assert bool((found.picks == -1).all()) and torch.equal(found.residual, x)
+
+
 @pytest.mark.parametrize("alike", [0.0, 0.2, 0.6], ids=["apart", "near", "nearer"])
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_of_many_atoms_few_are_candidates_whichever_way_they_are_found(way, alike):

@@ -134,7 +134,7 @@ def _by_products(x: Tensor, atoms: Tensor, dtype: torch.dtype, floor: float, fou
     """Without a Gram matrix: for each round one product of a block of rows with the atoms."""
     rounded = room(*atoms.shape, dtype=dtype).copy_(atoms).T
     rough = np.float32(ROUGH[dtype] + (4 * x.shape[1] + 16) * 2.0**-24) * longest(atoms)
-    size, most = min(len(x), max(ROWS, BLOCK // len(atoms))), found.picks.shape[1]
+    size, most = max(1, min(len(x), max(ROWS, BLOCK // len(atoms)))), found.picks.shape[1]
     step = -(-size // HEIGHTS)
     space, held = (room(step * HEIGHTS, width, dtype=dtype) for width in (len(atoms), x.shape[1]))
     held.zero_()

@@ -183,8 +183,8 @@ def worth_it(atoms: Float[Tensor, "n_atoms d"], rows: int, picks: int) -> Gram |
 
 
 def longest(atoms: Float[Tensor, "n_atoms d"]) -> float:
-    """The length of the longest atom, but for its rounding: no atom is longer."""
-    return float(atoms.norm(dim=1).max()) * 1.001
+    """The length of the longest atom, but for its rounding: no atom is longer. Never 0, which would be divided by."""
+    return max(float(atoms.norm(dim=1).max()) * 1.001, 1e-30)
 
 
 def gram_matrix(atoms: Float[Tensor, "n_atoms d"]) -> Gram:
