@@ -165,13 +165,14 @@ def test_pairs_are_counted(n, n_features, share, first, seed):
 
 
 @quick
-@given(st.integers(1, 20), st.integers(1, 15), st.floats(0, 1), st.sampled_from([1, 4, 256]), st.integers(0, 2**31))
-def test_overlap_by_blocks_is_that_of_whole_matrices_and_so_is_its_gradient(n, n_features, share, block, seed):
+@given(st.integers(1, 20), st.integers(1, 15), st.floats(0, 1), st.sampled_from([0, 1, 4, 256]), st.integers(0, 2**31))
+def test_overlap_by_blocks_or_pairs_is_that_of_whole_matrices_and_so_is_its_gradient(n, n_features, share, block, seed):
     code, by = some_code(n, n_features, share, seed)
     w = torch.nn.functional.normalize(torch.randn(n_features, 5, generator=torch.Generator().manual_seed(seed)))
     mine, whole = w.clone().requires_grad_(), w.double().requires_grad_()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(coactive, "BLOCK", block)
+        patch.setattr(coactive, "DEARER", -1 if block == 0 else 1 << 30)  # pairs by themselves, or none
         found = coactive.overlap(mine, code, by)
     wanted = coactive.reference_overlap(whole, code, by)
     (3 * found).backward()
